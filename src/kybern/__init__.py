@@ -1,0 +1,1 @@
+"""Kybern: Kubernetes, whole, in Python. ARCHITECTURE.md walks through the rooms."""

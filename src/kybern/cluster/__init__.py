@@ -1,0 +1,1 @@
+"""Bringing clusters up: certificates, processes, nodes on one machine. A composition root."""

@@ -1,0 +1,1 @@
+"""What every process shares: the HTTP edge, TLS, flags, logging, health, metrics, the clock."""

@@ -1,0 +1,1 @@
+"""The command line for the API: one file per verb, generic over kinds."""

@@ -1,0 +1,1 @@
+"""One node's pods: workers, probes, volumes, images, status and the node API, over CRI."""

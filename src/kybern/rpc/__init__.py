@@ -1,0 +1,1 @@
+"""gRPC: message definitions of our own and thin async clients (CRI first)."""

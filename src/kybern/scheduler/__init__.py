@@ -1,0 +1,1 @@
+"""Assigns pods to nodes: the queue, the columns, one file per plugin."""
