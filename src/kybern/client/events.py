@@ -1,0 +1,185 @@
+"""Events about objects, for people: recorded without waiting, written in the background.
+
+``event()`` may be called anywhere; one task writes. Repeated events become one with a growing
+count; many similar ones (same reason, other messages) are combined; a source that floods one object
+is cut off. Queue and memory are bounded, and an event that cannot be written is dropped: events
+are hints. The limits are client-go's.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from kybern.api.errors import Obj, StatusError
+from kybern.api.resources import EVENTS
+from kybern.client.client import Client
+from kybern.client.transport import ApiUnreachable
+from kybern.component.clock import Clock
+
+logger = logging.getLogger(__name__)
+
+QUEUE_LIMIT = 1000
+REMEMBERED = 4096
+SIMILAR_LIMIT = 10
+SIMILAR_SECONDS = 600.0
+BURST = 25
+REFILL_PER_SECOND = 1 / 300
+
+
+@dataclass(slots=True)
+class _Written:
+    """An event that exists on the server and is counted up."""
+
+    name: str
+    count: int
+    first: str
+
+
+@dataclass(slots=True)
+class _Similar:
+    """Messages of one reason about one object, to notice a flood of variants."""
+
+    since: float
+    messages: set[str] = field(default_factory=set)
+
+
+class EventRecorder:
+    """Records events as ``component`` (on ``host``); close it to write what is queued."""
+
+    def __init__(self, client: Client, clock: Clock, component: str, host: str = "") -> None:
+        self._client = client
+        self._clock = clock
+        self._source = {"component": component, **({"host": host} if host else {})}
+        self._queue: asyncio.Queue[Obj] = asyncio.Queue(QUEUE_LIMIT)
+        self._task: asyncio.Task[None] | None = None
+        self._written: OrderedDict[tuple[str, ...], _Written] = OrderedDict()
+        self._similar: OrderedDict[tuple[str, ...], _Similar] = OrderedDict()
+        self._tokens: OrderedDict[tuple[str, ...], tuple[float, float]] = OrderedDict()
+
+    def event(
+        self,
+        obj: Obj,
+        type: str,
+        reason: str,
+        message: str,
+        *,
+        field_path: str = "",
+    ) -> None:
+        """Record a ``Normal`` or ``Warning`` event about an object (kind and apiVersion set)."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._write_all(), name="event recorder")
+        involved = _reference(obj)
+        if field_path:
+            involved["fieldPath"] = field_path
+        body = {"involvedObject": involved, "type": type, "reason": reason, "message": message}
+        try:
+            self._queue.put_nowait(body)
+        except asyncio.QueueFull:
+            logger.warning("event dropped, the queue is full: %s %s", reason, message)
+
+    async def flush(self) -> None:
+        """Wait until all recorded events were written or dropped."""
+        await self._queue.join()
+
+    async def close(self) -> None:
+        """Stop; what is still queued after a moment is dropped."""
+        if self._task is None:
+            return
+        try:
+            async with asyncio.timeout(1):
+                await self.flush()
+        except TimeoutError:
+            logger.info("%d events dropped at shutdown", self._queue.qsize())
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self._task = None
+
+    async def _write_all(self) -> None:
+        while True:
+            body = await self._queue.get()
+            try:
+                if self._admits(body):
+                    await self._write(body)
+            except (StatusError, ApiUnreachable) as error:
+                logger.info("event dropped: %s: %s", body["reason"], error)
+            finally:
+                self._queue.task_done()
+
+    def _admits(self, body: Obj) -> bool:
+        """A token bucket for each object: a burst, then one event in five minutes."""
+        key = _identity(body["involvedObject"])
+        now = self._clock.time()
+        tokens, since = self._tokens.pop(key, (float(BURST), now))
+        tokens = min(BURST, tokens + (now - since) * REFILL_PER_SECOND)
+        _remember(self._tokens, key, (max(tokens - 1, 0.0), now))
+        return tokens >= 1
+
+    async def _write(self, body: Obj) -> None:
+        body = self._combined(body)
+        involved = body["involvedObject"]
+        key = (*_identity(involved), body["type"], body["reason"], body["message"])
+        now = self._clock.timestamp()
+        namespace = involved.get("namespace") or "default"
+        known = self._written.get(key)
+        if known is not None:
+            patch = {"count": known.count + 1, "lastTimestamp": now, "message": body["message"]}
+            try:
+                await self._client.patch(EVENTS, known.name, patch, namespace)
+                known.count += 1
+                return
+            except StatusError as error:
+                if error.code != 404:
+                    raise
+        name = f"{involved['name']}.{int(self._clock.time() * 1e9):x}"
+        event = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": name, "namespace": namespace},
+            **body,
+            "source": self._source,
+            "reportingComponent": self._source["component"],
+            "reportingInstance": self._source.get("host", ""),
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
+        created = await self._client.create(EVENTS, event)
+        _remember(self._written, key, _Written(created["metadata"]["name"], 1, now))
+
+    def _combined(self, body: Obj) -> Obj:
+        key = (*_identity(body["involvedObject"]), body["type"], body["reason"])
+        now = self._clock.time()
+        similar = self._similar.pop(key, None)
+        if similar is None or now - similar.since > SIMILAR_SECONDS:
+            similar = _Similar(now)
+        if len(similar.messages) <= SIMILAR_LIMIT:
+            similar.messages.add(body["message"])
+        _remember(self._similar, key, similar)
+        if len(similar.messages) <= SIMILAR_LIMIT:
+            return body
+        return {**body, "message": f"(combined from similar events): {body['message']}"}
+
+
+def _remember(memory: OrderedDict, key: tuple[str, ...], value: object) -> None:  # type: ignore[type-arg]
+    memory[key] = value
+    while len(memory) > REMEMBERED:
+        memory.popitem(last=False)
+
+
+def _reference(obj: Obj) -> Obj:
+    meta = obj["metadata"]
+    reference = {
+        "kind": obj.get("kind", ""),
+        "namespace": meta.get("namespace", ""),
+        "name": meta["name"],
+        "uid": meta.get("uid", ""),
+        "apiVersion": obj.get("apiVersion", ""),
+        "resourceVersion": meta.get("resourceVersion", ""),
+    }
+    return {key: value for key, value in reference.items() if value}
+
+
+def _identity(reference: Obj) -> tuple[str, ...]:
+    fields = ("apiVersion", "kind", "namespace", "name", "uid", "fieldPath")
+    return tuple(reference.get(name, "") for name in fields)

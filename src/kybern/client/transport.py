@@ -1,0 +1,167 @@
+"""Bytes to an API server and back: over HTTPS, or straight into a handler of this process.
+
+Both transports give the same :class:`Reply`, whose body arrives in chunks, so that a watch is
+read the same way in either. Nothing here knows the API's verbs.
+"""
+
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, Self
+from urllib.parse import quote, urlencode
+
+import aiohttp
+from yarl import URL
+
+from kybern.api.user import UserInfo
+from kybern.component.http.messages import Handler, Request
+
+CONNECTION_LIMIT = 256
+CONNECT_TIMEOUT_SECONDS = 10
+
+
+class ApiUnreachable(ConnectionError):
+    """The API server did not answer: refused, reset, timed out or cut off mid-reply."""
+
+
+@dataclass(slots=True)
+class Reply:
+    """A status, lower-case headers and a body in chunks; close it when done with the body."""
+
+    status: int
+    headers: Mapping[str, str]
+    chunks: AsyncIterator[bytes]
+
+    async def read(self) -> bytes:
+        """The whole body."""
+        return b"".join([chunk async for chunk in self.chunks])
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        close = getattr(self.chunks, "aclose", None)
+        if close is not None:
+            await close()
+
+
+class Transport(Protocol):
+    """What :class:`~kybern.client.client.Client` stands on."""
+
+    async def send(
+        self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
+    ) -> Reply:
+        """Send one request; raises ApiUnreachable."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass
+class InProcessTransport:
+    """Calls a handler of this process as ``user``; no socket, thread or TLS."""
+
+    handler: Handler
+    user: UserInfo
+
+    async def send(
+        self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
+    ) -> Reply:
+        request = Request(method, path, query, headers, body, user=self.user)
+        response = await self.handler(request)
+        answer = response.body
+        chunks = _whole(answer) if isinstance(answer, bytes) else answer
+        names = {name.lower(): value for name, value in response.headers.items()}
+        return Reply(response.status, names, chunks)
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+async def _whole(body: bytes) -> AsyncIterator[bytes]:
+    if body:
+        yield body
+
+
+@dataclass
+class HttpsTransport:
+    """Pooled HTTP(S) connections to ``server``; ``token`` is sent as a bearer token.
+
+    ``token_file`` is read again for every request, because bound tokens are rotated on disk.
+    """
+
+    server: str
+    tls: ssl.SSLContext | None
+    token: str = ""
+    token_file: str = ""
+    _session: aiohttp.ClientSession | None = field(default=None, init=False)
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """The pool, opened on first use inside the running loop."""
+        if self._session is None:
+            connector = aiohttp.TCPConnector(
+                limit=CONNECTION_LIMIT, ssl=self.tls if self.tls is not None else True
+            )
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS)
+            self._session = aiohttp.ClientSession(
+                connector=connector, timeout=timeout, auto_decompress=True
+            )
+        return self._session
+
+    def credentials(self) -> dict[str, str]:
+        """The Authorization header, if a token is configured."""
+        token = self.token
+        if self.token_file:
+            with open(self.token_file, encoding="utf-8") as file:
+                token = file.read().strip()
+        return {"Authorization": f"Bearer {token}"} if token else {}
+
+    def url(self, path: str, query: str) -> str:
+        """``path`` is plain text; ``query`` is already encoded."""
+        encoded = quote(path, safe="/:@!$&'()*+,;=~-._")
+        return f"{self.server}{encoded}?{query}" if query else f"{self.server}{encoded}"
+
+    async def send(
+        self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
+    ) -> Reply:
+        try:
+            response = await self.session.request(
+                method,
+                URL(self.url(path, query), encoded=True),
+                data=body or None,
+                headers={**headers, **self.credentials()},
+                allow_redirects=False,
+            )
+        except (aiohttp.ClientError, OSError) as error:
+            raise ApiUnreachable(f"{self.server}: {error}") from error
+        names = {name.lower(): value for name, value in response.headers.items()}
+        return Reply(response.status, names, _stream(response))
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+
+async def _stream(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in response.content.iter_any():
+            yield chunk
+    except (aiohttp.ClientError, OSError) as error:
+        raise ApiUnreachable(str(error)) from error
+    finally:
+        if response.content.at_eof():
+            response.release()
+        else:
+            response.close()
+
+
+def encode_query(query: Mapping[str, str | int | bool] | None) -> str:
+    """Drop empty parameters and encode the rest; booleans as ``true``."""
+    if not query:
+        return ""
+    pairs = [
+        (name, "true" if value is True else str(value)) for name, value in query.items() if value
+    ]
+    return urlencode(pairs)

@@ -1,0 +1,84 @@
+"""Command-line flags as dataclass fields.
+
+A component's ``Config`` declares each flag once: ``secure_port: int = flag(6443, "Port to ...")``.
+``click_options`` turns a Config class into click options with upstream's spelling
+(``--secure-port``), ``build`` makes the Config from what click parsed. Several components in one
+process share a flag of the same name.
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+import click
+
+T = TypeVar("T")
+
+
+def flag(default: Any, help: str, name: str = "") -> Any:
+    """A Config field that is a flag; ``name`` overrides the spelling without the dashes.
+
+    A tuple default makes a comma-separated, repeatable flag.
+    """
+    return dataclasses.field(default=default, metadata={"help": help, "flag": name})
+
+
+def _spelling(field: "dataclasses.Field[Any]") -> str:
+    return field.metadata["flag"] or field.name.replace("_", "-")
+
+
+def _fields(config: type) -> list["dataclasses.Field[Any]"]:
+    return [field for field in dataclasses.fields(config) if "help" in field.metadata]
+
+
+def click_options(configs: Iterable[type]) -> list[click.Option]:
+    """The options of all ``configs``, each spelling once."""
+    options: dict[str, click.Option] = {}
+    for config in configs:
+        hints = typing.get_type_hints(config)
+        for field in _fields(config):
+            spelling = _spelling(field)
+            if spelling not in options:
+                options[spelling] = _option(spelling, field, hints[field.name])
+    return list(options.values())
+
+
+def _option(spelling: str, field: "dataclasses.Field[Any]", hint: Any) -> click.Option:
+    help_text = field.metadata["help"]
+    parameter = spelling.replace("-", "_").lower()
+    if hint is bool:
+        return click.Option(
+            [f"--{spelling}", parameter],
+            type=bool,
+            default=None,
+            is_flag=False,
+            flag_value=True,
+            show_default=str(field.default).lower(),
+            help=help_text,
+        )
+    multiple = isinstance(field.default, tuple)
+    if isinstance(hint, types.UnionType):
+        hint = next(arm for arm in hint.__args__ if arm is not type(None))
+    kind = str if multiple or hint not in (int, float) else hint
+    return click.Option(
+        [f"--{spelling}", parameter],
+        type=kind,
+        default=None,
+        multiple=multiple,
+        show_default=str(field.default) if field.default not in ("", (), None) else False,
+        help=help_text,
+    )
+
+
+def build(config: type[T], parsed: Mapping[str, Any]) -> T:
+    """A Config from click's parameters; what was not given keeps its default."""
+    values: dict[str, Any] = {}
+    for field in _fields(config):
+        given = parsed.get(_spelling(field).replace("-", "_").lower())
+        if isinstance(field.default, tuple):
+            given = tuple(part for text in given or () for part in text.split(",") if part) or None
+        if given is not None:
+            values[field.name] = given
+    return config(**values)
