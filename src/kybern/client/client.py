@@ -34,6 +34,7 @@ PATCH_TYPES = {
     "strategic": "application/strategic-merge-patch+json",
     "apply": "application/apply-patch+yaml",
 }
+Objects = list[Obj]
 PatchKind = Literal["json", "merge", "strategic", "apply"]
 
 
@@ -161,12 +162,12 @@ class Client:
         *,
         label_selector: str = "",
         field_selector: str = "",
-    ) -> tuple[list[Obj], str]:
+    ) -> tuple[Objects, str]:
         """Every item, page by page, and the resourceVersion to watch from.
 
         Items get the kind and apiVersion that lists leave out.
         """
-        items: list[Obj] = []
+        items: Objects = []
         continue_ = ""
         while True:
             page = await self.list(

@@ -20,7 +20,7 @@ import orjson
 
 from kybern.api.errors import Obj, StatusError
 from kybern.api.resources import Resource
-from kybern.client.client import Client
+from kybern.client.client import Client, Objects
 from kybern.client.transport import ApiUnreachable
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,8 @@ class Informer:
         self.resource = resource
         self._client = client
         self._namespace = namespace
-        self._selectors = {"label_selector": label_selector, "field_selector": field_selector}
+        self._label_selector = label_selector
+        self._field_selector = field_selector
         self._objects: dict[str, Obj] = {}
         self._indexers: dict[str, IndexFunction] = {}
         self._indexes: dict[str, dict[str, dict[str, Obj]]] = {}
@@ -73,7 +74,7 @@ class Informer:
         """The object under ``namespace/name`` (or ``name``)."""
         return self._objects.get(key)
 
-    def list(self, namespace: str | None = None) -> list[Obj]:
+    def list(self, namespace: str | None = None) -> Objects:
         """All objects, or those of one namespace, in the order they first appeared."""
         if namespace is None:
             return list(self._objects.values())
@@ -92,7 +93,7 @@ class Informer:
         for key, obj in self._objects.items():
             self._file(name, function, key, obj)
 
-    def by_index(self, name: str, value: str) -> "list[Obj]":
+    def by_index(self, name: str, value: str) -> Objects:
         """The objects that the index files under ``value``."""
         return list(self._indexes[name].get(value, {}).values())
 
@@ -100,7 +101,7 @@ class Informer:
         """Call ``handler(old, new)`` for every change; ``old`` is None for a new object, ``new``
         for a deleted one. A late handler is told of everything that is already known."""
         self._handlers.append(handler)
-        for obj in list(self._objects.values()):
+        for obj in self.list():
             self._tell(handler, None, obj)
 
     def synced(self) -> bool:
@@ -135,7 +136,10 @@ class Informer:
 
     async def _list(self) -> None:
         items, revision = await self._client.list_all(
-            self.resource, self._namespace, **self._selectors
+            self.resource,
+            self._namespace,
+            label_selector=self._label_selector,
+            field_selector=self._field_selector,
         )
         listed = {object_key(obj): obj for obj in items}
         for key in [key for key in self._objects if key not in listed]:
@@ -153,8 +157,9 @@ class Informer:
             self.resource,
             self._namespace,
             resource_version=self._revision,
+            label_selector=self._label_selector,
+            field_selector=self._field_selector,
             timeout_seconds=MIN_WATCH_SECONDS + spread,
-            **self._selectors,
         )
         async with contextlib.aclosing(events):  # type: ignore[type-var]
             async for event in events:
