@@ -1,4 +1,4 @@
-"""What a node is: its name, addresses and files. Written by ``up``, read by everything in this room.
+"""What a node is: name, addresses, files. Written by ``up``, read by everything in this room.
 
 All that a node owns on the machine can be derived from its data directory and its name, so that
 ``clean`` finds every piece of it even when no process and no record is left.
