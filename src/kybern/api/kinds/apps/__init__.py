@@ -1,0 +1,1 @@
+"""Workloads that keep sets of pods: deployments and their like."""

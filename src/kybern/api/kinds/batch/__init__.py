@@ -1,0 +1,1 @@
+"""Work that ends: jobs and cron jobs."""

@@ -1,0 +1,9 @@
+"""PodTemplate."""
+
+from kybern.api.kinds.kind import Kind
+
+POD_TEMPLATE = Kind(
+    group="",
+    kind="PodTemplate",
+    plural="podtemplates",
+)

@@ -1,0 +1,1 @@
+"""Ingress, network policy and service addresses."""

@@ -1,0 +1,13 @@
+"""ServiceCIDR."""
+
+from kybern.api.kinds.kind import Kind, status_of
+from kybern.api.kinds.strategy import Strategy
+
+SERVICE_CIDR = Kind(
+    group="networking.k8s.io",
+    kind="ServiceCIDR",
+    plural="servicecidrs",
+    namespaced=False,
+    subresources=(status_of("ServiceCIDR"),),
+    strategy=Strategy(namespaced=False, status=True),
+)

@@ -1,0 +1,1 @@
+"""Storage classes, CSI drivers and volume attachments."""

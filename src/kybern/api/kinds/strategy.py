@@ -1,0 +1,154 @@
+"""What happens to objects of a kind on their way to the store, as small pure functions.
+
+The API server's verbs call a :class:`Strategy` in upstream's order: ``default`` after decoding and
+after each mutating admission step, ``prepare_for_create`` or ``prepare_for_update``, then
+``validate`` or ``validate_update``. A kind declares only what is its own; the parts that all kinds
+share (metadata, the separation of status, generations) are here. Objects are changed in place and
+nothing here looks at a clock or at other objects.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kybern.api.errors import FieldError, Obj
+from kybern.api.validation.metadata import (
+    NameRule,
+    common_metadata_changes,
+    object_meta,
+    object_meta_update,
+)
+from kybern.api.validation.names import dns_subdomain
+
+Change = Callable[[Obj], None]
+Replace = Callable[[Obj, Obj], None]
+Check = Callable[[Obj], list[FieldError]]
+CheckUpdate = Callable[[Obj, Obj], list[FieldError]]
+
+
+def _unchanged(obj: Obj) -> None:
+    """Most kinds have a step or two that does nothing."""
+
+
+def _kept(new: Obj, old: Obj) -> None:
+    """The same for steps that compare two objects."""
+
+
+def _sound(obj: Obj) -> list[FieldError]:
+    return []
+
+
+def _sound_change(new: Obj, old: Obj) -> list[FieldError]:
+    return []
+
+
+def _no_warnings(obj: Obj) -> list[str]:
+    return []
+
+
+def _same_fields(obj: Obj, api_version: str) -> Obj:
+    """Conversion between versions that differ in nothing but their name."""
+    return {**obj, "apiVersion": api_version}
+
+
+def spec_changed(new: Obj, old: Obj) -> bool:
+    """The usual reason to count up ``metadata.generation``."""
+    return bool(new.get("spec") != old.get("spec"))
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """One kind's rules. ``new`` and ``old`` are whole objects in the storage version, except that
+    ``default`` sees the version of the request.
+
+    ``generation`` tells whether a change counts up ``metadata.generation``; None where the kind
+    has no generation. ``status`` tells whether the main resource must leave ``status`` alone.
+    ``status_fields`` are the top-level fields that the status subresource writes.
+    ``checks_all_on_update`` is off where upstream validates only the change.
+    """
+
+    default: Change = _unchanged
+    create: Change = _unchanged
+    update: Replace = _kept
+    check: Check = _sound
+    check_update: CheckUpdate = _sound_change
+    update_status: Replace = _kept
+    check_status: CheckUpdate = _sound_change
+    convert: Callable[[Obj, str], Obj] = _same_fields
+    warnings: Callable[[Obj], list[str]] = _no_warnings
+    update_warnings: Callable[[Obj, Obj], list[str]] | None = None
+    name_rule: NameRule = dns_subdomain
+    namespaced: bool = True
+    generation: Callable[[Obj, Obj], bool] | None = None
+    status: bool = False
+    status_fields: tuple[str, ...] = ("status",)
+    status_keeps_labels: bool = False
+    checks_all_on_update: bool = True
+    allow_create_on_update: bool = False
+    allow_unconditional_update: bool = True
+    default_propagation: str = "Background"
+    grace_period: Callable[[Obj, int | None], int] | None = None
+
+    @property
+    def has_status(self) -> bool:
+        return self.status
+
+    def prepare_for_create(self, obj: Obj) -> None:
+        """Drop what a client may not set; runs after name, UID and creation time are set."""
+        if self.status:
+            for name in self.status_fields:
+                obj.pop(name, None)
+        if self.generation is not None:
+            obj["metadata"]["generation"] = 1
+        self.create(obj)
+
+    def prepare_for_update(self, new: Obj, old: Obj) -> None:
+        """Keep what the main resource may not write, and count the generation up."""
+        _carry_generation(new, old)
+        if self.status:
+            _carry(new, old, self.status_fields)
+        self.update(new, old)
+        if self.generation is not None and self.generation(new, old):
+            new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
+
+    def prepare_for_status_update(self, new: Obj, old: Obj) -> None:
+        """Keep everything but the status (and the metadata that may change with it)."""
+        _carry_generation(new, old)
+        written = {"apiVersion", "kind", "metadata", *self.status_fields}
+        _carry(new, old, [name for name in {**old, **new} if name not in written])
+        if self.status_keeps_labels:
+            _carry(new["metadata"], old["metadata"], ("labels",))
+        self.update_status(new, old)
+
+    def validate(self, obj: Obj) -> list[FieldError]:
+        """Every error of a whole object, metadata first."""
+        errors = object_meta(obj.get("metadata") or {}, self.namespaced, self.name_rule)
+        errors += self.check(obj)
+        return errors
+
+    def validate_update(self, new: Obj, old: Obj) -> list[FieldError]:
+        """Errors of the new object and of the change from the old one."""
+        errors = common_metadata_changes(new["metadata"], old["metadata"], self.namespaced)
+        if self.checks_all_on_update:
+            errors += self.validate(new)
+        errors += object_meta_update(new["metadata"], old["metadata"])
+        errors += self.check_update(new, old)
+        return errors
+
+    def validate_status_update(self, new: Obj, old: Obj) -> list[FieldError]:
+        """Errors of a write to the status subresource."""
+        errors = common_metadata_changes(new["metadata"], old["metadata"], self.namespaced)
+        errors += object_meta_update(new["metadata"], old["metadata"])
+        errors += self.check_status(new, old)
+        return errors
+
+
+def _carry(new: Obj, old: Obj, names: "tuple[str, ...] | list[str]") -> None:
+    for name in names:
+        if name in old:
+            new[name] = old[name]
+        else:
+            new.pop(name, None)
+
+
+def _carry_generation(new: Obj, old: Obj) -> None:
+    _carry(new["metadata"], old["metadata"], ("generation",))
