@@ -1,0 +1,216 @@
+"""Which objects a node may read, because a pod on it, a volume or an attachment leads there.
+
+Fed by the caches: pods (their secrets, config maps, claims, service account), persistent volumes
+(claim and secrets), volume attachments and resource slices. Edges count their reasons, so that a
+secret used by two pods of a node stays reachable until both are gone.
+"""
+
+from collections.abc import Iterator
+
+from kybern.api.errors import Obj
+from kybern.api.resources import PERSISTENT_VOLUMES, PODS, Resource
+from kybern.apiserver.lookup import Lookup
+
+VOLUME_ATTACHMENTS = Resource(
+    "storage.k8s.io", "v1", "volumeattachments", "VolumeAttachment", False
+)
+RESOURCE_SLICES = Resource("resource.k8s.io", "v1", "resourceslices", "ResourceSlice", False)
+_MIRROR_POD = "kubernetes.io/config.mirror"
+# Volume fields that name a secret in the pod's namespace, by the field that holds the name.
+_SECRET_FIELDS = {
+    "azureFile": "secretName",
+    "secret": "secretName",
+}
+_SECRET_REF_FIELDS = {
+    "cephfs": "secretRef",
+    "flexVolume": "secretRef",
+    "iscsi": "secretRef",
+    "rbd": "secretRef",
+    "scaleIO": "secretRef",
+    "storageos": "secretRef",
+    "csi": "nodePublishSecretRef",
+}
+_CSI_SECRET_REFS = (
+    "controllerPublishSecretRef",
+    "nodePublishSecretRef",
+    "nodeStageSecretRef",
+    "controllerExpandSecretRef",
+    "nodeExpandSecretRef",
+)
+
+# An object of the graph: the plural, the namespace and the name.
+Vertex = tuple[str, str, str]
+
+
+class NodeGraph:
+    """Paths from objects to nodes."""
+
+    def __init__(self, lookup: Lookup) -> None:
+        self._nodes: dict[Vertex, dict[str, int]] = {}
+        self._links: dict[Vertex, dict[Vertex, int]] = {}
+        lookup.on_change(PODS, self._pod_changed)
+        lookup.on_change(PERSISTENT_VOLUMES, self._volume_changed)
+        lookup.on_change(VOLUME_ATTACHMENTS, self._attachment_changed)
+        lookup.on_change(RESOURCE_SLICES, self._slice_changed)
+
+    def leads_to(self, vertex: Vertex, node: str) -> bool:
+        """Whether the object belongs to the node, directly or over a volume."""
+        if node in self._nodes.get(vertex, ()):
+            return True
+        return any(self.leads_to(target, node) for target in self._links.get(vertex, ()))
+
+    def _pod_changed(self, old: Obj | None, new: Obj | None) -> None:
+        if old is not None and new is not None and _same_edges(old, new):
+            return
+        for pod, step in ((old, -1), (new, 1)):
+            node = (pod.get("spec") or {}).get("nodeName") if pod is not None else None
+            if pod is None or not node:
+                continue
+            for vertex in dict.fromkeys(_pod_vertices(pod)):
+                _count(self._nodes, vertex, node, step)
+
+    def _volume_changed(self, old: Obj | None, new: Obj | None) -> None:
+        for volume, step in ((old, -1), (new, 1)):
+            if volume is None:
+                continue
+            claim = volume["spec"].get("claimRef")
+            if not claim:
+                continue
+            own: Vertex = ("persistentvolumes", "", volume["metadata"]["name"])
+            namespace = claim.get("namespace", "")
+            target = ("persistentvolumeclaims", namespace, claim.get("name", ""))
+            _count(self._links, own, target, step)
+            for secret in dict.fromkeys(_volume_secrets(volume["spec"], namespace)):
+                _count(self._links, secret, own, step)
+
+    def _attachment_changed(self, old: Obj | None, new: Obj | None) -> None:
+        for attachment, step in ((old, -1), (new, 1)):
+            if attachment is not None and attachment["spec"].get("nodeName"):
+                vertex = ("volumeattachments", "", attachment["metadata"]["name"])
+                _count(self._nodes, vertex, attachment["spec"]["nodeName"], step)
+
+    def _slice_changed(self, old: Obj | None, new: Obj | None) -> None:
+        for piece, step in ((old, -1), (new, 1)):
+            if piece is not None and piece["spec"].get("nodeName"):
+                vertex = ("resourceslices", "", piece["metadata"]["name"])
+                _count(self._nodes, vertex, piece["spec"]["nodeName"], step)
+
+
+def _count(index: dict, source: Vertex, target: object, step: int) -> None:
+    targets = index.setdefault(source, {})
+    targets[target] = targets.get(target, 0) + step
+    if targets[target] <= 0:
+        del targets[target]
+        if not targets:
+            del index[source]
+
+
+def _same_edges(old: Obj, new: Obj) -> bool:
+    """Most pod changes are of the status and leave every edge as it is."""
+    return bool(
+        old["metadata"].get("uid") == new["metadata"].get("uid")
+        and old.get("spec") == new.get("spec")
+        and _claim_statuses(old) == _claim_statuses(new)
+    )
+
+
+def _claim_statuses(pod: Obj) -> list[Obj]:
+    return (pod.get("status") or {}).get("resourceClaimStatuses") or []
+
+
+def _pod_vertices(pod: Obj) -> Iterator[Vertex]:
+    metadata, spec = pod["metadata"], pod["spec"]
+    namespace = metadata.get("namespace", "")
+    yield ("pods", namespace, metadata["name"])
+    if _MIRROR_POD in (metadata.get("annotations") or {}):
+        # A node writes its mirror pods itself, so they must not open the way to anything.
+        return
+    if spec.get("serviceAccountName"):
+        yield ("serviceaccounts", namespace, spec["serviceAccountName"])
+    for name in pod_secrets(pod):
+        yield ("secrets", namespace, name)
+    for name in pod_config_maps(pod):
+        yield ("configmaps", namespace, name)
+    for volume in spec.get("volumes") or []:
+        if "persistentVolumeClaim" in volume:
+            name = volume["persistentVolumeClaim"].get("claimName", "")
+            yield ("persistentvolumeclaims", namespace, name)
+        elif "ephemeral" in volume:
+            name = f"{metadata['name']}-{volume['name']}"
+            yield ("persistentvolumeclaims", namespace, name)
+    for claim in _resource_claims(pod):
+        yield ("resourceclaims", namespace, claim)
+
+
+def _resource_claims(pod: Obj) -> Iterator[str]:
+    generated = {status["name"]: status.get("resourceClaimName") for status in _claim_statuses(pod)}
+    for claim in pod["spec"].get("resourceClaims") or []:
+        name = claim.get("resourceClaimName") or generated.get(claim["name"])
+        if name:
+            yield name
+
+
+def containers(pod: Obj) -> Iterator[Obj]:
+    """Every container of a pod: init, regular and ephemeral."""
+    spec = pod["spec"]
+    for group in ("initContainers", "containers", "ephemeralContainers"):
+        yield from spec.get(group) or []
+
+
+def pod_secrets(pod: Obj) -> Iterator[str]:
+    """The names of the secrets that a pod uses."""
+    spec = pod["spec"]
+    for reference in spec.get("imagePullSecrets") or []:
+        if reference.get("name"):
+            yield reference["name"]
+    yield from _environment(pod, "secretRef", "secretKeyRef")
+    for volume in spec.get("volumes") or []:
+        for kind, field in _SECRET_FIELDS.items():
+            if (volume.get(kind) or {}).get(field):
+                yield volume[kind][field]
+        for kind, field in _SECRET_REF_FIELDS.items():
+            name = ((volume.get(kind) or {}).get(field) or {}).get("name")
+            if name:
+                yield name
+        yield from _projected(volume, "secret")
+
+
+def pod_config_maps(pod: Obj) -> Iterator[str]:
+    """The names of the config maps that a pod uses."""
+    yield from _environment(pod, "configMapRef", "configMapKeyRef")
+    for volume in pod["spec"].get("volumes") or []:
+        if (volume.get("configMap") or {}).get("name"):
+            yield volume["configMap"]["name"]
+        yield from _projected(volume, "configMap")
+
+
+def _environment(pod: Obj, whole: str, key: str) -> Iterator[str]:
+    for container in containers(pod):
+        for source in container.get("envFrom") or []:
+            if (source.get(whole) or {}).get("name"):
+                yield source[whole]["name"]
+        for variable in container.get("env") or []:
+            name = ((variable.get("valueFrom") or {}).get(key) or {}).get("name")
+            if name:
+                yield name
+
+
+def _projected(volume: Obj, kind: str) -> Iterator[str]:
+    for source in (volume.get("projected") or {}).get("sources") or []:
+        if (source.get(kind) or {}).get("name"):
+            yield source[kind]["name"]
+
+
+def _volume_secrets(spec: Obj, claim_namespace: str) -> Iterator[Vertex]:
+    azure = spec.get("azureFile")
+    if azure and azure.get("secretName"):
+        yield ("secrets", azure.get("secretNamespace") or claim_namespace, azure["secretName"])
+    references = [
+        (spec.get(kind) or {}).get(field)
+        for kind, field in _SECRET_REF_FIELDS.items()
+        if kind != "csi"
+    ]
+    references += [(spec.get("csi") or {}).get(field) for field in _CSI_SECRET_REFS]
+    for reference in references:
+        if reference and reference.get("name"):
+            yield ("secrets", reference.get("namespace") or claim_namespace, reference["name"])
