@@ -7,8 +7,8 @@ share (metadata, the separation of status, generations) are here. Objects are ch
 nothing here looks at a clock or at other objects.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from kybern.api.errors import FieldError, Obj
 from kybern.api.validation.metadata import (
@@ -56,6 +56,18 @@ def spec_changed(new: Obj, old: Obj) -> bool:
 
 
 @dataclass(frozen=True)
+class Write:
+    """What a subresource other than ``status`` may write: ``approval``, ``finalize``, ``resize``.
+
+    ``prepare`` puts everything else back to the old object's; ``check`` returns the errors beside
+    those of the metadata.
+    """
+
+    prepare: Replace
+    check: CheckUpdate = _sound_change
+
+
+@dataclass(frozen=True)
 class Strategy:
     """One kind's rules. ``new`` and ``old`` are whole objects in the storage version, except that
     ``default`` sees the version of the request.
@@ -87,6 +99,7 @@ class Strategy:
     allow_unconditional_update: bool = True
     default_propagation: str = "Background"
     grace_period: Callable[[Obj, int | None], int] | None = None
+    writes: Mapping[str, Write] = field(default_factory=dict)
 
     @property
     def has_status(self) -> bool:
@@ -132,6 +145,18 @@ class Strategy:
             errors += self.validate(new)
         errors += object_meta_update(new["metadata"], old["metadata"])
         errors += self.check_update(new, old)
+        return errors
+
+    def prepare_for_write(self, subresource: str, new: Obj, old: Obj) -> None:
+        """The same for a subresource named in ``writes``."""
+        _carry_generation(new, old)
+        self.writes[subresource].prepare(new, old)
+
+    def validate_write(self, subresource: str, new: Obj, old: Obj) -> list[FieldError]:
+        """Errors of a write to a subresource named in ``writes``."""
+        errors = common_metadata_changes(new["metadata"], old["metadata"], self.namespaced)
+        errors += object_meta_update(new["metadata"], old["metadata"])
+        errors += self.writes[subresource].check(new, old)
         return errors
 
     def validate_status_update(self, new: Obj, old: Obj) -> list[FieldError]:

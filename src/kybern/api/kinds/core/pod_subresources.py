@@ -1,0 +1,98 @@
+"""What ``pods/ephemeralcontainers`` and ``pods/resize`` may write."""
+
+from kybern.api.errors import FieldError, Obj, field_forbidden
+from kybern.api.kinds.core.pod_qos import qos_class
+from kybern.api.kinds.strategy import Write
+from kybern.api.validation.containers import ephemeral_containers
+
+_RESIZABLE = ("resources", "resizePolicy")
+
+
+def count_generation(new: Obj, old: Obj) -> None:
+    """A pod's generation counts the changes of its spec."""
+    if new.get("spec") != old.get("spec"):
+        new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
+
+
+def _keep_metadata_and_status(new: Obj, old: Obj) -> None:
+    version = new["metadata"].get("resourceVersion")
+    new["metadata"] = {**old["metadata"], "managedFields": new["metadata"].get("managedFields")}
+    if new["metadata"]["managedFields"] is None:
+        del new["metadata"]["managedFields"]
+    if version:
+        new["metadata"]["resourceVersion"] = version
+    if "status" in old:
+        new["status"] = old["status"]
+
+
+def _only_ephemeral_containers(new: Obj, old: Obj) -> None:
+    added = new.get("spec", {}).get("ephemeralContainers")
+    new["spec"] = {name: v for name, v in old["spec"].items() if name != "ephemeralContainers"}
+    if added:
+        new["spec"]["ephemeralContainers"] = added
+    _keep_metadata_and_status(new, old)
+    count_generation(new, old)
+
+
+def _check_ephemeral_containers(new: Obj, old: Obj) -> list[FieldError]:
+    path = "spec.ephemeralContainers"
+    held = new["spec"].get("ephemeralContainers") or []
+    errors = ephemeral_containers(held, new["spec"], path)
+    kept = {container["name"]: container for container in held if container.get("name")}
+    for before in old["spec"].get("ephemeralContainers") or ():
+        after = kept.get(before["name"])
+        if after is None:
+            text = f'existing ephemeral containers "{before["name"]}" may not be removed\n'
+            errors.append(field_forbidden(path, text))
+        elif after != before:
+            text = f'existing ephemeral containers "{before["name"]}" may not be changed\n'
+            errors.append(field_forbidden(path, text))
+    return errors
+
+
+def _only_resources(new: Obj, old: Obj) -> None:
+    wanted = new.get("spec") or {}
+    spec = dict(old["spec"])
+    for group in ("containers", "initContainers"):
+        before, after = old["spec"].get(group) or [], wanted.get(group) or []
+        if len(before) != len(after):
+            return
+        if before:
+            pairs = zip(before, after, strict=True)
+            spec[group] = [_resized(container, change) for container, change in pairs]
+    if wanted.get("resources") is not None:
+        spec["resources"] = wanted["resources"]
+    new["spec"] = spec
+    _keep_metadata_and_status(new, old)
+    count_generation(new, old)
+
+
+def _resized(container: Obj, change: Obj) -> Obj:
+    if container.get("name") != change.get("name"):
+        return change
+    resized = {name: value for name, value in container.items() if name not in _RESIZABLE}
+    return resized | {name: change[name] for name in _RESIZABLE if name in change}
+
+
+def _check_resize(new: Obj, old: Obj) -> list[FieldError]:
+    errors: list[FieldError] = []
+    for group in ("containers", "initContainers"):
+        before, after = old["spec"].get(group) or [], new["spec"].get(group) or []
+        if len(before) != len(after):
+            text = "containers may not be added or removed on resize"
+            errors.append(field_forbidden(f"spec.{group}", text))
+            continue
+        for i, (container, change) in enumerate(zip(before, after, strict=True)):
+            if container.get("name") != change.get("name"):
+                text = "containers may not be renamed or reordered on resize"
+                errors.append(field_forbidden(f"spec.{group}[{i}].name", text))
+    if not errors and qos_class(new) != (old.get("status") or {}).get("qosClass", qos_class(old)):
+        text = "Pod QOS Class may not change as a result of resizing"
+        errors.append(field_forbidden("spec", text))
+    return errors
+
+
+POD_WRITES = {
+    "ephemeralcontainers": Write(_only_ephemeral_containers, _check_ephemeral_containers),
+    "resize": Write(_only_resources, _check_resize),
+}
