@@ -1,0 +1,321 @@
+"""The cache of one resource: live objects, the window of their changes, its watches and writes.
+
+The feed calls ``apply`` for every change of the store under this resource's prefix; the verbs call
+the rest. A write goes to the store and returns when the feed has applied it, so what a process has
+written it reads. The window is bounded in changes and in bytes; older revisions are read from the
+store.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+import orjson
+
+from kybern.api.errors import Obj
+from kybern.api.kinds import Kind
+from kybern.api.selectors import FieldSelector, LabelSelector
+from kybern.apiserver.cache.events import CacheChange, Selection
+from kybern.apiserver.cache.listing import Listing, ListOptions, list_objects
+from kybern.apiserver.cache.objects import CachedObject, DerivedBudget, encode_payload, selectable
+from kybern.apiserver.cache.options import (
+    too_old_resource_version,
+    validate_watch,
+    watch_revision,
+)
+from kybern.apiserver.cache.terms import TermIndex
+from kybern.apiserver.cache.watch import Watch
+from kybern.apiserver.cache.watchers import Watchers
+from kybern.store.interface import Change, Entry, RevisionMismatch, Store
+from kybern.store.timeline import Timeline
+
+MAX_WINDOW_CHANGES = 20_000
+MAX_WINDOW_BYTES = 64 * 1024 * 1024
+
+# Fields that many clients select by, one value each: every kubelet watches its node's pods.
+INDEXED_FIELDS = ("spec.nodeName",)
+
+
+class Progress(Protocol):
+    """How far the feed has read the store."""
+
+    @property
+    def revision(self) -> int: ...
+
+    async def fresh_revision(self) -> int: ...
+
+    async def reach(self, revision: int) -> int: ...
+
+    async def seen(self, revision: int) -> None:
+        """Wait without limit until a revision that is committed has been applied."""
+        ...
+
+
+class ResourceCache:
+    """One kind's objects. ``start`` loads them; the synchronous methods are for afterwards."""
+
+    def __init__(self, kind: Kind, store: Store, feed: Progress, budget: DerivedBudget) -> None:
+        self.kind = kind
+        self.prefix = kind.resource_prefix + "/"
+        self._store = store
+        self._feed = feed
+        self._budget = budget
+        self._indexed = [name for name in INDEXED_FIELDS if name in kind.selectable_fields]
+        self._written: dict[int, tuple[bytes, Obj]] = {}
+        self._early: list[Change] | None = None
+        self._loading = asyncio.Lock()
+        self._loaded = False
+        self._closed = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self._state: Timeline[CachedObject, CacheChange] = Timeline(
+            0,
+            lambda cached: len(cached.payload),
+            max_steps=MAX_WINDOW_CHANGES,
+            max_bytes=MAX_WINDOW_BYTES,
+        )
+        self._terms = TermIndex(self._indexed)
+        self._watchers = Watchers(self._indexed)
+
+    @property
+    def loaded(self) -> bool:
+        return self._loaded
+
+    @property
+    def revision(self) -> int:
+        """The revision up to which every change has been applied."""
+        return max(self._feed.revision, self._state.revision)
+
+    def __len__(self) -> int:
+        return len(self._state)
+
+    # Reading
+
+    def get(self, key: str) -> CachedObject | None:
+        """The object at a full store key, as fresh as this process knows it."""
+        assert self._loaded, "start the cache before reading it"
+        return self._state.get(key)
+
+    async def list(
+        self,
+        prefix: str,
+        *,
+        selector: LabelSelector | None = None,
+        fields: FieldSelector | None = None,
+        resource_version: str = "",
+        match: str = "",
+        limit: int = 0,
+        continue_token: str = "",
+    ) -> Listing:
+        """One page of the objects under ``prefix``; raises StatusError as upstream's LIST does."""
+        selection = Selection(_closed_prefix(prefix), selector, fields)
+        options = ListOptions(resource_version, match, limit, continue_token)
+        return await list_objects(self, selection, options)
+
+    def watch(
+        self,
+        prefix: str,
+        *,
+        selector: LabelSelector | None = None,
+        fields: FieldSelector | None = None,
+        resource_version: str = "",
+        allow_bookmarks: bool = False,
+        send_initial_events: bool | None = None,
+        match: str = "",
+    ) -> Watch:
+        """Follow the objects under ``prefix``.
+
+        Raises StatusError 422 at once for options that make no sense; iterating raises what
+        upstream sends as an ERROR event: 410 for a version older than the window, 504 for the
+        initial events of a version that is not reached.
+        """
+        validate_watch(match, send_initial_events, "")
+        after = watch_revision(resource_version, self.kind.plural, self.kind.group)
+
+        async def begin(watch: Watch) -> None:
+            await self._begin(watch, resource_version, after, send_initial_events)
+
+        return Watch(
+            self,
+            Selection(_closed_prefix(prefix), selector, fields),
+            open_=begin,
+            on_close=lambda watch: self._watchers.remove(watch, self._only_key(watch.selection)),
+            allow_bookmarks=allow_bookmarks,
+        )
+
+    # Writing
+
+    async def create(self, key: str, obj: Obj) -> CachedObject:
+        """Store a new object, which the cache takes over; raises the store's RevisionMismatch."""
+        payload = encode_payload(obj)
+        self._written[id(payload)] = (payload, obj)
+        try:
+            return await self._applied(await self._store.create(key, payload))
+        except RevisionMismatch as mismatch:
+            await self._seen_mismatch(mismatch)
+            raise
+        finally:
+            self._written.pop(id(payload), None)
+
+    async def update(self, key: str, obj: Obj, mod_revision: int) -> CachedObject:
+        """Replace the object that was read at ``mod_revision``; raises RevisionMismatch."""
+        payload = encode_payload(obj)
+        self._written[id(payload)] = (payload, obj)
+        try:
+            return await self._applied(await self._store.update(key, payload, mod_revision))
+        except RevisionMismatch as mismatch:
+            await self._seen_mismatch(mismatch)
+            raise
+        finally:
+            self._written.pop(id(payload), None)
+
+    async def delete(self, key: str, mod_revision: int) -> CachedObject:
+        """Remove the object; its last state under the deletion's revision. RevisionMismatch."""
+        try:
+            return await self._applied(await self._store.delete(key, mod_revision))
+        except RevisionMismatch as mismatch:
+            await self._seen_mismatch(mismatch)
+            raise
+
+    # What the feed calls
+
+    async def start(self) -> None:
+        """Load what is stored, once; changes that arrive meanwhile are applied afterwards."""
+        if self._loaded:
+            return
+        async with self._loading:
+            if not self._loaded:
+                await self._load()
+
+    async def _load(self) -> None:
+        self._early = []
+        page = await self._store.list(self.prefix)
+        for entry in page.entries:
+            cached = self._cached(entry)
+            self._state.restore(entry.key, cached)
+            self._terms.replace(entry.key, None, cached)
+        self._state.start_at(page.revision)
+        self._loaded = True
+        early, self._early = self._early, None
+        for change in early or ():
+            self.apply(change)
+
+    def apply(self, change: Change) -> None:
+        """Make one change visible to readers and watchers; called in revision order."""
+        if self._early is not None:
+            self._early.append(change)
+            return
+        if change.revision <= self._state.revision:
+            return
+        previous = self._state.get(change.key)
+        current = self._cached(change.entry) if change.entry is not None else None
+        step = CacheChange(change.key, change.revision, current, previous)
+        self._state.apply(step)
+        self._terms.replace(change.key, previous, current)
+        self._watchers.publish(step)
+
+    def close(self) -> None:
+        """End every watch, now and later."""
+        self._closed = True
+        self._watchers.close()
+
+    async def reload(self) -> None:
+        """Start over from the store, after the feed has lost its place; ends every watch."""
+        self._watchers.close()
+        self._loaded = False
+        self._reset()
+        await self.start()
+
+    # What lists and watches need (Snapshots and WatchSource)
+
+    async def fresh_revision(self) -> int:
+        await self.start()
+        return await self._feed.fresh_revision()
+
+    async def reach(self, revision: int) -> int:
+        await self.start()
+        return await self._feed.reach(revision)
+
+    def current(self, selection: Selection, start: str) -> Sequence[CachedObject]:
+        key = self._only_key(selection)
+        if key is not None:
+            cached = self._state.get(key) if key >= start else None
+            return [cached] if cached is not None else []
+        keys = self._terms.candidates(selection)
+        if keys is None:
+            return self._state.range(selection.prefix, start)
+        found = (self._state.get(key) for key in keys if key >= start)
+        return [cached for cached in found if cached is not None]
+
+    async def past(self, prefix: str, start: str, revision: int) -> Sequence[CachedObject]:
+        if revision >= self._state.floor:
+            return self._state.range(prefix, start, revision)
+        page = await self._store.list(prefix, start=start, revision=revision)
+        return [self._cached(entry) for entry in page.entries]
+
+    def changes_after(self, revision: int, prefix: str) -> Sequence[CacheChange] | None:
+        if revision < self._state.floor:
+            return None
+        return self._state.steps_after(revision, prefix)
+
+    async def _begin(
+        self, watch: Watch, resource_version: str, after: int, send_initial_events: bool | None
+    ) -> None:
+        """Place a watch: which initial objects it gets, and from which revision it goes on."""
+        await self.start()
+        if send_initial_events and resource_version not in ("", "0"):
+            await self._feed.reach(after)
+        elif send_initial_events is not None and not resource_version:
+            await self._feed.fresh_revision()
+        initial: Sequence[CachedObject] | None = None
+        if send_initial_events or (send_initial_events is None and after == 0):
+            found = self.current(watch.selection, "")
+            initial = [cached for cached in found if watch.selection.matches(cached)]
+            after = self.revision
+        elif after == 0:
+            after = self.revision
+        elif after < self._state.floor:
+            watch.close()
+            raise too_old_resource_version(after, self._state.floor)
+        watch.begin(after, initial, bool(send_initial_events))
+        self._watchers.add(watch, self._only_key(watch.selection))
+        if self._closed:
+            watch.close()
+
+    async def _applied(self, entry: Entry) -> CachedObject:
+        """The result of a write, once the cache shows it."""
+        await self._feed.seen(entry.mod_revision)
+        current = self._state.get(entry.key)
+        if current is not None and current.mod_revision == entry.mod_revision:
+            return current
+        return self._cached(entry)
+
+    async def _seen_mismatch(self, mismatch: RevisionMismatch) -> None:
+        """Let the caller, who will look at the cache again, find what it collided with."""
+        current = mismatch.current
+        await self._feed.seen(current.mod_revision if current else await self._store.revision())
+
+    def _cached(self, entry: Entry) -> CachedObject:
+        """The object of a stored entry; parsed once, or not at all if it was written here."""
+        written = self._written.get(id(entry.value))
+        obj: Obj = written[1] if written is not None else orjson.loads(entry.value)
+        labels, fields = selectable(obj, self.kind.selectable_fields)
+        cached = CachedObject(
+            entry.key, entry.value, entry.mod_revision, labels, fields, self._budget
+        )
+        if written is not None:
+            cached.keep_parsed(obj)
+        return cached
+
+    def _only_key(self, selection: Selection) -> str | None:
+        """The single key that a selection by name can match, if its prefix is deep enough."""
+        name = selection.fields.exact("metadata.name") if selection.fields is not None else None
+        if not name or (self.kind.namespaced and selection.prefix == self.prefix):
+            return None
+        return selection.prefix + name
+
+
+def _closed_prefix(prefix: str) -> str:
+    """A prefix that ends at a path segment: the namespace ``a`` must not find ``ab``."""
+    return prefix if prefix.endswith("/") else prefix + "/"
