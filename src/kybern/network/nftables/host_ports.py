@@ -45,3 +45,16 @@ def node_addresses_fragment(nodes: Iterable[Obj]) -> Fragment:
             if item.get("type") in ("InternalIP", "ExternalIP") and is_ipv4(item["address"]):
                 fragment.elements[NODE_IPS, item["address"]] = None
     return fragment
+
+
+def udp_host_ports(pod: Obj) -> dict[int, set[tuple[str, int]]]:
+    """Where UDP packets to the node's ports go, for the clean-up of tracked flows."""
+    found: dict[int, set[tuple[str, int]]] = {}
+    for (name, key), target in host_port_fragment(pod).elements.items():
+        if name not in (HOST_PORTS, HOST_PORTS_AT) or target is None:
+            continue
+        protocol, port = key.split(" . ")[-2:]
+        if protocol == "udp":
+            address, target_port = target.split(" . ")
+            found.setdefault(int(port), set()).add((address, int(target_port)))
+    return found

@@ -36,10 +36,10 @@ _ABSENT = "absent"
 
 
 class Ruleset:
-    """The wanted state of the table."""
+    """The wanted state of the table; after a change of ``skeleton``, apply ``render``."""
 
     def __init__(self, skeleton: Skeleton) -> None:
-        self._skeleton = skeleton
+        self.skeleton = skeleton
         self._fragments: dict[str, Fragment] = {}
         self._claims: dict[tuple[str, str], dict[str, str | None]] = {}
         self._stale_chains: dict[str, None] = {}
@@ -83,7 +83,7 @@ class Ruleset:
             self._fill(EMPTY, fragment, filled, [])
         effective = {at: _effective(claims) for at, claims in self._claims.items()}
         added = _element_lines("add", effective, with_values=True)
-        return _transaction(self._skeleton.lines(), declared, filled, added)
+        return _transaction(self.skeleton.lines(), declared, filled, added)
 
     def _declare(
         self, before: Fragment, after: Fragment, declared: list[str], removed: list[str]
