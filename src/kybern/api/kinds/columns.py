@@ -59,6 +59,14 @@ def name(obj: Obj, now: float) -> str:
 NAME = Column("Name", name, format="name", description="Name of the object.")
 AGE = Column("Age", age, description="Time since the object was created.")
 
+# What upstream shows of kinds that it has no columns for.
+CREATED_AT = Column(
+    "Created At",
+    lambda obj, now: obj["metadata"].get("creationTimestamp", ""),
+    type="date",
+    description="When the object was created.",
+)
+
 
 def at(*path: str, default: Any = "") -> Callable[[Obj, float], Any]:
     """A cell that shows the field at a path."""

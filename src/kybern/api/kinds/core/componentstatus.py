@@ -1,4 +1,4 @@
-"""ComponentStatus."""
+"""ComponentStatus, kept for old clients."""
 
 from kybern.api.kinds.kind import Kind
 from kybern.api.kinds.strategy import Strategy

@@ -1,7 +1,49 @@
-"""Service."""
+"""Service: defaults by type, allocated fields, columns."""
 
+from kybern.api.errors import Obj
+from kybern.api.kinds.columns import field
+from kybern.api.kinds.core.service_changes import externally_accessible, prepare_update
+from kybern.api.kinds.core.service_columns import SERVICE_COLUMNS
 from kybern.api.kinds.kind import PROXY, Kind, Subresource, status_of
 from kybern.api.kinds.strategy import Strategy
+from kybern.api.validation.names import dns_label
+
+_AFFINITY_SECONDS = 10800
+
+
+def _default(service: Obj) -> None:
+    spec = service.setdefault("spec", {})
+    if not spec.get("sessionAffinity"):
+        spec["sessionAffinity"] = "None"
+    if spec["sessionAffinity"] == "None":
+        spec.pop("sessionAffinityConfig", None)
+    elif spec["sessionAffinity"] == "ClientIP":
+        client = (spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}
+        if client.get("timeoutSeconds") is None:
+            spec["sessionAffinityConfig"] = {"clientIP": {"timeoutSeconds": _AFFINITY_SECONDS}}
+    if not spec.get("type"):
+        spec["type"] = "ClusterIP"
+    for port in spec.get("ports") or ():
+        if not port.get("protocol"):
+            port["protocol"] = "TCP"
+        if not port.get("targetPort"):
+            port["targetPort"] = port.get("port", 0)
+    if externally_accessible(spec) and not spec.get("externalTrafficPolicy"):
+        spec["externalTrafficPolicy"] = "Cluster"
+    if spec.get("internalTrafficPolicy") is None and spec["type"] != "ExternalName":
+        spec["internalTrafficPolicy"] = "Cluster"
+    if spec["type"] == "LoadBalancer":
+        if spec.get("allocateLoadBalancerNodePorts") is None:
+            spec["allocateLoadBalancerNodePorts"] = True
+        balancer = (service.get("status") or {}).get("loadBalancer") or {}
+        for entry in balancer.get("ingress") or ():
+            if entry.get("ip") and entry.get("ipMode") is None:
+                entry["ipMode"] = "VIP"
+
+
+def _create(service: Obj) -> None:
+    service["status"] = {"loadBalancer": {}}
+
 
 SERVICE = Kind(
     group="",
@@ -14,5 +56,17 @@ SERVICE = Kind(
         status_of("Service"),
     ),
     resource_prefix="/registry/services/specs",
-    strategy=Strategy(status=True, allow_create_on_update=True),
+    strategy=Strategy(
+        default=_default,
+        create=_create,
+        update=prepare_update,
+        name_rule=dns_label,
+        status=True,
+        allow_create_on_update=True,
+    ),
+    columns=SERVICE_COLUMNS,
+    selectable_fields={
+        "spec.clusterIP": field("spec", "clusterIP"),
+        "spec.type": field("spec", "type"),
+    },
 )
