@@ -38,16 +38,19 @@ class CompiledRule:
         self.any_resource = "*" in self.resources
 
     def allows(self, attributes: Attributes) -> bool:
+        if not self.concerns(attributes):
+            return False
+        return not attributes.is_resource_request or not self.names or attributes.name in self.names
+
+    def concerns(self, attributes: Attributes) -> bool:
+        """Whether the rule allows the request for some name of an object."""
         if not (self.any_verb or attributes.verb in self.verbs):
             return False
         if not attributes.is_resource_request:
-            return self.allows_path(attributes.path)
-        if not self.covers_resource(attributes.group, attributes.resource, attributes.subresource):
-            return False
-        return not self.names or attributes.name in self.names
+            return self._covers_path(attributes.path)
+        return self._covers_resource(attributes.group, attributes.resource, attributes.subresource)
 
-    def covers_resource(self, group: str, resource: str, subresource: str) -> bool:
-        """Whether the rule speaks of the resource, by whatever names."""
+    def _covers_resource(self, group: str, resource: str, subresource: str) -> bool:
         if not (self.any_group or group in self.groups):
             return False
         if self.any_resource:
@@ -58,7 +61,7 @@ class CompiledRule:
             f"*/{subresource}" in self.resources
         )
 
-    def allows_path(self, path: str) -> bool:
+    def _covers_path(self, path: str) -> bool:
         return path in self.paths or (
             bool(self.path_prefixes) and path.startswith(self.path_prefixes)
         )

@@ -120,12 +120,13 @@ class RbacAuthorizer:
         rule_set = self.rules_for(attributes.user, attributes.namespace)
         for bound in rule_set.rules:
             rule = bound.rule
-            if rule.names and attributes.is_resource_request:
-                by_name = True
-            if rule.allows(attributes):
-                decision = Decision(True, bound.reason())
-                # Without a rule on names before it, the same rule decides for every name.
-                return decision, by_name
+            if not rule.concerns(attributes):
+                continue
+            if not rule.names or not attributes.is_resource_request:
+                return Decision(True, bound.reason()), False
+            by_name = True
+            if attributes.name in rule.names:
+                return Decision(True, bound.reason()), True
         if rule_set.errors:
             return Decision(False, "RBAC: " + _aggregate(rule_set.errors)), by_name
         return NO_OPINION, by_name
@@ -137,8 +138,9 @@ class RbacAuthorizer:
             role_ref = grant.binding["roleRef"]
             try:
                 compiled = self._compile(role_ref, _namespace(grant.binding))
-            except StatusError as missing:
-                errors.append(missing.message)
+            except StatusError:
+                kind = role_ref.get("kind", "").lower()
+                errors.append(f'{kind}.{GROUP} "{role_ref.get("name", "")}" not found')
                 continue
             rules += [BoundRule(rule, source, grant) for rule, source in compiled]
         return RuleSet(tuple(rules), tuple(errors))
