@@ -1,0 +1,119 @@
+"""Request bodies: JSON or YAML bytes to plain Python values, within bounds.
+
+``TypeSchema.decode`` and the patch verbs read bodies here. Duplicate keys are reported (the last
+one wins, as upstream has it); nesting is bounded, so that nothing later can run out of stack.
+"""
+
+import json
+from typing import Any
+
+import orjson
+
+from kybern.api import yaml
+from kybern.api.schema.json_syntax import syntax_problem
+
+DEEPEST = 128
+"""Levels of nesting that a body may have. Upstream stops at 10,000; real objects at about 60."""
+
+_WRITER_DEPTH = 254
+_MOST_DUPLICATES = 100
+_BLANKS = b" \t\r\n"
+
+YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml")
+
+
+class Malformed(Exception):
+    """The body is not JSON (or YAML); the text is that of upstream's parser."""
+
+
+def read_body(body: bytes, media_type: str = "application/json") -> tuple[Any, list[str]]:
+    """The body's value and the paths of its duplicate fields; raises Malformed."""
+    if media_type.partition(";")[0].strip().lower() in YAML_TYPES:
+        try:
+            value, duplicates = yaml.load_with_duplicates(body)
+            if _too_deep(value):
+                raise Malformed("exceeded max depth")
+            return value, duplicates
+        except (yaml.YamlError, UnicodeDecodeError, ValueError) as problem:
+            raise Malformed(f"error converting YAML to JSON: yaml: {problem}") from None
+    return read_json(body)
+
+
+def read_json(body: bytes) -> tuple[Any, list[str]]:
+    """The value of a JSON text and the paths of its duplicate fields; raises Malformed."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return _read_odd_json(body)
+    written = _written_nested(value)
+    if written is None:
+        raise Malformed("exceeded max depth")
+    # A repeated key is in the text but not in the value, so the counts of keys differ. Blanks go
+    # first, as they may stand between a key and its colon.
+    if body.translate(None, _BLANKS).count(b'":') != written.translate(None, _BLANKS).count(b'":'):
+        return value, _duplicates(body)
+    return value, []
+
+
+def _read_odd_json(body: bytes) -> tuple[Any, list[str]]:
+    """What the fast parser refuses: malformed JSON, and bad UTF-8, which upstream replaces."""
+    problem = syntax_problem(body)
+    if problem is not None:
+        raise Malformed(problem)
+    repaired = body.decode("utf-8", "replace").encode()
+    if repaired == body:
+        raise Malformed("exceeded max depth" if _brackets(body) > DEEPEST else "invalid string")
+    return read_json(repaired)
+
+
+def _brackets(body: bytes) -> int:
+    return body.count(b"[") + body.count(b"{")
+
+
+def _too_deep(value: Any) -> bool:
+    return _written_nested(value) is None
+
+
+def _written_nested(value: Any) -> bytes | None:
+    """The value's JSON; None if it nests deeper than the bound.
+
+    The writer gives up at a fixed depth. Wrapped in enough lists, a value reaches it exactly when
+    it is too deep itself, which costs next to nothing.
+    """
+    for _ in range(_WRITER_DEPTH - DEEPEST):
+        value = [value]
+    try:
+        return orjson.dumps(value)
+    except (orjson.JSONEncodeError, RecursionError):
+        return None
+
+
+class _Pairs(dict[str, Any]):
+    """An object as it was parsed, with the keys that came more than once."""
+
+    repeated: tuple[str, ...] = ()
+
+
+def _duplicates(body: bytes) -> list[str]:
+    def keep(pairs: list[tuple[str, Any]]) -> _Pairs:
+        found = _Pairs(pairs)
+        if len(found) != len(pairs):
+            names = [name for name, _ in pairs]
+            found.repeated = tuple(dict.fromkeys(n for n in names if names.count(n) > 1))
+        return found
+
+    paths: list[str] = []
+    _collect(json.loads(body, object_pairs_hook=keep), "", paths)
+    return paths[:_MOST_DUPLICATES]
+
+
+def _collect(value: Any, path: str, paths: list[str]) -> None:
+    if isinstance(value, _Pairs):
+        for name, item in value.items():
+            inner = f"{path}.{name}" if path else name
+            if name in value.repeated:
+                paths.append(inner)
+            _collect(item, inner, paths)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _collect(item, f"{path}[{index}]", paths)

@@ -1,0 +1,169 @@
+"""TypeSchema: one kind's schema, as the API server's verbs use it.
+
+A body goes through :meth:`TypeSchema.decode`: parsed within bounds, checked, and brought into the
+normal form. Defaults, admission and validation work on what comes out; :meth:`normalise` brings
+whatever they or a patch made of it into the normal form again.
+"""
+
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from kybern.api.errors import bad_request
+from kybern.api.schema.body import Malformed, read_body
+from kybern.api.schema.builtin import builtin_type
+from kybern.api.schema.check import Checker, WrongType
+from kybern.api.schema.definitions import definition_of_kind
+from kybern.api.schema.normalise import Irregular, reader
+from kybern.api.schema.structural import structural_type
+from kybern.api.schema.types import Obj, Type
+
+_SUMMARY_BYTES = 30
+
+
+@dataclass(slots=True)
+class Decoded:
+    """A decoded body in normal form, with the paths that strict field validation refuses."""
+
+    obj: Obj
+    unknown: list[str] = field(default_factory=list)
+    duplicates: list[str] = field(default_factory=list)
+
+    def strict_problems(self) -> list[str]:
+        """One text per unknown or duplicate field, as Warning headers carry them."""
+        return [f'unknown field "{path}"' for path in self.unknown] + [
+            path if path.startswith("line ") else f'duplicate field "{path}"'
+            for path in self.duplicates
+        ]
+
+
+class TypeSchema:
+    """The schema of one kind in one version; ``type`` is the root of its type graph."""
+
+    def __init__(self, group: str, version: str, kind: str, root: Type) -> None:
+        self.group = group
+        self.version = version
+        self.kind = kind
+        self.type = root
+        self.api_version = f"{group}/{version}" if group else version
+
+    @classmethod
+    def from_structural(
+        cls,
+        openapi_v3_schema: Obj,
+        preserve_unknown: bool = False,
+        *,
+        group: str = "",
+        version: str = "",
+        kind: str = "",
+    ) -> "TypeSchema":
+        """The schema of a custom resource, from its version's ``openAPIV3Schema``."""
+        return cls(group, version, kind, structural_type(openapi_v3_schema, preserve_unknown))
+
+    def decode(self, body: bytes, media_type: str = "application/json") -> Decoded:
+        """Parse, check and normalise a body; raises StatusError 400 in upstream's words.
+
+        A missing ``apiVersion`` or ``kind`` is filled in; ones of another kind are refused.
+        """
+        try:
+            value, duplicates = read_body(body, media_type)
+        except Malformed as problem:
+            raise self._unrecognized(
+                f"couldn't get version/kind; json parse error: {problem}", body
+            ) from None
+        if not isinstance(value, dict):
+            found = "array" if isinstance(value, list) else _scalar_name(value)
+            target = (
+                'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; '
+                'Kind string "json:\\"kind,omitempty\\"" }'
+            )
+            raise self._unrecognized(
+                "couldn't get version/kind; json parse error: json: cannot unmarshal "
+                f"{found} into Go value of type {target}",
+                body,
+            )
+        self._claim_kind(value)
+        obj, unknown = self._read(value)
+        return Decoded(obj, unknown, duplicates)
+
+    def check(self, obj: Obj) -> list[str]:
+        """The paths of unknown fields; raises StatusError 400 for a wrong type."""
+        checker = Checker()
+        try:
+            checker.check(self.type, obj)
+        except WrongType as problem:
+            raise self._cannot_be_handled(str(problem)) from None
+        return checker.unknown
+
+    def normalise(self, obj: Obj) -> Obj:
+        """A fresh object in normal form, without unknown fields; StatusError 400 as in check."""
+        return self._read(obj)[0]
+
+    def _read(self, value: Obj) -> tuple[Obj, list[str]]:
+        read = reader(self.type)
+        try:
+            return read(value), []
+        except Irregular:
+            pass
+        checker = Checker()
+        try:
+            pruned = checker.check(self.type, value)
+            return read(pruned), checker.unknown
+        except WrongType as problem:
+            raise self._cannot_be_handled(str(problem)) from None
+        except Irregular:
+            raise self._cannot_be_handled("the object has values outside their range") from None
+
+    def _claim_kind(self, value: Obj) -> None:
+        version, kind = value.get("apiVersion"), value.get("kind")
+        if not version:
+            value["apiVersion"] = self.api_version
+        if not kind:
+            value["kind"] = self.kind
+        if kind and isinstance(kind, str) and kind != self.kind:
+            raise bad_request(
+                f'{kind} in version "{_bare_version(version) or self.version}" cannot be handled '
+                f'as a {self.kind}: no kind "{kind}" is registered for version '
+                f'"{version or self.api_version}" in this resource'
+            )
+        if version and isinstance(version, str) and version != self.api_version:
+            raise bad_request(
+                f"the API version in the data ({version}) does not match the expected API version "
+                f"({self.api_version})"
+            )
+
+    def _cannot_be_handled(self, why: str) -> Exception:
+        return bad_request(
+            f'{self.kind} in version "{self.version}" cannot be handled as a {self.kind}: {why}'
+        )
+
+    def _unrecognized(self, why: str, body: bytes) -> Exception:
+        return bad_request(
+            f"the object provided is unrecognized (must be of type {self.kind}): {why} "
+            f"({_summary(body)})"
+        )
+
+
+def _summary(body: bytes) -> str:
+    """The start of a body for an error message; hexadecimal if it does not look like JSON."""
+    if not body:
+        return "<empty>"
+    start = body[:_SUMMARY_BYTES]
+    text = start.decode("utf-8", "replace") if body[:1] == b"{" else start.hex()
+    return text + (" ..." if len(body) > _SUMMARY_BYTES else "")
+
+
+def _scalar_name(value: Any) -> str:
+    if isinstance(value, bool):
+        return "bool"
+    return "string" if isinstance(value, str) else "number"
+
+
+def _bare_version(api_version: Any) -> str:
+    return api_version.rpartition("/")[2] if isinstance(api_version, str) else ""
+
+
+@cache
+def schema_for(group: str, version: str, kind: str) -> TypeSchema:
+    """The schema of a built-in kind; KeyError if there is none. One for each, kept."""
+    return TypeSchema(group, version, kind, builtin_type(definition_of_kind(group, version, kind)))
