@@ -34,6 +34,8 @@ PATCH_TYPES = {
     "strategic": "application/strategic-merge-patch+json",
     "apply": "application/apply-patch+yaml",
 }
+METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 Objects = list[Obj]
 PatchKind = Literal["json", "merge", "strategic", "apply"]
 
@@ -144,8 +146,9 @@ class Client:
         resource_version: str = "",
         limit: int = 0,
         continue_: str = "",
+        metadata_only: bool = False,
     ) -> Obj:
-        """One page, as the server's List object."""
+        """One page, as the server's List object (or a PartialObjectMetadataList)."""
         query = {
             "labelSelector": label_selector,
             "fieldSelector": field_selector,
@@ -153,7 +156,8 @@ class Client:
             "limit": limit,
             "continue": continue_,
         }
-        return await self._call("GET", resource.path(namespace), query)
+        accept = {"Accept": METADATA_LIST} if metadata_only else None
+        return await self._call("GET", resource.path(namespace), query, headers=accept)
 
     async def list_all(
         self,
@@ -162,6 +166,7 @@ class Client:
         *,
         label_selector: str = "",
         field_selector: str = "",
+        metadata_only: bool = False,
     ) -> tuple[Objects, str]:
         """Every item, page by page, and the resourceVersion to watch from.
 
@@ -177,6 +182,7 @@ class Client:
                 field_selector=field_selector,
                 limit=PAGE_SIZE,
                 continue_=continue_,
+                metadata_only=metadata_only,
             )
             for item in page.get("items") or []:
                 item.setdefault("apiVersion", resource.api_version)
@@ -196,6 +202,7 @@ class Client:
         field_selector: str = "",
         timeout_seconds: int = 0,
         send_initial_events: bool = False,
+        metadata_only: bool = False,
     ) -> AsyncIterator[Obj]:
         """Events ``{"type", "object"}`` until the server ends the watch.
 
@@ -211,7 +218,8 @@ class Client:
         }
         if send_initial_events:
             query |= {"sendInitialEvents": True, "resourceVersionMatch": "NotOlderThan"}
-        reply = await self.open("GET", resource.path(namespace), query=query)
+        accept = {"Accept": METADATA} if metadata_only else None
+        reply = await self.open("GET", resource.path(namespace), query=query, headers=accept)
         async with reply:
             if reply.status >= 400:
                 raise _failure(reply.status, await reply.read())

@@ -54,17 +54,20 @@ class Informer:
         namespace: str | None = None,
         label_selector: str = "",
         field_selector: str = "",
+        metadata_only: bool = False,
     ) -> None:
         self.resource = resource
         self._client = client
         self._namespace = namespace
         self._label_selector = label_selector
         self._field_selector = field_selector
+        self._metadata_only = metadata_only
         self._objects: dict[str, Obj] = {}
         self._indexers: dict[str, IndexFunction] = {}
         self._indexes: dict[str, dict[str, dict[str, Obj]]] = {}
         self._handlers: list[ChangeHandler] = []
         self._revision = ""
+        self._progress: asyncio.Future[None] | None = None
         self._synced = asyncio.Event()
         self._encodings: dict[str, bytes] | None = (
             {} if os.environ.get("KYBERN_MUTATION_DETECTOR") else None
@@ -111,6 +114,27 @@ class Informer:
     async def wait_synced(self) -> None:
         await self._synced.wait()
 
+    async def reached(self, resource_version: str, patience: float = 10) -> None:
+        """Wait until a write at ``resource_version`` shows here, for ``patience`` seconds at most.
+
+        Whoever writes and then decides again from this informer awaits this in between, so that
+        it never acts twice on the same stale picture (resourceVersions are ordered: KEP-5504).
+        """
+        deadline = asyncio.get_running_loop().time() + patience
+        while int(self._revision or 0) < int(resource_version or 0):
+            if self._progress is None:
+                self._progress = asyncio.get_running_loop().create_future()
+            left = deadline - asyncio.get_running_loop().time()
+            done, _ = await asyncio.wait({self._progress}, timeout=max(left, 0))
+            if not done:
+                return
+
+    def _advance(self, revision: str) -> None:
+        self._revision = revision
+        if self._progress is not None:
+            self._progress.set_result(None)
+            self._progress = None
+
     async def run(self) -> None:
         """Follow the server until cancelled."""
         pause = MIN_PAUSE_SECONDS
@@ -140,6 +164,7 @@ class Informer:
             self._namespace,
             label_selector=self._label_selector,
             field_selector=self._field_selector,
+            metadata_only=self._metadata_only,
         )
         listed = {object_key(obj): obj for obj in items}
         for key in [key for key in self._objects if key not in listed]:
@@ -148,7 +173,7 @@ class Informer:
             known = self._objects.get(key)
             if known is None or _version(known) != _version(obj):
                 self._apply(key, obj)
-        self._revision = revision
+        self._advance(revision)
         self._synced.set()
 
     async def _watch(self) -> None:
@@ -159,6 +184,7 @@ class Informer:
             resource_version=self._revision,
             label_selector=self._label_selector,
             field_selector=self._field_selector,
+            metadata_only=self._metadata_only,
             timeout_seconds=MIN_WATCH_SECONDS + spread,
         )
         async with contextlib.aclosing(events):  # type: ignore[type-var]
@@ -167,7 +193,7 @@ class Informer:
                 if event["type"] != "BOOKMARK":
                     key = object_key(obj)
                     self._apply(key, None if event["type"] == "DELETED" else obj, obj)
-                self._revision = _version(obj)
+                self._advance(_version(obj))
 
     def _apply(self, key: str, obj: Obj | None, last_state: Obj | None = None) -> None:
         """Store, index and report one change; a deletion reports the last state, if it came."""
@@ -227,12 +253,15 @@ def _version(obj: Obj) -> str:
     return obj["metadata"].get("resourceVersion", "")
 
 
+_Selection = tuple[Resource, str | None, str, str, bool]
+
+
 class Informers:
     """The informers of one component: one a resource and selector, started together."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._informers: dict[tuple[Resource, str | None, str, str], Informer] = {}
+        self._informers: dict[_Selection, Informer] = {}
         self._tasks: dict[Informer, asyncio.Task[None]] = {}
 
     def informer(
@@ -242,14 +271,24 @@ class Informers:
         *,
         label_selector: str = "",
         field_selector: str = "",
+        metadata_only: bool = False,
     ) -> Informer:
-        """The shared informer; call :meth:`start` afterwards."""
-        key = (resource, namespace, label_selector, field_selector)
+        """The shared informer; call :meth:`start` afterwards.
+
+        ``metadata_only`` asks the server for PartialObjectMetadata and keeps little memory.
+        """
+        key = (resource, namespace, label_selector, field_selector, metadata_only)
         if key not in self._informers:
-            self._informers[key] = Informer(
-                self._client, resource, namespace, label_selector, field_selector
-            )
+            self._informers[key] = Informer(self._client, *key)
         return self._informers[key]
+
+    async def forget(self, informer: Informer) -> None:
+        """Stop an informer whose resource is no longer served."""
+        self._informers = {k: one for k, one in self._informers.items() if one is not informer}
+        task = self._tasks.pop(informer, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def start(self) -> None:
         """Start those that do not run yet and wait until all are synced."""

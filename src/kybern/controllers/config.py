@@ -1,0 +1,31 @@
+"""Flags of the controller manager; names and defaults are kube-controller-manager's."""
+
+from dataclasses import dataclass
+
+from kybern.component.flags import flag
+
+
+@dataclass
+class Config:
+    """What ``kybern run controller-manager`` takes."""
+
+    kubeconfig: str = flag("", "Kubeconfig that says where the API server is and who we are.")
+    controllers: tuple[str, ...] = flag(
+        ("*",), "Controllers to run: '*' for all, 'foo' to name one, '-foo' to leave one out."
+    )
+    leader_elect: bool = flag(True, "Work only while holding the leader lease.")
+    cluster_cidr: str = flag("10.244.0.0/16", "Addresses of pods; nodes get their ranges from it.")
+    allocate_node_cidrs: bool = flag(True, "Give every node a range of the cluster CIDR.")
+    node_cidr_mask_size: int = flag(24, "Prefix length of a node's pod range.")
+    service_cluster_ip_range: str = flag("10.96.0.0/16", "Addresses of services.")
+    root_ca_file: str = flag("", "CA certificate published to every namespace.")
+    service_account_private_key_file: str = flag(
+        "", "Key that signs service account token secrets; without it they stay empty."
+    )
+    node_monitor_period: float = flag(5.0, "Seconds between looks at the nodes' health.")
+    node_monitor_grace_period: float = flag(
+        50.0, "Seconds without a sign of life after which a node counts as unhealthy."
+    )
+    terminated_pod_gc_threshold: int = flag(
+        12500, "Terminated pods that may stay before the oldest are deleted."
+    )

@@ -1,0 +1,88 @@
+"""The controller manager: composes the controllers and runs those that are wanted.
+
+Called by ``kybern run controller-manager`` and by in-process clusters. All controllers share one
+client and one set of informers. With leader election on, they exist only while the lease
+``kube-system/kube-controller-manager`` is held; losing it starts the wait anew.
+"""
+
+import asyncio
+import logging
+import socket
+
+from kybern.client import Client, Informers, LeaderElector
+from kybern.client.leader_election import LeadershipLost
+from kybern.component.clock import Clock
+from kybern.controllers.config import Config
+from kybern.controllers.controller import Context, Controller
+from kybern.controllers.deployment import DeploymentController
+from kybern.controllers.endpoints import EndpointsController
+from kybern.controllers.endpointslice import EndpointSliceController
+from kybern.controllers.garbage_collector import GarbageCollector
+from kybern.controllers.job import JobController
+from kybern.controllers.namespace import NamespaceController
+from kybern.controllers.node_ipam import NodeIpamController
+from kybern.controllers.node_lifecycle import NodeLifecycleController
+from kybern.controllers.pod_gc import PodGarbageCollector
+from kybern.controllers.replicaset import ReplicaSetController, ReplicationControllerController
+from kybern.controllers.root_ca_publisher import RootCaPublisher
+from kybern.controllers.serviceaccount import ServiceAccountController
+from kybern.controllers.serviceaccount_token import ServiceAccountTokenController
+from kybern.controllers.taint_eviction import TaintEvictionController
+
+logger = logging.getLogger(__name__)
+
+LEASE_NAME = "kube-controller-manager"
+
+CONTROLLERS: tuple[type[Controller], ...] = (
+    NamespaceController,
+    ServiceAccountController,
+    ServiceAccountTokenController,
+    RootCaPublisher,
+    NodeIpamController,
+    NodeLifecycleController,
+    TaintEvictionController,
+    EndpointsController,
+    EndpointSliceController,
+    ReplicationControllerController,
+    ReplicaSetController,
+    DeploymentController,
+    JobController,
+    PodGarbageCollector,
+    GarbageCollector,
+)
+
+
+async def run(client: Client, clock: Clock, config: Config) -> None:
+    """Run the wanted controllers until cancelled."""
+    if not config.leader_elect:
+        await _run_controllers(client, clock, config)
+        return
+    identity = f"{socket.gethostname()}_{clock.uid()}"
+    while True:
+        elector = LeaderElector(client, clock, LEASE_NAME, identity)
+        try:
+            await elector.run(lambda: _run_controllers(client, clock, config))
+        except LeadershipLost as error:
+            logger.warning("leadership lost: %s", error)
+
+
+async def _run_controllers(client: Client, clock: Clock, config: Config) -> None:
+    context = Context(client, clock, config, Informers(client))
+    try:
+        wanted = [kind(context) for kind in CONTROLLERS if is_wanted(kind.name, config)]
+        await context.informers.start()
+        async with asyncio.TaskGroup() as group:
+            for controller in wanted:
+                group.create_task(controller.run(), name=controller.name)
+    finally:
+        await context.close()
+
+
+def is_wanted(name: str, config: Config) -> bool:
+    """Whether ``--controllers`` asks for this one; the first mention counts, then '*'."""
+    for item in config.controllers:
+        if item == name:
+            return True
+        if item == f"-{name}":
+            return False
+    return "*" in config.controllers
