@@ -1,0 +1,113 @@
+"""From the body of a request to an object: decoded, checked against the kind, defaulted.
+
+Create and update call :func:`read_object`; subresources with kinds of their own (Scale, Binding,
+Eviction) call :func:`read_kind`. What a body holds too much is a warning or an error, as
+``fieldValidation`` says.
+"""
+
+from kybern.api.errors import Obj, StatusError, bad_request, request_too_large
+from kybern.api.schema import Decoded, TypeSchema
+from kybern.api.schema.body import Malformed, read_body
+from kybern.apiserver.call import Call
+from kybern.apiserver.negotiation import body_type
+from kybern.apiserver.options import WriteOptions
+
+MAX_BODY_BYTES = 3 * 1024 * 1024
+
+
+def limited_body(call: Call) -> bytes:
+    """The body; raises StatusError 413."""
+    body = call.request.body
+    if len(body) > MAX_BODY_BYTES:
+        raise request_too_large(f"Request entity too large: limit is {MAX_BODY_BYTES}")
+    return body
+
+
+def read_object(call: Call, options: WriteOptions) -> Obj:
+    """The object of the call's kind in the body, defaulted, in the served version."""
+    served = call.served
+    obj = read_kind(call, call.schema, served.group, served.version, served.kind.kind, options)
+    served.strategy.default(obj)
+    return obj
+
+
+def read_kind(
+    call: Call,
+    schema: TypeSchema,
+    group: str,
+    version: str,
+    kind: str,
+    options: WriteOptions,
+) -> Obj:
+    """An object of any kind in the body, without unknown fields, not defaulted."""
+    media_type = body_type(call.request.headers.get("content-type", ""))
+    body = limited_body(call)
+    try:
+        decoded = schema.decode(body, media_type)
+    except StatusError:
+        _check_kind(call, body, media_type, group, version, kind)
+        raise
+    report_extra_fields(call, decoded, options.field_validation, kind, version)
+    obj = decoded.obj
+    if not isinstance(obj.get("metadata"), dict):
+        obj["metadata"] = {}
+    return obj
+
+
+def report_extra_fields(
+    call: Call, decoded: Decoded, validation: str, kind: str, version: str
+) -> None:
+    """Warn of unknown and duplicate fields, or refuse them."""
+    if validation == "Ignore" or not (decoded.unknown or decoded.duplicates):
+        return
+    problems = decoded.strict_problems()
+    if validation == "Strict":
+        raise bad_request(
+            f'{kind} in version "{version}" cannot be handled as a {kind}: '
+            f"strict decoding error: {', '.join(problems)}"
+        )
+    for text in problems:
+        call.warn(text)
+
+
+def _check_kind(
+    call: Call, body: bytes, media_type: str, group: str, version: str, kind: str
+) -> None:
+    """Say it if the body cannot be read because it holds another kind; raises StatusError 400."""
+    try:
+        obj, _ = read_body(body, media_type)
+    except Malformed:
+        return
+    if not isinstance(obj, dict) or not all(
+        isinstance(obj.get(name, ""), str) for name in ("kind", "apiVersion")
+    ):
+        return
+    found_kind = obj.get("kind") or kind
+    expected = f"{group}/{version}" if group else version
+    found_version = obj.get("apiVersion") or expected
+    if found_kind == kind and found_version == expected:
+        return
+    found_group, _, short = found_version.rpartition("/")
+    if call.services.registry.by_kind(found_group, short, found_kind) is None:
+        raise _cannot_be_handled(
+            found_kind,
+            short,
+            kind,
+            f'no kind "{found_kind}" is registered for version "{found_version}" in scheme '
+            '"pkg/api/legacyscheme/scheme.go:30"',
+        )
+    if found_kind != kind:
+        raise _cannot_be_handled(
+            found_kind,
+            short,
+            kind,
+            f"converting ({short}.{found_kind}) to (core.{kind}): unknown conversion",
+        )
+    raise bad_request(
+        f"the API version in the data ({found_version}) does not match the expected API version "
+        f"({expected})"
+    )
+
+
+def _cannot_be_handled(found: str, version: str, kind: str, why: str) -> StatusError:
+    return bad_request(f'{found} in version "{version}" cannot be handled as a {kind}: {why}')

@@ -1,0 +1,165 @@
+"""Which form a client wants its answer in, and which one its body has.
+
+The pipeline asks :func:`negotiate` once per request. The rules and refusals are upstream's: clauses
+of ``Accept`` in order of their quality, ``as``/``g``/``v`` for Tables and partial metadata.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from kybern.api.errors import StatusError, not_acceptable, unsupported_media_type
+
+JSON = "application/json"
+YAML = "application/yaml"
+SERVED_TYPES = (JSON, YAML)
+PATCH_TYPES = (
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+)
+JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH = PATCH_TYPES
+
+_META_VERSIONS = ("v1", "v1beta1")
+_CONVERSIONS = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
+_HUMAN_AGENTS = ("curl", "Wget", "Mozilla/5.0")
+_CACHED_HEADERS = 512  # bounds what strange headers can fill
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """The wanted form. ``convert`` is empty or the kind to convert to."""
+
+    media_type: str = JSON
+    convert: str = ""
+    convert_version: str = ""
+    pretty: bool = False
+
+    @property
+    def plain_json(self) -> bool:
+        """Whether the stored bytes can go out as they are."""
+        return self.media_type == JSON and not self.convert and not self.pretty
+
+
+PLAIN = Output()
+PRETTY = Output(pretty=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """One media range of an Accept header."""
+
+    type: str
+    subtype: str
+    quality: float
+    params: tuple[tuple[str, str], ...]
+
+    def matches(self, media_type: str) -> bool:
+        main, _, sub = media_type.partition("/")
+        return self.type in (main, "*") and self.subtype in (sub, "*")
+
+
+@lru_cache(maxsize=_CACHED_HEADERS)
+def parse_accept(header: str) -> tuple[Clause, ...]:
+    """The clauses of an Accept header, best first; broken ones are left out."""
+    clauses: list[Clause] = []
+    for text in header.split(","):
+        media_range, *rest = (part.strip() for part in text.split(";"))
+        main, slash, sub = media_range.partition("/")
+        if not slash and main == "*":
+            sub = "*"
+        elif not slash:
+            continue
+        params: list[tuple[str, str]] = []
+        quality = 1.0
+        for part in rest:
+            name, _, value = part.partition("=")
+            value = value.strip().strip('"')
+            if name.strip() == "q":
+                quality = _quality(value)
+            else:
+                params.append((name.strip(), value))
+        clauses.append(Clause(main, sub, quality, tuple(params)))
+    clauses.sort(key=lambda c: (-c.quality, c.type == "*", c.subtype == "*"))
+    return tuple(clauses)
+
+
+def negotiate(accept: str, user_agent: str, pretty: str, *, tables: bool = True) -> Output:
+    """The output of a resource request; raises StatusError 406.
+
+    ``pretty`` is the query parameter of that name. Endpoints that cannot make Tables or partial
+    metadata pass ``tables=False``.
+    """
+    output = PLAIN if accept in ("", JSON, "*/*") else _negotiate(accept, tables)
+    if pretty:
+        wanted = pretty in ("1", "t", "T", "true", "TRUE", "True")
+    elif output.pretty:
+        return output
+    else:
+        wanted = user_agent.startswith(_HUMAN_AGENTS)
+    if not wanted:
+        return output
+    return Output(output.media_type, output.convert, output.convert_version, True)
+
+
+@lru_cache(maxsize=_CACHED_HEADERS)
+def _negotiate(accept: str, tables: bool) -> Output:
+    clauses = parse_accept(accept)
+    found_type = False
+    for clause in clauses:
+        for media_type in SERVED_TYPES:
+            if not clause.matches(media_type):
+                continue
+            found_type = True
+            output = _output(media_type, dict(clause.params), tables)
+            if output is not None:
+                return output
+    if found_type:
+        raise not_acceptable(SERVED_TYPES)
+    listed = ", ".join(SERVED_TYPES)
+    raise StatusError(
+        406,
+        "NotAcceptable",
+        f"406: Not Acceptable\n\nAvailable representations: {listed}",
+        {},
+    )
+
+
+def _output(media_type: str, params: dict[str, str], tables: bool) -> Output | None:
+    if params.get("stream", "watch") != "watch":
+        return None
+    pretty = params.get("pretty") == "1"
+    if not params.keys() & {"as", "g", "v"}:
+        return Output(media_type, pretty=pretty)
+    kind, version = params.get("as", ""), params.get("v", "")
+    served = params.get("g") == "meta.k8s.io" and version in _META_VERSIONS and kind in _CONVERSIONS
+    if not served or not tables:
+        return None
+    return Output(media_type, kind, version, pretty)
+
+
+def _quality(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 1.0
+
+
+def body_type(content_type: str) -> str:
+    """The media type of a request body, JSON by default; raises StatusError 415."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type in ("", JSON):
+        return JSON
+    if media_type == YAML:
+        return YAML
+    raise unsupported_media_type(SERVED_TYPES)
+
+
+def patch_type(content_type: str, supported: tuple[str, ...] = PATCH_TYPES) -> str:
+    """The kind of patch in a body; raises StatusError 415 as upstream's router does."""
+    media_type = content_type.partition(";")[0].strip()
+    if media_type in supported:
+        return media_type
+    if media_type in PATCH_TYPES:
+        raise unsupported_media_type(supported)
+    raise StatusError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})

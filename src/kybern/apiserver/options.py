@@ -1,0 +1,260 @@
+"""The options of a call: query parameters and DeleteOptions bodies, read and checked once.
+
+Each verb takes one of the classes here. Broken values are 400, forbidden combinations 422, with
+upstream's texts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from kybern.api import yaml
+from kybern.api.errors import (
+    FieldError,
+    Obj,
+    bad_request,
+    field_forbidden,
+    invalid,
+    invalid_value,
+    not_supported,
+    required,
+    too_long,
+)
+from kybern.api.selectors import FieldSelector, LabelSelector
+from kybern.apiserver.negotiation import YAML
+from kybern.apiserver.request_info import RequestInfo
+
+META_GROUP = "meta.k8s.io"
+LONGEST_FIELD_MANAGER = 128
+_FIELD_VALIDATIONS = ("", "Ignore", "Warn", "Strict")
+_PROPAGATIONS = ("Foreground", "Background", "Orphan")
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOptions:
+    """CreateOptions, UpdateOptions and PatchOptions in one."""
+
+    dry_run: bool = False
+    field_manager: str = ""
+    field_validation: str = "Warn"
+    force: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteOptions:
+    """``uid`` and ``resource_version`` are preconditions; None where there is none."""
+
+    grace_period_seconds: int | None = None
+    uid: str | None = None
+    resource_version: str | None = None
+    orphan_dependents: bool | None = None
+    propagation_policy: str | None = None
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ListOptions:
+    """What list, watch and deletecollection select. None selectors select everything.
+
+    The watch cache checks the combinations of versions; here they are only read.
+    """
+
+    labels: LabelSelector | None = None
+    fields: FieldSelector | None = None
+    resource_version: str = ""
+    match: str = ""
+    limit: int = 0
+    continue_token: str = ""
+    timeout_seconds: int = 0
+    allow_bookmarks: bool = False
+    send_initial_events: bool | None = None
+
+
+_DEFAULT_WRITE = WriteOptions()
+_DEFAULT_DELETE = DeleteOptions()
+_DEFAULT_LIST = ListOptions()
+
+
+def write_options(info: RequestInfo, kind: str, *, apply: bool = False) -> WriteOptions:
+    """Options of a create, update or patch; ``kind`` names them in errors."""
+    if not info.params:
+        if apply:
+            raise _invalid(kind, [required("fieldManager", "is required for apply patch")])
+        return _DEFAULT_WRITE
+    manager = info.param("fieldManager")
+    validation = info.param("fieldValidation")
+    force = info.flag("force") if "force" in info.params else None
+    dry_run = [text for text in info.params.get("dryRun", ()) if text]
+    errors: list[FieldError] = []
+    if kind == "PatchOptions" and apply and not manager:
+        errors.append(required("fieldManager", "is required for apply patch"))
+    if kind == "PatchOptions" and not apply and force is not None:
+        errors.append(field_forbidden("force", "may not be specified for non-apply patch"))
+    errors += _field_manager_errors(manager)
+    errors += _dry_run_errors(dry_run)
+    if validation not in _FIELD_VALIDATIONS:
+        supported = sorted(_FIELD_VALIDATIONS)
+        errors.append(not_supported("fieldValidation", validation, supported))
+    if errors:
+        raise _invalid(kind, errors)
+    return WriteOptions(bool(dry_run), manager, validation or "Warn", force)
+
+
+def delete_options(info: RequestInfo, body: bytes, media_type: str) -> DeleteOptions:
+    """Options of a delete, from its body or else its query."""
+    if body:
+        return _checked_delete(_decode_options(body, media_type))
+    if not info.params:
+        return _DEFAULT_DELETE
+    raw: Obj = {}
+    if "gracePeriodSeconds" in info.params:
+        raw["gracePeriodSeconds"] = _integer(info.param("gracePeriodSeconds"))
+    if "orphanDependents" in info.params:
+        raw["orphanDependents"] = info.flag("orphanDependents")
+    if info.param("propagationPolicy"):
+        raw["propagationPolicy"] = info.param("propagationPolicy")
+    raw["dryRun"] = [text for text in info.params.get("dryRun", ()) if text]
+    return _checked_delete(raw)
+
+
+def list_options(info: RequestInfo, selectable: Sequence[str]) -> ListOptions:
+    """Options of a list or watch. ``selectable`` are the kind's own selectable fields.
+
+    A name on the path (``watch/pods/x``) or in the field selector selects one object.
+    """
+    params = info.params
+    watch = info.verb == "watch"
+    if not params and not watch:
+        return _DEFAULT_LIST
+    labels = LabelSelector.parse(info.label_selector or info.param("labelSelector"))
+    fields = FieldSelector.parse(info.field_selector or info.param("fieldSelector"))
+    for requirement in fields.requirements:
+        _check_field(requirement.field, selectable)
+    if len(info.parts) > 1 and not fields.empty and fields.exact("metadata.name") != info.name:
+        raise bad_request("fieldSelector metadata.name doesn't match requested name")
+    if len(info.parts) > 1:
+        fields = FieldSelector.parse(f"metadata.name={info.name}")
+    initial = info.flag("sendInitialEvents") if "sendInitialEvents" in params else None
+    version, match = info.param("resourceVersion"), info.param("resourceVersionMatch")
+    if watch and initial is None and not match and version in ("", "0"):
+        initial, match = True, "NotOlderThan"
+    return ListOptions(
+        labels=None if labels.empty else labels,
+        fields=None if fields.empty else fields,
+        resource_version=version,
+        match=match,
+        limit=_integer(info.param("limit")),
+        continue_token=info.param("continue"),
+        timeout_seconds=_integer(info.param("timeoutSeconds")),
+        allow_bookmarks=info.flag("allowWatchBookmarks"),
+        send_initial_events=initial,
+    )
+
+
+def _check_field(field: str, selectable: Sequence[str]) -> None:
+    if field in ("metadata.name", "metadata.namespace") or field in selectable:
+        return
+    if selectable:
+        raise bad_request(f"field label not supported: {field}")
+    raise bad_request(
+        f'"{field}" is not a known field selector: only "metadata.name", "metadata.namespace"'
+    )
+
+
+def _decode_options(body: bytes, media_type: str) -> Obj:
+    try:
+        raw = yaml.load(body) if media_type == YAML else orjson.loads(body)
+    except ValueError as error:
+        raise bad_request(f"couldn't get version/kind; json parse error: {error}") from None
+    if not isinstance(raw, dict):
+        raise bad_request("couldn't get version/kind; json parse error: expected an object")
+    return raw
+
+
+def _checked_delete(raw: Obj) -> DeleteOptions:
+    preconditions = raw.get("preconditions") or {}
+    _check_types(raw, preconditions)
+    policy = raw.get("propagationPolicy")
+    orphan = raw.get("orphanDependents")
+    dry_run = raw.get("dryRun") or []
+    errors: list[FieldError] = []
+    if orphan is not None and policy is not None:
+        why = "orphanDependents and deletionPropagation cannot be both set"
+        errors.append(invalid_value("propagationPolicy", policy, why))
+    if policy is not None and policy not in _PROPAGATIONS:
+        errors.append(not_supported("propagationPolicy", policy, [*_PROPAGATIONS, "nil"]))
+    errors += _dry_run_errors(dry_run)
+    if errors:
+        raise _invalid("DeleteOptions", errors)
+    return DeleteOptions(
+        raw.get("gracePeriodSeconds"),
+        preconditions.get("uid"),
+        preconditions.get("resourceVersion"),
+        orphan,
+        policy,
+        bool(dry_run),
+    )
+
+
+_DELETE_TYPES: dict[str, type] = {
+    "gracePeriodSeconds": int,
+    "propagationPolicy": str,
+    "orphanDependents": bool,
+    "dryRun": list,
+    "preconditions": dict,
+}
+_JSON_NAMES = {str: "string", bool: "bool", int: "number", float: "number", list: "array"}
+_GO_NAMES = {int: "int64", str: "string", bool: "bool", list: "[]string", dict: "v1.Preconditions"}
+
+
+def _check_types(raw: Obj, preconditions: Obj) -> None:
+    for name, wanted in _DELETE_TYPES.items():
+        _check_type(f"DeleteOptions.{name}", raw.get(name), wanted)
+    for name in ("uid", "resourceVersion"):
+        _check_type(f"Preconditions.preconditions.{name}", preconditions.get(name), str)
+    for text in raw.get("dryRun") or []:
+        _check_type("DeleteOptions.dryRun", text, str)
+
+
+def _check_type(field: str, value: object, wanted: type) -> None:
+    if value is None or type(value) is wanted:
+        return
+    found = _JSON_NAMES.get(type(value), "object")
+    raise bad_request(
+        f"json: cannot unmarshal {found} into Go struct field {field} of type {_GO_NAMES[wanted]}"
+    )
+
+
+def _field_manager_errors(manager: str) -> list[FieldError]:
+    errors: list[FieldError] = []
+    if len(manager.encode()) > LONGEST_FIELD_MANAGER:
+        errors.append(too_long("fieldManager", LONGEST_FIELD_MANAGER))
+    if not manager.isprintable():
+        errors.append(
+            invalid_value("fieldManager", manager, "should only contain printable characters")
+        )
+    return errors
+
+
+def _dry_run_errors(values: list[str]) -> list[FieldError]:
+    if all(value == "All" for value in values):
+        return []
+    return [not_supported("dryRun", values, ["All"])]
+
+
+def _integer(text: str) -> int:
+    if not text:
+        return 0
+    digits = text[1:] if text[0] in "+-" else text
+    if not (digits.isascii() and digits.isdigit()):
+        raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    number = int(digits) if len(digits) < 20 else 2**64
+    number = -number if text[0] == "-" else number
+    if not -(2**63) <= number < 2**63:
+        raise bad_request(f'strconv.ParseInt: parsing "{text}": value out of range')
+    return number
+
+
+def _invalid(kind: str, errors: list[FieldError]) -> Exception:
+    return invalid(kind, "", errors, META_GROUP)

@@ -1,0 +1,101 @@
+"""One request's way through the API server, in the order in which it happens.
+
+The HTTP edge and in-process clients call :meth:`Pipeline.handle`. Whatever goes wrong leaves as a
+Status; what nobody expected is logged here and leaves as an Internal error without its traceback.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from kybern.api.errors import StatusError, internal_error
+from kybern.api.user import UserInfo
+from kybern.apiserver.authorization.authorizer import forbidden_request
+from kybern.apiserver.call import Call, Services
+from kybern.apiserver.negotiation import PLAIN, negotiate
+from kybern.apiserver.request_info import Attributes, RequestInfo, request_info
+from kybern.apiserver.responses import failure
+from kybern.apiserver.routing import find_kind, find_verb, page_not_found, unserved_group
+from kybern.component.http.messages import Request, Response
+
+log = logging.getLogger(__name__)
+
+Authenticate = Callable[[Request], Awaitable[UserInfo]]
+Endpoint = Callable[[Request, RequestInfo, UserInfo], Awaitable[Response]]
+
+
+class Pipeline:
+    """The handler of one API server.
+
+    ``endpoints`` answer paths outside the resources: exact paths, or whole trees for keys that end
+    in a slash.
+    """
+
+    def __init__(
+        self, services: Services, authenticate: Authenticate, endpoints: dict[str, Endpoint]
+    ) -> None:
+        self._services = services
+        self._authenticate = authenticate
+        self._endpoints = endpoints
+
+    async def handle(self, request: Request) -> Response:
+        """The answer to any request; raises nothing."""
+        try:
+            response = await self._answer(request)
+        except StatusError as error:
+            response = failure(error)
+        except Exception as error:
+            log.exception("%s %s failed", request.method, request.path)
+            response = failure(internal_error(type(error).__name__), PLAIN)
+        response.headers.setdefault("Cache-Control", "no-cache, private")
+        return response
+
+    async def _answer(self, request: Request) -> Response:
+        info = request_info(request)
+        user = await self._authenticate(request)
+        await self._authorize(user, info)
+        if not info.is_resource_request:
+            return await self._plain(request, info, user)
+        if info.group and unserved_group(self._services.registry, info):
+            return page_not_found()
+        return await self._resource(request, info, user)
+
+    async def _authorize(self, user: UserInfo, info: RequestInfo) -> None:
+        attributes = Attributes.of(user, info)
+        decision = await self._services.authorizers.authorize(attributes)
+        if not decision.allowed:
+            raise forbidden_request(attributes, decision.reason)
+
+    async def _plain(self, request: Request, info: RequestInfo, user: UserInfo) -> Response:
+        """A path outside the resources: discovery, health, OpenAPI and the like."""
+        path = info.path.rstrip("/") or "/"
+        endpoint = self._endpoints.get(path)
+        while endpoint is None and path:
+            path = path.rpartition("/")[0]
+            endpoint = self._endpoints.get(path + "/")
+        return await endpoint(request, info, user) if endpoint else page_not_found()
+
+    async def _resource(self, request: Request, info: RequestInfo, user: UserInfo) -> Response:
+        served = find_kind(self._services.registry, info)
+        verb = find_verb(served, info, request.method)
+        headers = request.headers
+        pretty = info.param("pretty") if info.params else ""
+        output = negotiate(headers.get("accept", ""), headers.get("user-agent", ""), pretty)
+        call = Call(self._services, request, info, user, served, output)
+        if served.kind.stored:
+            cache = call.cache
+            if not cache.loaded:
+                await cache.start()
+        try:
+            response = await verb(call)
+        except StatusError as error:
+            response = failure(error, output)
+        if served.deprecation:
+            call.warn(served.deprecation)
+        if call.warnings:
+            response.headers["Warning"] = ", ".join(map(_warning, call.warnings))
+        return response
+
+
+def _warning(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'299 - "{escaped}"'

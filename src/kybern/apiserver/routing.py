@@ -1,0 +1,91 @@
+"""From a classified request to the verb that answers it.
+
+The pipeline asks for resource requests only. Paths of groups that are not served are plain 404
+texts, like any unknown path; unknown resources of a served group are a Status.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from kybern.api.errors import method_not_allowed, no_such_path
+from kybern.api.kinds import Registry, ServedKind
+from kybern.apiserver.call import Call
+from kybern.apiserver.request_info import RequestInfo
+from kybern.apiserver.subresources import subresource_verb
+from kybern.apiserver.verbs.create import create
+from kybern.apiserver.verbs.delete import delete
+from kybern.apiserver.verbs.delete_collection import delete_collection
+from kybern.apiserver.verbs.get import get
+from kybern.apiserver.verbs.list import list_
+from kybern.apiserver.verbs.patch import patch
+from kybern.apiserver.verbs.update import update
+from kybern.apiserver.verbs.watch import watch
+from kybern.component.http.messages import Response
+
+Verb = Callable[[Call], Awaitable[Response]]
+
+COLLECTION_VERBS: dict[str, Verb] = {
+    "list": list_,
+    "watch": watch,
+    "create": create,
+    "deletecollection": delete_collection,
+}
+OBJECT_VERBS: dict[str, Verb] = {
+    "get": get,
+    "watch": watch,
+    "update": update,
+    "patch": patch,
+    "delete": delete,
+}
+# What a path without a namespace can do with a namespaced kind.
+_ACROSS_NAMESPACES = frozenset({"list", "watch"})
+
+
+def find_kind(registry: Registry, info: RequestInfo) -> ServedKind:
+    """The kind that a request names; raises StatusError 404."""
+    served = registry.lookup(info.group, info.version, info.resource)
+    if served is None or not _scope_fits(served, info):
+        raise no_such_path()
+    return served
+
+
+def find_verb(served: ServedKind, info: RequestInfo, method: str) -> Verb:
+    """What answers a request for a kind; raises StatusError 404 and 405."""
+    if method in ("HEAD", "OPTIONS"):
+        raise method_not_allowed()
+    if info.subresource:
+        return subresource_verb(served, info)
+    if len(info.parts) > 2:
+        raise no_such_path()
+    on_object = len(info.parts) > 1
+    verb = (OBJECT_VERBS if on_object else COLLECTION_VERBS).get(info.verb)
+    if verb is None or info.verb not in served.kind.verbs:
+        raise method_not_allowed()
+    across = served.kind.namespaced and not info.namespace
+    if across and info.verb not in _ACROSS_NAMESPACES and not _is_review(served, info):
+        raise no_such_path() if on_object else method_not_allowed()
+    return verb
+
+
+def _scope_fits(served: ServedKind, info: RequestInfo) -> bool:
+    """Whether the path has a namespace only for kinds that live in one."""
+    if served.kind.namespaced:
+        return True
+    return not info.namespace or served.kind.plural == "namespaces"
+
+
+def _is_review(served: ServedKind, info: RequestInfo) -> bool:
+    return info.verb == "create" and not served.kind.stored and not served.kind.namespaced
+
+
+def unserved_group(registry: Registry, info: RequestInfo) -> bool:
+    """Whether the path's group is unknown altogether."""
+    return not any(group.name == info.group for group in registry.groups())
+
+
+PLAIN_NOT_FOUND = b"404 page not found\n"
+
+
+def page_not_found() -> Response:
+    """What an unknown path gets."""
+    headers = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"}
+    return Response(404, headers, PLAIN_NOT_FOUND)

@@ -1,0 +1,36 @@
+"""What hangs below an object: its status, its scale, its logs and the doors into it.
+
+Parts of the object itself (status, finalize, approval, resize) are the verbs again under other
+rules (``parts.py``); the rest has a file each.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from kybern.api.errors import method_not_allowed, no_such_path
+from kybern.api.kinds import ServedKind
+from kybern.apiserver.call import Call
+from kybern.apiserver.request_info import RequestInfo
+from kybern.apiserver.subresources import parts
+from kybern.component.http.messages import Response
+
+Verb = Callable[[Call], Awaitable[Response]]
+_Verbs = dict[str, Verb]
+
+_OWN: dict[str, _Verbs] = {}
+
+
+def subresource_verb(served: ServedKind, info: RequestInfo) -> Verb:
+    """What answers a request for a subresource; raises StatusError 404 and 405."""
+    declared = served.subresource(info.subresource)
+    if declared is None:
+        raise no_such_path()
+    verbs = _OWN.get(info.subresource, parts.VERBS)
+    verb = verbs.get(info.verb)
+    if verb is None or info.verb not in declared.verbs:
+        raise method_not_allowed()
+    if len(info.parts) > 3 and info.subresource != "proxy":
+        raise no_such_path()
+    return verb
+
+
+__all__ = ["subresource_verb"]

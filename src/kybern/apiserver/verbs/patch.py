@@ -1,0 +1,148 @@
+"""PATCH: JSON patch, merge patch and strategic merge patch; apply is in ``apply.py``.
+
+The patch is read once and applied to the freshest object in each try of the compare-and-swap
+loop. What comes out is checked like a body.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from kybern.api.errors import Obj, StatusError, bad_request, invalid, invalid_value
+from kybern.api.patch import json_patch, merge_patch, strategic_merge
+from kybern.api.schema.body import Malformed, read_body
+from kybern.apiserver.body import limited_body
+from kybern.apiserver.call import Call
+from kybern.apiserver.creation import ensure_namespace
+from kybern.apiserver.field_managers import record_update
+from kybern.apiserver.negotiation import (
+    APPLY_PATCH,
+    JSON_PATCH,
+    MERGE_PATCH,
+    PATCH_TYPES,
+    patch_type,
+)
+from kybern.apiserver.options import WriteOptions, write_options
+from kybern.apiserver.replacement import Rules, main_rules, replace
+from kybern.apiserver.responses import object_response
+from kybern.apiserver.verbs.apply import apply_by
+from kybern.apiserver.verbs.update import check_name, check_resource_version
+from kybern.component.http.messages import Response
+
+_CUSTOM_PATCH_TYPES = (JSON_PATCH, MERGE_PATCH, APPLY_PATCH)
+
+
+async def patch(call: Call) -> Response:
+    """Patch the resource itself."""
+    return await patch_by(call, main_rules(call.served))
+
+
+async def patch_by(call: Call, rules: Rules) -> Response:
+    """Patch what the rules allow to change."""
+    custom = (call.served.group, call.served.version, call.kind.kind)
+    is_custom = custom in call.services.custom_schemas
+    supported = _CUSTOM_PATCH_TYPES if is_custom else PATCH_TYPES
+    format_ = patch_type(call.request.headers.get("content-type", ""), supported)
+    if format_ == APPLY_PATCH:
+        return await apply_by(call, rules)
+    options = write_options(call.info, "PatchOptions")
+    change, strict = _read_patch(call, format_, limited_body(call))
+
+    async def transform(old: Obj | None) -> Obj:
+        if old is None:
+            raise call.not_found(call.info.name)
+        new = _patched(call, change, strict, old, options)
+        rules.reset(new, old)
+        record_update(call, new, old, options)
+        return new
+
+    written = await replace(call, transform, options, rules)
+    return object_response(call, written.stored)
+
+
+class _Change:
+    """A patch that was read: how to apply it, and how to show it in an error."""
+
+    def __init__(self, apply: Callable[[Obj], Obj], shown: Callable[[Obj], str]) -> None:
+        self.apply = apply
+        self.shown = shown
+
+
+def _read_patch(call: Call, format_: str, body: bytes) -> tuple[_Change, list[str]]:
+    """The patch, and what strict field validation has against its text."""
+    prefix = "" if format_ not in (JSON_PATCH, MERGE_PATCH) else "error decoding patch: "
+    try:
+        value, duplicates = read_body(body)
+    except Malformed as problem:
+        raise bad_request(f"{prefix}{problem}") from None
+    strict = [f'duplicate field "{path}"' for path in duplicates]
+    if format_ == JSON_PATCH:
+        _require(value, list, f"{prefix}json: cannot unmarshal", "[]handlers.jsonPatchOp")
+        strict = [f"json patch {text}" for text in strict]
+        return _Change(lambda doc: json_patch.apply(doc, value), _as_json), strict
+    _require(value, dict, f"{prefix}json: cannot unmarshal", "map[string]interface {}")
+    if format_ == MERGE_PATCH:
+        return _Change(lambda doc: merge_patch.apply(doc, value), _as_json), strict
+    schema = call.schema
+    return _Change(
+        lambda doc: strategic_merge.apply(doc, value, schema), lambda doc: _go_value(value)
+    ), strict
+
+
+def _patched(
+    call: Call, change: _Change, strict: list[str], old: Obj, options: WriteOptions
+) -> Obj:
+    """The patched object in the storage version, checked and defaulted."""
+    served, schema = call.served, call.schema
+    patched = change.apply(served.from_storage(old))
+    try:
+        unknown = schema.check(patched)
+        obj = schema.normalise(patched)
+    except StatusError as error:
+        raise _invalid_patch(change.shown(patched), error.message.partition(": ")[2]) from None
+    if options.field_validation != "Ignore":
+        problems = strict + [f'unknown field "{path}"' for path in unknown]
+        if problems and options.field_validation == "Strict":
+            why = f"strict decoding error: {', '.join(problems)}"
+            raise _invalid_patch(change.shown(patched), why)
+        for text in problems:
+            call.warn(text)
+    check_identity(call, obj)
+    served.strategy.default(obj)
+    return served.to_storage(obj)
+
+
+def check_identity(call: Call, obj: Obj) -> None:
+    """A patch changes neither kind, name nor namespace; raises StatusError 400."""
+    obj["kind"], obj["apiVersion"] = call.kind.kind, call.served.api_version
+    metadata = obj["metadata"]
+    ensure_namespace(metadata, call.namespace)
+    check_name(call, metadata)
+    check_resource_version(metadata)
+
+
+def _require(value: Any, wanted: type, prefix: str, target: str) -> None:
+    if isinstance(value, wanted) or value is None:
+        return
+    found = {dict: "object", list: "array", str: "string", bool: "bool"}
+    raise bad_request(f"{prefix} {found.get(type(value), 'number')} into Go value of type {target}")
+
+
+def _invalid_patch(shown: str, why: str) -> StatusError:
+    return invalid("", "", [invalid_value("patch", shown, why)])
+
+
+def _as_json(doc: Obj) -> str:
+    return orjson.dumps(doc, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _go_value(value: Any) -> str:
+    """A value as Go prints it with ``%+v``."""
+    if isinstance(value, dict):
+        return "map[" + " ".join(f"{key}:{_go_value(value[key])}" for key in sorted(value)) + "]"
+    if isinstance(value, list):
+        return "[" + " ".join(_go_value(item) for item in value) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "<nil>" if value is None else str(value)

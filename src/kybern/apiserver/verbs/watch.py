@@ -1,0 +1,133 @@
+"""WATCH: a stream of events, encoded once for all who watch in the same form."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import orjson
+
+from kybern.api.errors import Obj, StatusError
+from kybern.apiserver.cache import Watch, WatchEvent
+from kybern.apiserver.call import Call
+from kybern.apiserver.options import ListOptions, list_options
+from kybern.apiserver.responses import (
+    include_object,
+    partial_metadata,
+    served_json,
+    table_of,
+)
+from kybern.apiserver.verbs.list import prefix
+from kybern.component.http.messages import Response
+
+# A watch without a timeout of its own ends after one to two times this long, so that clients
+# spread over several API servers again and again.
+MIN_TIMEOUT_SECONDS = 1800.0
+INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+
+Encode = Callable[[WatchEvent], bytes]
+
+
+async def watch(call: Call) -> Response:
+    """Open a watch; what fails afterwards arrives as an ERROR event."""
+    options = list_options(call.info, tuple(call.kind.selectable_fields))
+    if call.output.convert == "Table":
+        include_object(call)
+    opened = call.cache.watch(
+        prefix(call),
+        selector=options.labels,
+        fields=options.fields,
+        resource_version=options.resource_version,
+        match=options.match,
+        allow_bookmarks=options.allow_bookmarks,
+        send_initial_events=options.send_initial_events,
+    )
+    return Response(200, {"Content-Type": "application/json"}, _stream(call, opened, options))
+
+
+async def _stream(call: Call, opened: Watch, options: ListOptions) -> AsyncIterator[bytes]:
+    encode = _encoder(call)
+    loop = asyncio.get_running_loop()
+    spread = MIN_TIMEOUT_SECONDS * (1 + call.services.clock.random.random())
+    deadline = loop.time() + (options.timeout_seconds or spread)
+    try:
+        while True:
+            async with asyncio.timeout_at(deadline):
+                events = await opened.batch()
+            if not events:
+                return
+            yield b"".join([encode(event) for event in events])
+    except TimeoutError:
+        return
+    except StatusError as error:
+        yield _line("ERROR", orjson.dumps(error.status()))
+    finally:
+        opened.close()
+
+
+def _encoder(call: Call) -> Encode:
+    """How this watch writes an event as one line."""
+    output, served = call.output, call.served
+    if output.convert == "Table":
+        return _table_encoder(call)
+    if output.convert:
+        form = (output.convert, output.convert_version)
+
+        def encode_partial(event: WatchEvent) -> bytes:
+            assert event.object is not None
+            partial = partial_metadata(event.object.obj, output)
+            return _line(event.type, orjson.dumps(partial))
+
+        return lambda event: (
+            event.encoded(form, encode_partial)
+            if event.object is not None
+            else _line(event.type, orjson.dumps(partial_metadata(_bookmark(call, event), output)))
+        )
+    if served.api_version == served.kind.storage_api_version:
+        return lambda event: (
+            event.json() if event.object is not None else _bookmark_line(call, event)
+        )
+
+    def encode_version(event: WatchEvent) -> bytes:
+        assert event.object is not None
+        return _line(event.type, served_json(served, event.object))
+
+    return lambda event: (
+        event.encoded(served.api_version, encode_version)
+        if event.object is not None
+        else _bookmark_line(call, event)
+    )
+
+
+def _table_encoder(call: Call) -> Encode:
+    """Tables of one row; only the first event of a watch carries the column definitions."""
+    first = True
+
+    def encode(event: WatchEvent) -> bytes:
+        nonlocal first
+        items = [] if event.object is None else [call.served.from_storage(event.object.obj)]
+        shown = table_of(call, items, {"resourceVersion": str(event.revision)}, with_columns=first)
+        if event.object is None:
+            bookmark = partial_metadata(_bookmark(call, event), call.output)
+            shown["rows"] = [{"cells": [], "object": bookmark}]
+        first = False
+        return _line(event.type, orjson.dumps(shown))
+
+    return encode
+
+
+def _bookmark(call: Call, event: WatchEvent) -> Obj:
+    metadata: Obj = {"resourceVersion": str(event.revision)}
+    if event.initial_events_end:
+        metadata["annotations"] = {INITIAL_EVENTS_END: "true"}
+    return {
+        "kind": call.kind.kind,
+        "apiVersion": call.served.api_version,
+        "metadata": metadata,
+    }
+
+
+def _bookmark_line(call: Call, event: WatchEvent) -> bytes:
+    return _line(event.type, orjson.dumps(_bookmark(call, event)))
+
+
+def _line(type: str, body: bytes) -> bytes:
+    return b'{"type":"%b","object":%b}\n' % (type.encode(), body)
