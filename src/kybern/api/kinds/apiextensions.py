@@ -1,7 +1,53 @@
 """CustomResourceDefinition."""
 
+from kybern.api.errors import Obj
+from kybern.api.kinds.columns import CREATED_AT, NAME
 from kybern.api.kinds.kind import Kind, status_of
 from kybern.api.kinds.strategy import Strategy, spec_changed
+
+
+def _default(crd: Obj) -> None:
+    spec = crd.setdefault("spec", {})
+    names = spec.setdefault("names", {})
+    kind = names.get("kind", "")
+    if not names.get("singular"):
+        names["singular"] = kind.lower()
+    if not names.get("listKind") and kind:
+        names["listKind"] = f"{kind}List"
+    conversion = spec.get("conversion")
+    if conversion is None:
+        spec["conversion"] = {"strategy": "None"}
+    else:
+        service = ((conversion.get("webhook") or {}).get("clientConfig") or {}).get("service")
+        if service is not None and service.get("port") is None:
+            service["port"] = 443
+    status = crd.get("status") or {}
+    if not status.get("storedVersions"):
+        stored = [v.get("name", "") for v in spec.get("versions") or () if v.get("storage")]
+        if stored:
+            crd["status"] = {**status, "storedVersions": stored[:1]}
+
+
+def _create(crd: Obj) -> None:
+    """Until its controller accepts the names, a definition serves nothing."""
+    stored = [v["name"] for v in crd["spec"].get("versions") or () if v.get("storage")]
+    crd["status"] = {
+        "conditions": None,
+        "acceptedNames": {"plural": "", "kind": ""},
+        "storedVersions": stored,
+    }
+
+
+def _update(new: Obj, old: Obj) -> None:
+    """A version that objects may be stored in stays recorded."""
+    status = dict(new.get("status") or {})
+    held = list(status.get("storedVersions") or ())
+    for version in new["spec"].get("versions") or ():
+        if version.get("storage") and version["name"] not in held:
+            held.append(version["name"])
+    status["storedVersions"] = held
+    new["status"] = status
+
 
 CUSTOM_RESOURCE_DEFINITION = Kind(
     group="apiextensions.k8s.io",
@@ -17,6 +63,13 @@ CUSTOM_RESOURCE_DEFINITION = Kind(
     resource_prefix="/registry/apiextensions.k8s.io/customresourcedefinitions",
     hashed_as="apiextensions.k8s.io/v1beta1",
     strategy=Strategy(
-        namespaced=False, status=True, generation=spec_changed, allow_unconditional_update=False
+        default=_default,
+        create=_create,
+        update=_update,
+        namespaced=False,
+        status=True,
+        generation=spec_changed,
+        allow_unconditional_update=False,
     ),
+    columns=(NAME, CREATED_AT),
 )

@@ -24,7 +24,7 @@ from kybern.api.kinds.authorization import (
     SELF_SUBJECT_RULES_REVIEW,
     SUBJECT_ACCESS_REVIEW,
 )
-from kybern.api.kinds.autoscaling import HORIZONTAL_POD_AUTOSCALER
+from kybern.api.kinds.autoscaling.horizontalpodautoscaler import HORIZONTAL_POD_AUTOSCALER
 from kybern.api.kinds.batch.cronjob import CRON_JOB
 from kybern.api.kinds.batch.job import JOB
 from kybern.api.kinds.certificates import CERTIFICATE_SIGNING_REQUEST

@@ -1,6 +1,7 @@
 """Lease."""
 
-from kybern.api.kinds.kind import Kind
+from kybern.api.kinds.columns import AGE, NAME, at
+from kybern.api.kinds.kind import Column, Kind
 from kybern.api.kinds.strategy import Strategy
 
 LEASE = Kind(
@@ -8,4 +9,5 @@ LEASE = Kind(
     kind="Lease",
     plural="leases",
     strategy=Strategy(allow_create_on_update=True, allow_unconditional_update=False),
+    columns=(NAME, Column("Holder", at("spec", "holderIdentity")), AGE),
 )

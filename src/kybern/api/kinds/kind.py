@@ -58,7 +58,8 @@ class Kind:
     """A kind of object, whatever versions it is served under. Kinds compare by identity.
 
     ``versions`` are in order of preference. ``resource_prefix`` is the first part of an object's
-    store key. ``selectable_fields`` are those beside ``metadata.name`` and ``metadata.namespace``.
+    store key. ``selectable_fields`` are those beside ``metadata.name`` and ``metadata.namespace``;
+    ``field_aliases`` maps an ``apiVersion`` to the names it uses instead of the stored ones.
     ``hashed_as`` is the group and version that the storage version hash in discovery is made of,
     where upstream's differs from the storage version.
     """
@@ -76,6 +77,7 @@ class Kind:
     verbs: tuple[str, ...] = STANDARD_VERBS
     subresources: tuple[Subresource, ...] = ()
     selectable_fields: Mapping[str, Callable[[Obj], str]] = field(default_factory=dict)
+    field_aliases: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     columns: tuple[Column, ...] = ()
     strategy: Strategy = field(default_factory=Strategy)
     resource_prefix: str = ""
@@ -147,6 +149,15 @@ class ServedKind:
 
     def subresource(self, name: str) -> Subresource | None:
         return next((sub for sub in self.subresources if sub.name == name), None)
+
+    def selectable_field(self, name: str) -> str | None:
+        """The stored name of a field that this version can select by, or None."""
+        if name == "metadata.name" or (name == "metadata.namespace" and self.kind.namespaced):
+            return name
+        aliases = self.kind.field_aliases.get(self.api_version)
+        if aliases is not None:
+            return aliases.get(name)
+        return name if name in self.kind.selectable_fields else None
 
     def to_storage(self, obj: Obj) -> Obj:
         """The object in the storage version; the same object if that is this version."""

@@ -1,6 +1,7 @@
 """RuntimeClass."""
 
-from kybern.api.kinds.kind import Kind
+from kybern.api.kinds.columns import AGE, NAME, at
+from kybern.api.kinds.kind import Column, Kind
 from kybern.api.kinds.strategy import Strategy
 
 RUNTIME_CLASS = Kind(
@@ -11,4 +12,5 @@ RUNTIME_CLASS = Kind(
     strategy=Strategy(
         namespaced=False, allow_create_on_update=True, allow_unconditional_update=False
     ),
+    columns=(NAME, Column("Handler", at("handler")), AGE),
 )

@@ -1,7 +1,55 @@
-"""DeviceClass, ResourceClaim, ResourceClaimTemplate, ResourceSlice."""
+"""Dynamic resource allocation: device classes, claims, claim templates, slices."""
 
-from kybern.api.kinds.kind import Kind, status_of
+from kybern.api.errors import Obj
+from kybern.api.kinds.columns import AGE, NAME, at, field
+from kybern.api.kinds.kind import Column, Kind, status_of
 from kybern.api.kinds.strategy import Strategy, spec_changed
+
+
+def _default_request(request: Obj) -> None:
+    if not request.get("allocationMode"):
+        request["allocationMode"] = "ExactCount"
+    if request["allocationMode"] == "ExactCount" and not request.get("count"):
+        request["count"] = 1
+
+
+def _default_claim_spec(spec: Obj) -> None:
+    for request in (spec.get("devices") or {}).get("requests") or ():
+        if request.get("exactly") is not None:
+            _default_request(request["exactly"])
+        for alternative in request.get("firstAvailable") or ():
+            _default_request(alternative)
+
+
+def _default_claim(claim: Obj) -> None:
+    _default_claim_spec(claim.setdefault("spec", {}))
+
+
+def _default_template(template: Obj) -> None:
+    _default_claim_spec(template.setdefault("spec", {}).setdefault("spec", {}))
+
+
+def _state(claim: Obj, now: float) -> str:
+    status = claim.get("status") or {}
+    deleting = claim["metadata"].get("deletionTimestamp")
+    states = ["deleted"] if deleting else []
+    if status.get("allocation"):
+        states.append("allocated")
+        if status.get("reservedFor"):
+            states.append("reserved")
+    elif not deleting:
+        states.append("pending")
+    return ",".join(states)
+
+
+SLICE_COLUMNS = (
+    NAME,
+    Column("Node", at("spec", "nodeName")),
+    Column("Driver", at("spec", "driver")),
+    Column("Pool", at("spec", "pool", "name")),
+    AGE,
+)
+
 
 DEVICE_CLASS = Kind(
     group="resource.k8s.io",
@@ -9,6 +57,7 @@ DEVICE_CLASS = Kind(
     plural="deviceclasses",
     namespaced=False,
     strategy=Strategy(namespaced=False, generation=spec_changed),
+    columns=(NAME, AGE),
 )
 
 RESOURCE_CLAIM = Kind(
@@ -16,13 +65,18 @@ RESOURCE_CLAIM = Kind(
     kind="ResourceClaim",
     plural="resourceclaims",
     subresources=(status_of("ResourceClaim"),),
-    strategy=Strategy(status=True),
+    strategy=Strategy(
+        default=_default_claim, create=lambda o: o.__setitem__("status", {}), status=True
+    ),
+    columns=(NAME, Column("State", _state), AGE),
 )
 
 RESOURCE_CLAIM_TEMPLATE = Kind(
     group="resource.k8s.io",
     kind="ResourceClaimTemplate",
     plural="resourceclaimtemplates",
+    strategy=Strategy(default=_default_template),
+    columns=(NAME, AGE),
 )
 
 RESOURCE_SLICE = Kind(
@@ -31,4 +85,9 @@ RESOURCE_SLICE = Kind(
     plural="resourceslices",
     namespaced=False,
     strategy=Strategy(namespaced=False, generation=spec_changed),
+    columns=SLICE_COLUMNS,
+    selectable_fields={
+        "spec.nodeName": field("spec", "nodeName"),
+        "spec.driver": field("spec", "driver"),
+    },
 )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from kybern.api.errors import FieldError, Obj
+from kybern.api.user import UserInfo
 from kybern.api.validation.metadata import (
     NameRule,
     common_metadata_changes,
@@ -75,6 +76,7 @@ class Strategy:
     ``generation`` tells whether a change counts up ``metadata.generation``; None where the kind
     has no generation. ``status`` tells whether the main resource must leave ``status`` alone.
     ``status_fields`` are the top-level fields that the status subresource writes.
+    ``record_user`` writes the requesting user into the object, before ``prepare_for_create``.
     ``checks_all_on_update`` is off where upstream validates only the change.
     """
 
@@ -99,6 +101,7 @@ class Strategy:
     allow_unconditional_update: bool = True
     default_propagation: str = "Background"
     grace_period: Callable[[Obj, int | None], int] | None = None
+    record_user: Callable[[Obj, UserInfo], None] | None = None
     writes: Mapping[str, Write] = field(default_factory=dict)
 
     @property

@@ -64,5 +64,5 @@ NAMESPACE = Kind(
         status=True,
     ),
     columns=(NAME, Column("Status", at("status", "phase")), AGE),
-    selectable_fields={"name": field("metadata", "name"), "status.phase": field("status", "phase")},
+    selectable_fields={"status.phase": field("status", "phase")},
 )

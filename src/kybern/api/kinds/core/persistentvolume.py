@@ -3,7 +3,7 @@
 from kybern.api.defaults.pod_spec import default_resource_list
 from kybern.api.defaults.volumes import default_volume_source
 from kybern.api.errors import Obj
-from kybern.api.kinds.columns import AGE, NAME, UNSET, at, field
+from kybern.api.kinds.columns import AGE, NAME, UNSET, at
 from kybern.api.kinds.kind import Column, Kind, status_of
 from kybern.api.kinds.strategy import Strategy
 
@@ -98,5 +98,4 @@ PERSISTENT_VOLUME = Kind(
         status=True,
     ),
     columns=COLUMNS,
-    selectable_fields={"name": field("metadata", "name")},
 )

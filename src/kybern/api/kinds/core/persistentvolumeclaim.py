@@ -3,7 +3,7 @@
 from kybern.api.defaults.pod_spec import default_resource_list
 from kybern.api.defaults.volumes import default_claim_spec
 from kybern.api.errors import Obj
-from kybern.api.kinds.columns import AGE, NAME, UNSET, at, field
+from kybern.api.kinds.columns import AGE, NAME, UNSET, at
 from kybern.api.kinds.core.persistentvolume import access_modes, storage_class
 from kybern.api.kinds.kind import Column, Kind, status_of
 from kybern.api.kinds.strategy import Strategy
@@ -80,5 +80,4 @@ PERSISTENT_VOLUME_CLAIM = Kind(
     subresources=(status_of("PersistentVolumeClaim"),),
     strategy=Strategy(default=_default, create=_create, update=_update, status=True),
     columns=COLUMNS,
-    selectable_fields={"name": field("metadata", "name")},
 )

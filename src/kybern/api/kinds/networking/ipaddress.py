@@ -1,7 +1,21 @@
-"""IPAddress."""
+"""IPAddress, which says what a service address belongs to."""
 
-from kybern.api.kinds.kind import Kind
+from kybern.api.errors import Obj
+from kybern.api.kinds.columns import AGE, NAME, NONE, field
+from kybern.api.kinds.kind import Column, Kind
 from kybern.api.kinds.strategy import Strategy
+
+
+def _parent(address: Obj, now: float) -> str:
+    parent = (address.get("spec") or {}).get("parentRef")
+    if not parent:
+        return NONE
+    resource = parent.get("resource", "")
+    if parent.get("group"):
+        resource += "." + parent["group"]
+    parts = (resource.lower(), parent.get("namespace", ""), parent.get("name", ""))
+    return "/".join(part for i, part in enumerate(parts) if part or i != 1)
+
 
 IP_ADDRESS = Kind(
     group="networking.k8s.io",
@@ -10,4 +24,11 @@ IP_ADDRESS = Kind(
     namespaced=False,
     short_names=("ip",),
     strategy=Strategy(namespaced=False),
+    columns=(NAME, Column("ParentRef", _parent), AGE),
+    selectable_fields={
+        "spec.parentRef.group": field("spec", "parentRef", "group"),
+        "spec.parentRef.resource": field("spec", "parentRef", "resource"),
+        "spec.parentRef.namespace": field("spec", "parentRef", "namespace"),
+        "spec.parentRef.name": field("spec", "parentRef", "name"),
+    },
 )

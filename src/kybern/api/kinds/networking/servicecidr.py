@@ -1,6 +1,7 @@
 """ServiceCIDR."""
 
-from kybern.api.kinds.kind import Kind, status_of
+from kybern.api.kinds.columns import AGE, NAME, at
+from kybern.api.kinds.kind import Column, Kind, status_of
 from kybern.api.kinds.strategy import Strategy
 
 SERVICE_CIDR = Kind(
@@ -10,4 +11,9 @@ SERVICE_CIDR = Kind(
     namespaced=False,
     subresources=(status_of("ServiceCIDR"),),
     strategy=Strategy(namespaced=False, status=True),
+    columns=(
+        NAME,
+        Column("CIDRs", lambda o, now: ",".join(at("spec", "cidrs", default=())(o, now))),
+        AGE,
+    ),
 )

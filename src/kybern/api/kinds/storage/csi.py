@@ -1,14 +1,78 @@
-"""CSIDriver, CSINode, CSIStorageCapacity."""
+"""CSIDriver, CSINode and CSIStorageCapacity."""
 
-from kybern.api.kinds.kind import Kind
+from kybern.api.errors import Obj
+from kybern.api.kinds.columns import AGE, NAME, NONE, UNSET, at, length
+from kybern.api.kinds.kind import Column, Kind
 from kybern.api.kinds.strategy import Strategy
+
+_FALSE = ("podInfoOnMount", "storageCapacity", "requiresRepublish", "seLinuxMount")
+_COUNTED = ("tokenRequests", "requiresRepublish", "seLinuxMount")
+
+
+def _default(driver: Obj) -> None:
+    spec = driver.setdefault("spec", {})
+    if spec.get("attachRequired") is None:
+        spec["attachRequired"] = True
+    for name in _FALSE:
+        if spec.get(name) is None:
+            spec[name] = False
+    if spec.get("fsGroupPolicy") is None:
+        spec["fsGroupPolicy"] = "ReadWriteOnceWithFSType"
+    if not spec.get("volumeLifecycleModes"):
+        spec["volumeLifecycleModes"] = ["Persistent"]
+
+
+def _changed(new: Obj, old: Obj) -> bool:
+    after, before = new.get("spec") or {}, old.get("spec") or {}
+    return any(after.get(name) != before.get(name) for name in _COUNTED)
+
+
+def _no_generation(driver: Obj) -> None:
+    """Upstream counts this kind's generation from its first change on, not from creation."""
+    driver["metadata"].pop("generation", None)
+
+
+def _token_requests(driver: Obj, now: float) -> str:
+    requests = (driver.get("spec") or {}).get("tokenRequests")
+    if requests is None:
+        return UNSET
+    return ",".join(request.get("audience", "") for request in requests)
+
+
+def _modes(driver: Obj, now: float) -> str:
+    return ",".join((driver.get("spec") or {}).get("volumeLifecycleModes") or ()) or NONE
+
+
+DRIVER_COLUMNS = (
+    NAME,
+    Column("AttachRequired", at("spec", "attachRequired", default=True), "boolean"),
+    Column("PodInfoOnMount", at("spec", "podInfoOnMount", default=False), "boolean"),
+    Column("StorageCapacity", at("spec", "storageCapacity", default=False), "boolean"),
+    Column("TokenRequests", _token_requests),
+    Column("RequiresRepublish", at("spec", "requiresRepublish", default=False), "boolean"),
+    Column("Modes", _modes),
+    AGE,
+)
+CAPACITY_COLUMNS = (
+    NAME,
+    Column("StorageClassName", at("storageClassName")),
+    Column("Capacity", at("capacity", default=UNSET)),
+)
+
 
 CSI_DRIVER = Kind(
     group="storage.k8s.io",
     kind="CSIDriver",
     plural="csidrivers",
     namespaced=False,
-    strategy=Strategy(namespaced=False, allow_unconditional_update=False),
+    strategy=Strategy(
+        default=_default,
+        generation=_changed,
+        create=_no_generation,
+        namespaced=False,
+        allow_unconditional_update=False,
+    ),
+    columns=DRIVER_COLUMNS,
 )
 
 CSI_NODE = Kind(
@@ -17,6 +81,7 @@ CSI_NODE = Kind(
     plural="csinodes",
     namespaced=False,
     strategy=Strategy(namespaced=False, allow_unconditional_update=False),
+    columns=(NAME, Column("Drivers", length("spec", "drivers"), "integer"), AGE),
 )
 
 CSI_STORAGE_CAPACITY = Kind(
@@ -24,4 +89,5 @@ CSI_STORAGE_CAPACITY = Kind(
     kind="CSIStorageCapacity",
     plural="csistoragecapacities",
     strategy=Strategy(allow_unconditional_update=False),
+    columns=CAPACITY_COLUMNS,
 )

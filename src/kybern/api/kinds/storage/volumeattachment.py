@@ -1,7 +1,23 @@
 """VolumeAttachment."""
 
-from kybern.api.kinds.kind import Kind, status_of
+from kybern.api.errors import Obj
+from kybern.api.kinds.columns import AGE, NAME, at
+from kybern.api.kinds.kind import Column, Kind, status_of
 from kybern.api.kinds.strategy import Strategy
+
+COLUMNS = (
+    NAME,
+    Column("Attacher", at("spec", "attacher"), format="name"),
+    Column("PV", at("spec", "source", "persistentVolumeName")),
+    Column("Node", at("spec", "nodeName")),
+    Column("Attached", at("status", "attached", default=False), "boolean"),
+    AGE,
+)
+
+
+def _create(attachment: Obj) -> None:
+    attachment["status"] = {"attached": False}
+
 
 VOLUME_ATTACHMENT = Kind(
     group="storage.k8s.io",
@@ -9,5 +25,8 @@ VOLUME_ATTACHMENT = Kind(
     plural="volumeattachments",
     namespaced=False,
     subresources=(status_of("VolumeAttachment"),),
-    strategy=Strategy(namespaced=False, status=True, allow_unconditional_update=False),
+    strategy=Strategy(
+        create=_create, namespaced=False, status=True, allow_unconditional_update=False
+    ),
+    columns=COLUMNS,
 )
