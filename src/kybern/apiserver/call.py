@@ -23,12 +23,22 @@ Schemas = dict[tuple[str, str, str], TypeSchema]
 Review = Callable[["Call", Obj], Awaitable[Obj]]
 
 
+@dataclass(frozen=True, slots=True)
+class ScalePaths:
+    """Where an object keeps its replicas and its selector; ``selector`` may be empty."""
+
+    spec: tuple[str, ...] = ("spec", "replicas")
+    status: tuple[str, ...] = ("status", "replicas")
+    selector: tuple[str, ...] = ("spec", "selector")
+
+
 @dataclass
 class Services:
     """What every verb of one server stands on.
 
-    ``custom_schemas`` holds the schemas of custom resources by group, version and kind. ``reviews``
-    answers kinds that are never stored (TokenReview, SubjectAccessReview) by their kind.
+    ``custom_schemas`` and ``scale_paths`` hold what custom resources declare, by group, version
+    and kind. ``reviews`` answers kinds that are never stored (TokenReview, SubjectAccessReview)
+    by their kind.
     """
 
     registry: Registry
@@ -37,6 +47,7 @@ class Services:
     authorizers: Authorizers
     admission: AdmissionChain
     custom_schemas: Schemas = field(default_factory=dict)
+    scale_paths: dict[tuple[str, str, str], ScalePaths] = field(default_factory=dict)
     reviews: Mapping[str, Review] = field(default_factory=dict)
 
     def schema(self, group: str, version: str, kind: str) -> TypeSchema:

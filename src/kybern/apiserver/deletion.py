@@ -52,8 +52,13 @@ class Deleted(NamedTuple):
     gone: bool
 
 
-async def delete_object(call: Call, name: str, options: DeleteOptions) -> Deleted:
-    """Delete an object of the call's kind and namespace; raises StatusError 404 and 409."""
+async def delete_object(
+    call: Call, name: str, options: DeleteOptions, *, admitted: bool = False
+) -> Deleted:
+    """Delete an object of the call's kind and namespace; raises StatusError 404 and 409.
+
+    ``admitted`` where admission has judged a request that implies the deletion.
+    """
     key = call.key(name)
     for _ in range(TRIES):
         cached = call.cache.get(key)
@@ -61,9 +66,10 @@ async def delete_object(call: Call, name: str, options: DeleteOptions) -> Delete
             raise call.not_found(name)
         old = owned(cached)
         check_preconditions(call, name, old, options)
-        attributes = call.attributes("DELETE", None, old, options, options.dry_run)
-        await call.services.admission.admit(attributes)
-        await call.services.admission.validate(attributes)
+        if not admitted:
+            attributes = call.attributes("DELETE", None, old, options, options.dry_run)
+            await call.services.admission.admit(attributes)
+            await call.services.admission.validate(attributes)
         try:
             return await _attempt(call, key, cached, options)
         except RevisionMismatch:

@@ -104,7 +104,7 @@ def write_options(info: RequestInfo, kind: str, *, apply: bool = False) -> Write
 def delete_options(info: RequestInfo, body: bytes, media_type: str) -> DeleteOptions:
     """Options of a delete, from its body or else its query."""
     if body:
-        return _checked_delete(_decode_options(body, media_type))
+        return checked_delete_options(_decode_options(body, media_type))
     if not info.params:
         return _DEFAULT_DELETE
     raw: Obj = {}
@@ -115,7 +115,7 @@ def delete_options(info: RequestInfo, body: bytes, media_type: str) -> DeleteOpt
     if info.param("propagationPolicy"):
         raw["propagationPolicy"] = info.param("propagationPolicy")
     raw["dryRun"] = [text for text in info.params.get("dryRun", ()) if text]
-    return _checked_delete(raw)
+    return checked_delete_options(raw)
 
 
 def list_options(info: RequestInfo, selectable: Sequence[str]) -> ListOptions:
@@ -172,7 +172,8 @@ def _decode_options(body: bytes, media_type: str) -> Obj:
     return raw
 
 
-def _checked_delete(raw: Obj) -> DeleteOptions:
+def checked_delete_options(raw: Obj) -> DeleteOptions:
+    """A DeleteOptions object, its values checked; raises StatusError 400 and 422."""
     preconditions = raw.get("preconditions") or {}
     _check_types(raw, preconditions)
     policy = raw.get("propagationPolicy")

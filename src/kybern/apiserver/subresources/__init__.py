@@ -10,13 +10,17 @@ from kybern.api.errors import method_not_allowed, no_such_path
 from kybern.api.kinds import ServedKind
 from kybern.apiserver.call import Call
 from kybern.apiserver.request_info import RequestInfo
-from kybern.apiserver.subresources import parts
+from kybern.apiserver.subresources import binding, eviction, parts, scale
 from kybern.component.http.messages import Response
 
 Verb = Callable[[Call], Awaitable[Response]]
 _Verbs = dict[str, Verb]
 
-_OWN: dict[str, _Verbs] = {}
+_OWN: dict[str, _Verbs] = {
+    "binding": binding.VERBS,
+    "eviction": eviction.VERBS,
+    "scale": scale.VERBS,
+}
 
 
 def subresource_verb(served: ServedKind, info: RequestInfo) -> Verb:

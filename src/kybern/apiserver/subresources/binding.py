@@ -1,0 +1,117 @@
+"""``pods/binding`` and ``bindings``: the scheduler's word on where a pod runs."""
+
+from kybern.api.errors import (
+    FieldError,
+    Obj,
+    StatusError,
+    bad_request,
+    conflict,
+    invalid,
+    not_supported,
+    required,
+)
+from kybern.api.kinds import Kind
+from kybern.api.objects import set_condition
+from kybern.apiserver.body import read_kind
+from kybern.apiserver.call import Call
+from kybern.apiserver.creation import ensure_namespace
+from kybern.apiserver.options import WriteOptions, write_options
+from kybern.apiserver.responses import respond
+from kybern.apiserver.subresources.adjust import Contended, Vanished, adjust
+from kybern.component.http.messages import Response
+
+
+async def create(call: Call) -> Response:
+    """Assign the pod to the node that the Binding in the body names."""
+    options = write_options(call.info, "CreateOptions")
+    binding = read_kind(
+        call, call.services.schema("", "v1", "Binding"), "", "v1", "Binding", options
+    )
+    metadata = binding["metadata"]
+    ensure_namespace(metadata, call.info.namespace)
+    name = call.info.name or metadata.get("name", "")
+    if name != metadata.get("name", ""):
+        raise bad_request("name in URL does not match name in Binding object")
+    errors = _errors(binding)
+    if errors:
+        raise invalid("Binding", name, errors)
+    attributes = call.attributes("CREATE", binding, None, options, options.dry_run)
+    await call.services.admission.admit(attributes)
+    await call.services.admission.validate(attributes)
+    await _assign(call, name, binding, options)
+    return respond(_success(), 201, call.output)
+
+
+async def _assign(call: Call, name: str, binding: Obj, options: WriteOptions) -> None:
+    pods = _pods(call)
+    key = pods.key(call.info.namespace, name)
+
+    def bind(pod: Obj) -> None:
+        why = _obstacle(pod, binding["metadata"])
+        if why:
+            raise conflict("pods/binding", name, why)
+        pod["spec"]["nodeName"] = binding["target"]["name"]
+        for kind in ("annotations", "labels"):
+            if binding["metadata"].get(kind):
+                pod["metadata"].setdefault(kind, {}).update(binding["metadata"][kind])
+        now = call.services.clock.timestamp()
+        set_condition(pod, "PodScheduled", "True", "", "", now)
+
+    try:
+        await adjust(call.services, pods, key, bind, dry_run=options.dry_run)
+    except Vanished:
+        raise _no_pod(name) from None
+    except Contended:
+        raise conflict("pods/binding", name, "the pod is being changed by others") from None
+
+
+def _pods(call: Call) -> Kind:
+    served = call.services.registry.lookup("", "v1", "pods")
+    assert served is not None, "pods are a built-in kind"
+    return served.kind
+
+
+def _obstacle(pod: Obj, wanted: Obj) -> str:
+    """Why a pod cannot be bound; empty if it can."""
+    metadata, spec = pod["metadata"], pod["spec"]
+    name, uid = metadata["name"], wanted.get("uid")
+    if uid and uid != metadata.get("uid"):
+        return (
+            f"Precondition failed: UID in precondition: {uid}, "
+            f"UID in object meta: {metadata.get('uid', '')}"
+        )
+    version = wanted.get("resourceVersion")
+    if version and version != metadata["resourceVersion"]:
+        return (
+            f"Precondition failed: ResourceVersion in precondition: {version}, "
+            f"ResourceVersion in object meta: {metadata['resourceVersion']}"
+        )
+    if metadata.get("deletionTimestamp"):
+        return f"pod {name} is being deleted, cannot be assigned to a host"
+    if spec.get("nodeName"):
+        return f'pod {name} is already assigned to node "{spec["nodeName"]}"'
+    if spec.get("schedulingGates"):
+        return f"pod {name} has non-empty .spec.schedulingGates"
+    return ""
+
+
+def _errors(binding: Obj) -> list[FieldError]:
+    target = binding.get("target") or {}
+    errors: list[FieldError] = []
+    if target.get("kind") not in (None, "", "Node"):
+        errors.append(not_supported("target.kind", target["kind"], ["Node", "<empty>"]))
+    if not target.get("name"):
+        errors.append(required("target.name"))
+    return errors
+
+
+def _no_pod(name: str) -> StatusError:
+    return StatusError(404, "NotFound", f'pods "{name}" not found', {"name": name, "kind": "pods"})
+
+
+def _success() -> Obj:
+    status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
+    return {**status, "code": 201}
+
+
+VERBS = {"create": create}
