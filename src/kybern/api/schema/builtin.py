@@ -21,8 +21,6 @@ _LEAF_DEFINITIONS = {
 _KEY_DEFAULTS = {
     ("io.k8s.api.core.v1.ContainerPort", "protocol"): "TCP",
     ("io.k8s.api.core.v1.ServicePort", "protocol"): "TCP",
-    ("io.k8s.api.core.v1.ContainerStatus", "name"): "",
-    ("io.k8s.api.core.v1.TopologySpreadConstraint", "topologyKey"): "",
 }
 _SCALARS = {
     "string": Shape.STRING,

@@ -1,0 +1,129 @@
+"""Path elements of an object's parts, and the set of all fields that a value has.
+
+The one place that decides how a type's value is divided into fields that different managers can
+own: structs and granular maps by name, lists by their keys or values, the rest as one leaf.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+
+from kybern.api.managed_fields.field_set import FieldSet
+from kybern.api.schema.normalise import zero
+from kybern.api.schema.types import ANYTHING, ListType, Shape, Type
+
+
+class NoElement(ValueError):
+    """A list item has no identity: it lacks all keys, or is of the wrong type."""
+
+
+def is_map(kind: Type, value: Any) -> bool:
+    """Whether the value's fields are owned one by one. A null stands for an empty map."""
+    if kind.atomic and kind.shape is not Shape.ANY:
+        return False
+    if kind.shape in (Shape.STRUCT, Shape.MAP):
+        return value is None or isinstance(value, dict)
+    return kind.shape is Shape.ANY and isinstance(value, dict)
+
+
+def is_list(kind: Type, value: Any) -> bool:
+    """Whether the value's items are owned one by one."""
+    granular = kind.shape is Shape.LIST and kind.list_type is not ListType.ATOMIC
+    return granular and (value is None or isinstance(value, list))
+
+
+def child_type(kind: Type, name: str) -> Type:
+    """The type of a struct's field or a map's value."""
+    if kind.shape is Shape.STRUCT:
+        field = kind.fields.get(name)
+        return field.type if field is not None else ANYTHING
+    return kind.element if kind.shape is Shape.MAP else ANYTHING
+
+
+def is_declared(kind: Type, name: str) -> bool:
+    """Whether a name is a field of a struct, as against a map's key."""
+    return kind.shape is Shape.STRUCT and name in kind.fields
+
+
+def item_element(kind: Type, item: Any) -> str:
+    """The path element of a list item: by its keys, or the item itself; raises NoElement."""
+    if kind.list_type is ListType.SET:
+        if item is None or isinstance(item, dict | list):
+            raise NoElement("associative list without keys has an element that's not a scalar")
+        return f"v:{orjson.dumps(item).decode()}"
+    if not isinstance(item, dict):
+        raise NoElement("associative list with keys may not have non-map elements")
+    keys = {}
+    for name in kind.map_keys:
+        if name in item:
+            keys[name] = item[name]
+        else:
+            default = _key_default(kind, name)
+            if default is not None:
+                keys[name] = default
+    if not keys:
+        quoted = " ".join(f'"{name}"' for name in kind.map_keys)
+        raise NoElement(
+            f"associative list with keys has an element that omits all key fields [{quoted}] "
+            "(and doesn't have default values for any key fields)"
+        )
+    return f"k:{orjson.dumps(keys, option=orjson.OPT_SORT_KEYS).decode()}"
+
+
+def _key_default(kind: Type, name: str) -> Any:
+    field = kind.element.fields.get(name)
+    if field is None:
+        return None
+    if field.default is not None:
+        return field.default
+    return zero(field.type) if field.always and not field.pointer else None
+
+
+def elements(kind: Type, items: Iterable[Any]) -> list[tuple[str, Any]]:
+    """Each item with its element; raises NoElement."""
+    return [(item_element(kind, item), item) for item in items]
+
+
+def fields_of(kind: Type, value: Any) -> FieldSet:
+    """The fields that a manager owns by applying this value.
+
+    Structs are not owned themselves, only what is in them; map entries and list items are.
+    """
+    out = FieldSet()
+    if is_map(kind, value):
+        for name, item in (value or {}).items():
+            child = child_type(kind, name)
+            element = f"f:{name}"
+            below = fields_of(child, item)
+            if item is None or item == {} or not is_declared(kind, name) or is_leaf(child, item):
+                out.add(element)
+            out.attach(element, below)
+    elif is_list(kind, value):
+        for element, item in elements(kind, value or ()):
+            out.add(element)
+            out.attach(element, fields_of(kind.element, item))
+    return out
+
+
+def is_leaf(kind: Type, value: Any) -> bool:
+    """Whether a value is owned as a whole."""
+    return not is_map(kind, value) and not is_list(kind, value)
+
+
+def everything_in(kind: Type, value: Any) -> FieldSet:
+    """Every path below a value, containers included: what adding or removing it touches."""
+    out = FieldSet()
+    if is_map(kind, value):
+        for name, item in (value or {}).items():
+            out.add(f"f:{name}")
+            out.attach(f"f:{name}", everything_in(child_type(kind, name), item))
+    elif is_list(kind, value):
+        for item in value or ():
+            try:
+                element = item_element(kind, item)
+            except NoElement:
+                continue
+            out.add(element)
+            out.attach(element, everything_in(kind.element, item))
+    return out

@@ -1,0 +1,175 @@
+"""Sets of fields, as ``fieldsV1`` writes them: who owns what is computed with these.
+
+A set is a tree of path elements in their written form: ``f:name`` for a field, ``k:{...}`` for a
+list item by its keys, ``v:...`` for an item of a set, ``i:0`` for an index. A path may be a member
+while paths below it are members too. Sets are values: operations return new ones and share parts.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import orjson
+
+DEEPEST = 200
+
+
+class FieldSet:
+    """``members`` are the elements that are in the set; ``children`` the sets below an element."""
+
+    __slots__ = ("children", "members")
+
+    def __init__(
+        self,
+        members: Iterable[str] = (),
+        children: "dict[str, FieldSet] | None" = None,
+    ) -> None:
+        self.members: dict[str, None] = dict.fromkeys(members)
+        self.children: dict[str, FieldSet] = children if children is not None else {}
+
+    def __bool__(self) -> bool:
+        return bool(self.members or self.children)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, FieldSet)
+            and self.members.keys() == other.members.keys()
+            and self.children == other.children
+        )
+
+    def __hash__(self) -> int:
+        raise TypeError("a FieldSet may change while it is built")
+
+    def __repr__(self) -> str:
+        return f"FieldSet({orjson.dumps(self.to_json()).decode()})"
+
+    def add(self, element: str) -> None:
+        """Make the element itself a member."""
+        self.members[element] = None
+
+    def attach(self, element: str, below: "FieldSet") -> None:
+        """Add the members below an element; an empty set leaves no trace."""
+        if below:
+            known = self.children.get(element)
+            self.children[element] = known.union(below) if known else below
+
+    def child(self, element: str) -> "FieldSet":
+        """What is below an element; empty if nothing is."""
+        return self.children.get(element, EMPTY)
+
+    def union(self, other: "FieldSet") -> "FieldSet":
+        """Members of either."""
+        if not other:
+            return self
+        if not self:
+            return other
+        children = dict(self.children)
+        for element, below in other.children.items():
+            known = children.get(element)
+            children[element] = known.union(below) if known else below
+        return FieldSet([*self.members, *other.members], children)
+
+    def intersection(self, other: "FieldSet") -> "FieldSet":
+        """Members of both."""
+        out = FieldSet(e for e in self.members if e in other.members)
+        for element, below in self.children.items():
+            if element in other.children:
+                out.attach(element, below.intersection(other.children[element]))
+        return out
+
+    def difference(self, other: "FieldSet") -> "FieldSet":
+        """Members that are not members of ``other``; what is below those stays."""
+        if not other:
+            return self
+        out = FieldSet(e for e in self.members if e not in other.members)
+        for element, below in self.children.items():
+            known = other.children.get(element)
+            out.attach(element, below.difference(known) if known else below)
+        return out
+
+    def without(self, other: "FieldSet") -> "FieldSet":
+        """As difference, but whole subtrees under members of ``other`` go as well."""
+        if not other:
+            return self
+        out = FieldSet(e for e in self.members if e not in other.members)
+        for element, below in self.children.items():
+            if element not in other.members:
+                out.attach(element, below.without(other.child(element)))
+        return out
+
+    def paths(self, prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+        """Every member as its path of elements, in sorted order."""
+        for element in sorted({*self.members, *self.children}):
+            path = (*prefix, element)
+            if element in self.members:
+                yield path
+            if element in self.children:
+                yield from self.children[element].paths(path)
+
+    def to_json(self) -> dict[str, Any]:
+        """The ``fieldsV1`` object."""
+        out: dict[str, Any] = {}
+        for element in sorted({*self.members, *self.children}):
+            below = self.children.get(element)
+            if below is None:
+                out[element] = {}
+            elif element in self.members:
+                out[element] = {".": {}, **below.to_json()}
+            else:
+                out[element] = below.to_json()
+        return out
+
+    @classmethod
+    def from_json(cls, fields: Any, depth: int = 0) -> "FieldSet":
+        """Read a ``fieldsV1`` object; raises ValueError."""
+        if not isinstance(fields, dict) or depth > DEEPEST:
+            raise ValueError("fieldsV1 is not an object of fields")
+        out = cls()
+        for element, below in fields.items():
+            if element == ".":
+                continue
+            _require_element(element)
+            inner = cls.from_json(below, depth + 1)
+            if not inner or "." in below:
+                out.add(element)
+            if inner:
+                out.children[element] = inner
+        return out
+
+
+EMPTY = FieldSet()
+
+
+def _require_element(element: str) -> None:
+    if element[:2] not in ("f:", "k:", "v:", "i:"):
+        raise ValueError(f"missing colon: unknown path element {element}")
+    if element[:2] in ("k:", "v:"):
+        orjson.loads(element[2:])
+
+
+def field_set(paths: Iterable[tuple[str, ...]]) -> FieldSet:
+    """The set of these field paths, each given as plain field names."""
+    out = FieldSet()
+    for path in paths:
+        below = FieldSet([f"f:{path[-1]}"])
+        for name in reversed(path[:-1]):
+            below = FieldSet((), {f"f:{name}": below})
+        out = out.union(below)
+    return out
+
+
+def printed_path(path: tuple[str, ...]) -> str:
+    """A path as conflicts name it: ``.spec.ports[port=80,protocol="TCP"].name``."""
+    return "".join(_printed_element(element) for element in path)
+
+
+def _printed_element(element: str) -> str:
+    kind, text = element[:2], element[2:]
+    if kind == "f:":
+        return f".{text}"
+    if kind == "i:":
+        return f"[{text}]"
+    value = orjson.loads(text)
+    if kind == "v:":
+        return f"[={orjson.dumps(value).decode()}]"
+    keys = ",".join(f"{name}={orjson.dumps(key).decode()}" for name, key in value.items())
+    return f"[{keys}]"
