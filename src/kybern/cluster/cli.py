@@ -1,0 +1,204 @@
+"""The ``kybern`` command. Each subcommand imports what it needs when it is called."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from kybern.cluster.record import DEFAULT_PORT, Record, default_data_dir
+
+EXAMPLES = """\b
+Examples:
+  kybern up                          a cluster on this machine (root: a real node)
+  kybern up --nodes 0 --simulated-nodes 3
+                                     no containers: works without root, everywhere
+  kybern kubectl get pods -A         look around
+  kybern down                        stop it; 'kybern up' brings it back
+  kybern down --wipe                 stop it and forget it
+"""
+
+data_dir_option = click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=None,
+    help="Where the cluster keeps its files.  [default: /var/lib/kybern as root, "
+    "else the user's data directory]",
+)
+output_option = click.option(
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Output form."
+)
+
+
+@click.group(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="kybern", message="%(prog)s %(version)s (Kubernetes 1.36)")
+def main() -> None:
+    """Kubernetes, whole, in Python: start clusters, run components, speak to the API."""
+
+
+@main.command()
+@data_dir_option
+@click.option("--secure-port", type=click.IntRange(1, 65535), help="Port of the API server.")
+@click.option("--nodes", type=click.IntRange(0, 64), help="Real nodes on this machine (root).")
+@click.option("--simulated-nodes", type=click.IntRange(0, 10000), help="Nodes without containers.")
+@click.option(
+    "--detach/--no-detach",
+    default=True,
+    help="Leave the cluster running in the background (the default), or stop it on Ctrl-C.",
+)
+@click.option("--timeout", type=float, default=120.0, show_default=True, help="Seconds to wait.")
+@click.option("--disable", help="Components to leave out: proxy,dns,scheduler,controller-manager.")
+@click.option("--v", "verbosity", type=int, default=2, help="How much the components log.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress display.")
+def up(
+    data_dir: Path | None,
+    detach: bool,
+    timeout: float,
+    quiet: bool,
+    **wanted: Any,
+) -> None:
+    """Start a cluster, or bring one back; returns when it is ready."""
+    from kybern.cluster.progress import Steps
+    from kybern.cluster.up import bring_up
+
+    record = _wanted_record((data_dir or default_data_dir()).resolve(), wanted)
+    steps = Steps(quiet)
+    asyncio.run(bring_up(record, timeout, steps))
+    click.echo(f"export KUBECONFIG={record.kubeconfig}")
+    if not detach:
+        _stay(record.data_dir, steps)
+
+
+def _wanted_record(data_dir: Path, wanted: dict[str, Any]) -> Record:
+    """What was asked for; what was not is taken from the last time, then from the defaults."""
+    from kybern.cluster import supervisor
+
+    try:
+        known: Record | None = Record.load(data_dir)
+    except FileNotFoundError:
+        known = None
+    given = {name: value for name, value in wanted.items() if value is not None}
+    if "disable" in given:
+        given["disable"] = tuple(part for part in given["disable"].split(",") if part)
+    if known is None:
+        given.setdefault("secure_port", DEFAULT_PORT)
+        record = Record(data_dir, **_with_default_nodes(given))
+    else:
+        record = Record(data_dir, **{**_asked(known), **given})
+    if record.nodes and os.geteuid() != 0:
+        raise click.UsageError(
+            "real nodes need root. Without root, simulated nodes run the whole pod life without "
+            "containers:\n  kybern up --nodes 0 --simulated-nodes 3"
+        )
+    if known is not None and _asked(known) != _asked(record) and supervisor.running(data_dir):
+        raise click.UsageError(
+            f"a cluster with other settings runs in {data_dir}; 'kybern down' stops it first"
+        )
+    return record
+
+
+def _asked(record: Record) -> dict[str, Any]:
+    names = ("secure_port", "nodes", "simulated_nodes", "disable", "verbosity")
+    return {name: getattr(record, name) for name in names}
+
+
+def _with_default_nodes(given: dict[str, Any]) -> dict[str, Any]:
+    if "nodes" in given or "simulated_nodes" in given:
+        return given
+    return {**given, "nodes": 1}
+
+
+def _stay(data_dir: Path, steps: Any) -> None:
+    """Wait for Ctrl-C, then stop the cluster."""
+    import signal
+
+    from kybern.cluster.down import take_down
+
+    steps.say("running; Ctrl-C stops the cluster")
+    signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    asyncio.run(take_down(data_dir, False, steps))
+
+
+@main.command()
+@data_dir_option
+@click.option("--wipe", is_flag=True, help="Remove the cluster's files too.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress display.")
+def down(data_dir: Path | None, wipe: bool, quiet: bool) -> None:
+    """Stop a cluster and remove what it left on the machine; its files stay without --wipe."""
+    from kybern.cluster.down import take_down
+    from kybern.cluster.progress import Steps
+
+    directory = (data_dir or default_data_dir()).resolve()
+    asyncio.run(take_down(directory, wipe, Steps(quiet)))
+
+
+@main.command()
+@data_dir_option
+@output_option
+def status(data_dir: Path | None, output: str) -> None:
+    """Show what runs; exits with 1 unless the cluster is ready."""
+    from rich.console import Console
+
+    from kybern.cluster.status import cluster_status, show
+
+    directory = (data_dir or default_data_dir()).resolve()
+    try:
+        found = asyncio.run(cluster_status(directory))
+    except FileNotFoundError:
+        raise click.ClickException(f"no cluster in {directory}; 'kybern up' makes one") from None
+    if output == "json":
+        click.echo(orjson.dumps(found.as_json(), option=orjson.OPT_INDENT_2))
+    else:
+        show(found, Console(highlight=False))
+    sys.exit(0 if found.state == "ready" else 1)
+
+
+@main.command(
+    context_settings={"ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def run(context: click.Context, arguments: tuple[str, ...]) -> None:
+    """Run components in this process: kybern run COMPONENT... [flags]."""
+    from kybern.cluster.run import COMPONENTS, run_command, split
+
+    names, rest = split(list(arguments))
+    unknown = [name for name in names if name not in COMPONENTS]
+    if not names or unknown:
+        about = f"unknown component: {', '.join(unknown)}\n" if unknown else ""
+        listed = ", ".join(COMPONENTS)
+        text = f"{about}kybern run COMPONENT... [flags]; components: {listed}.\n" + (
+            "'kybern run COMPONENT --help' shows a component's flags."
+        )
+        if not unknown and "--help" in rest:
+            click.echo(text)
+            return
+        raise click.UsageError(text)
+    run_command(names).main(args=rest, prog_name="kybern run " + " ".join(names))
+
+
+@main.command(
+    context_settings={"ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def kubectl(arguments: tuple[str, ...]) -> None:
+    """Speak to the API: get, apply, delete, describe, logs, exec."""
+    from kybern.kubectl.main import main as kubectl_main
+
+    os.environ.setdefault("KUBECONFIG", str(_default_kubeconfig()))
+    sys.exit(kubectl_main(list(arguments)))
+
+
+def _default_kubeconfig() -> Path:
+    """The local cluster's kubeconfig if there is one, else the usual place."""
+    local = default_data_dir() / "kubeconfig"
+    return local if os.access(local, os.R_OK) else Path.home() / ".kube" / "config"
+
+
+if __name__ == "__main__":
+    main(prog_name="kybern")

@@ -1,0 +1,115 @@
+"""What a cluster is, on disk: ``DIR/record.json``, written by ``up``, read by everything after it.
+
+It holds what the user asked for, so that ``kybern up`` after a reboot brings the same cluster back
+without its flags, and the process groups that follow from it.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+DEFAULT_PORT = 6443
+
+
+def default_data_dir() -> Path:
+    """``/var/lib/kybern`` as root, the user's data directory otherwise."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/kybern")
+    base = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    return Path(base) / "kybern"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One cluster. ``advertise_address`` is where nodes and pods reach the API server."""
+
+    data_dir: Path
+    secure_port: int = DEFAULT_PORT
+    nodes: int = 0
+    simulated_nodes: int = 0
+    disable: tuple[str, ...] = ()
+    advertise_address: str = "127.0.0.1"
+    verbosity: int = 2
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.data_dir / "kubeconfig"
+
+    @property
+    def logs(self) -> Path:
+        return self.data_dir / "logs"
+
+    def save(self) -> None:
+        """Write the record whole or not at all."""
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        values = {**asdict(self), "data_dir": str(self.data_dir)}
+        partial = record_file(self.data_dir).with_suffix(".partial")
+        partial.write_text(json.dumps(values, indent=1))
+        partial.replace(record_file(self.data_dir))
+
+    @classmethod
+    def load(cls, data_dir: Path) -> "Record":
+        """Raises FileNotFoundError where no cluster was ever started."""
+        values = json.loads(record_file(data_dir).read_text())
+        values["disable"] = tuple(values["disable"])
+        return cls(**{**values, "data_dir": data_dir})
+
+
+def record_file(data_dir: Path) -> Path:
+    return data_dir / "record.json"
+
+
+def component_kubeconfig(data_dir: Path, component: str) -> Path:
+    """The credentials of one component of the control plane."""
+    return data_dir / "credentials" / f"{component}.kubeconfig"
+
+
+def processes(record: Record) -> list[tuple[str, list[str]]]:
+    """The control plane's process groups: a name for the log, and arguments of ``kybern``."""
+    directory = record.data_dir
+    pki = directory / "pki"
+    verbosity = f"--v={record.verbosity}"
+    groups = [
+        (
+            "apiserver",
+            [
+                "run",
+                "apiserver",
+                f"--data-dir={directory}",
+                f"--secure-port={record.secure_port}",
+                f"--advertise-address={record.advertise_address}",
+                verbosity,
+            ],
+        )
+    ]
+    control = [name for name in ("controller-manager", "scheduler") if name not in record.disable]
+    if control:
+        groups.append(
+            (
+                "control",
+                [
+                    "run",
+                    *control,
+                    f"--credentials={directory / 'credentials'}",
+                    f"--root-ca-file={pki / 'ca.crt'}",
+                    f"--service-account-private-key-file={pki / 'sa.key'}",
+                    "--leader-elect=false",
+                    verbosity,
+                ],
+            )
+        )
+    if record.simulated_nodes:
+        groups.append(
+            (
+                "simulated-nodes",
+                [
+                    "run",
+                    "hollow",
+                    f"--credentials={directory / 'credentials'}",
+                    f"--nodes={record.simulated_nodes}",
+                    verbosity,
+                ],
+            )
+        )
+    return groups
