@@ -1,0 +1,146 @@
+"""KubeSchedulerConfiguration: upstream's configuration file, read into profile settings.
+
+``load`` reads ``--config``; without it there is one profile, ``default-scheduler``, with upstream's
+default plugins and weights. A name of a plugin that does not exist here is an error, so that a
+cluster never runs with less than its configuration says.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kybern.api import yaml
+
+Obj = dict[str, Any]
+
+API_VERSION = "kubescheduler.config.k8s.io/v1"
+DEFAULT_SCHEDULER = "default-scheduler"
+
+# Upstream's default plugins in upstream's order (filters run in this order), with score weights.
+DEFAULT_PLUGINS: dict[str, int] = {
+    "SchedulingGates": 0,
+    "PrioritySort": 0,
+    "NodeUnschedulable": 0,
+    "NodeName": 0,
+    "TaintToleration": 3,
+    "NodeAffinity": 2,
+    "NodePorts": 0,
+    "NodeResourcesFit": 1,
+    "PodTopologySpread": 2,
+    "InterPodAffinity": 2,
+    "DefaultPreemption": 0,
+    "NodeResourcesBalancedAllocation": 1,
+    "ImageLocality": 1,
+    "DefaultBinder": 0,
+}
+
+FILTER_POINTS = ("preFilter", "filter")
+SCORE_POINTS = ("preScore", "score")
+
+
+class ConfigurationError(ValueError):
+    """The configuration file cannot be used; the text says where and why."""
+
+
+@dataclass(slots=True)
+class EnabledPlugin:
+    """One plugin of a profile and the parts of it that are on."""
+
+    name: str
+    weight: int
+    filters: bool = True
+    scores: bool = True
+
+
+@dataclass(slots=True)
+class ProfileSettings:
+    """One profile: pods choose it by ``schedulerName``."""
+
+    scheduler_name: str = DEFAULT_SCHEDULER
+    plugins: list[EnabledPlugin] = field(
+        default_factory=lambda: [EnabledPlugin(n, w) for n, w in DEFAULT_PLUGINS.items()]
+    )
+    args: dict[str, Obj] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Settings:
+    """The whole configuration."""
+
+    profiles: list[ProfileSettings] = field(default_factory=lambda: [ProfileSettings()])
+    initial_backoff_seconds: float = 1.0
+    max_backoff_seconds: float = 10.0
+    leader_elect: bool | None = None
+
+
+def load(text: str | bytes) -> Settings:
+    """Parse a configuration file; raises ConfigurationError."""
+    document = yaml.load(text)
+    if not isinstance(document, dict) or document.get("kind") != "KubeSchedulerConfiguration":
+        raise ConfigurationError("expected a KubeSchedulerConfiguration")
+    if document.get("apiVersion") != API_VERSION:
+        raise ConfigurationError(f"apiVersion: expected {API_VERSION}")
+    if document.get("extenders"):
+        raise ConfigurationError("extenders: not supported")
+    settings = Settings()
+    settings.initial_backoff_seconds = document.get("podInitialBackoffSeconds") or 1
+    settings.max_backoff_seconds = document.get("podMaxBackoffSeconds") or 10
+    settings.leader_elect = (document.get("leaderElection") or {}).get("leaderElect")
+    if profiles := document.get("profiles"):
+        settings.profiles = [_profile(profile) for profile in profiles]
+    names = [profile.scheduler_name for profile in settings.profiles]
+    if len(set(names)) != len(names):
+        raise ConfigurationError("profiles: two profiles have the same schedulerName")
+    return settings
+
+
+def _profile(document: Obj) -> ProfileSettings:
+    points = document.get("plugins") or {}
+    enabled = {name: EnabledPlugin(name, weight) for name, weight in DEFAULT_PLUGINS.items()}
+    for name in _disabled(points, "multiPoint", enabled):
+        enabled.pop(name, None)
+    for entry in (points.get("multiPoint") or {}).get("enabled") or ():
+        enabled[entry["name"]] = EnabledPlugin(entry["name"], _weight(entry))
+    for point in FILTER_POINTS:
+        for name in _disabled(points, point, enabled):
+            if name in enabled:
+                enabled[name].filters = False
+    for point in SCORE_POINTS:
+        for name in _disabled(points, point, enabled):
+            if name in enabled:
+                enabled[name].scores = False
+    for point in ("preEnqueue", "postFilter"):
+        for name in _disabled(points, point, enabled):
+            enabled.pop(name, None)
+    _enable_points(points, enabled)
+    unknown = [name for name in enabled if name not in DEFAULT_PLUGINS]
+    if unknown:
+        raise ConfigurationError(f"plugins: no such plugin: {', '.join(unknown)}")
+    return ProfileSettings(
+        scheduler_name=document.get("schedulerName") or DEFAULT_SCHEDULER,
+        plugins=list(enabled.values()),
+        args={c["name"]: c.get("args") or {} for c in document.get("pluginConfig") or ()},
+    )
+
+
+def _enable_points(points: Obj, enabled: dict[str, EnabledPlugin]) -> None:
+    for point, is_score in (("filter", False), ("score", True)):
+        for entry in (points.get(point) or {}).get("enabled") or ():
+            plugin = enabled.setdefault(
+                entry["name"], EnabledPlugin(entry["name"], 0, filters=False, scores=False)
+            )
+            if is_score:
+                plugin.scores = True
+                plugin.weight = _weight(entry)
+            else:
+                plugin.filters = True
+
+
+def _weight(entry: Obj) -> int:
+    """A weight that is left out is the plugin's default, at least 1."""
+    return entry.get("weight") or DEFAULT_PLUGINS.get(entry["name"], 0) or 1
+
+
+def _disabled(points: Obj, point: str, enabled: dict[str, EnabledPlugin]) -> Sequence[str]:
+    names = [entry["name"] for entry in (points.get(point) or {}).get("disabled") or ()]
+    return list(enabled) if "*" in names else names

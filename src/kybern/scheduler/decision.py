@@ -1,0 +1,215 @@
+"""The decision: which node a pod goes to, or why there is none.
+
+Pure: reads the cluster's columns and the nominations, draws ties from the clock's random source,
+changes nothing. All feasible nodes are scored (percentageOfNodesToScore counts as 100), so choices
+are at least as good as upstream's sampled ones.
+"""
+
+import random
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+
+from kybern.scheduler.columns.cluster import ClusterColumns
+from kybern.scheduler.columns.column import Rows, Values
+from kybern.scheduler.diagnosis import FitError
+from kybern.scheduler.nominations import Nominations
+from kybern.scheduler.plugin import Obj, Verdict
+from kybern.scheduler.pod_class import INFEASIBLE, PodClass
+from kybern.scheduler.pod_shape import make_shape, shape_key
+from kybern.scheduler.profile import Profile
+
+CLASSES = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A pod's node."""
+
+    node: str
+    row: int
+    feasible: int
+    evaluated: int
+
+
+class Decider:
+    """Decides for one profile; keeps up to ``CLASSES`` pod classes, the least used go first."""
+
+    def __init__(
+        self,
+        cluster: ClusterColumns,
+        profile: Profile,
+        nominations: Nominations,
+        randomness: random.Random,
+    ) -> None:
+        self.cluster = cluster
+        self.profile = profile
+        self.nominations = nominations
+        self._random = randomness
+        self._classes: OrderedDict[bytes, PodClass] = OrderedDict()
+        self._version = profile.version()
+
+    def decide(self, pod: Obj) -> Placement | FitError:
+        """Pick a node for the pod; ties are broken uniformly at random."""
+        node_count = self.cluster.nodes.node_count
+        if node_count == 0:
+            return FitError(0)
+        pod_class = self.pod_class(pod)
+        if pod_class.confinements:
+            return self._decide_confined(pod, pod_class)
+        pod_class.refresh()
+        nominated = (pod.get("status") or {}).get("nominatedNodeName")
+        if nominated and (placement := self._try_nominated(pod, pod_class, nominated)):
+            return placement
+        contested = self.nominations.contested_rows(pod, self.cluster.nodes.rows)
+        if pod_class.is_plain and not contested:
+            return self._pick_plain(pod_class)
+        rows = np.flatnonzero(pod_class.base > INFEASIBLE)
+        return self._pick(pod, pod_class, rows, contested)
+
+    def pod_class(self, pod: Obj) -> PodClass:
+        """The class of the pod's shape, made if it is new."""
+        version = self.profile.version()
+        if version != self._version:
+            self._version = version
+            self._forget_classes()
+        selector = self.profile.default_selector(pod)
+        text = str(selector) if selector is not None else ""
+        labels = pod["metadata"].get("labels") or {}
+        key = shape_key(pod, self.cluster.groups.project(labels), text)
+        found = self._classes.get(key)
+        if found is not None:
+            self._classes.move_to_end(key)
+            return found
+        shape = make_shape(key, pod, labels, selector)
+        made = PodClass(shape, self.profile.plugins, self.cluster)
+        # Its selectors may look at more labels than before: file it under what they see now.
+        key = shape_key(pod, self.cluster.groups.project(labels), text)
+        replaced = self._classes.pop(key, None)
+        if replaced is not None:
+            replaced.close()
+        self._classes[key] = made
+        if len(self._classes) > CLASSES:
+            self._classes.popitem(last=False)[1].close()
+        return made
+
+    def diagnose(self, pod: Obj, pod_class: PodClass, rows: Rows, contested: list[int]) -> FitError:
+        """Explain why none of ``rows`` (all live nodes, or the confined ones) will do."""
+        verdicts = pod_class.diagnose(rows)
+        turned_down = np.concatenate([v.rows for v in verdicts]) if verdicts else rows[:0]
+        for row in np.setdiff1d(np.array(contested, dtype=np.intp), turned_down):
+            # It fits as the node is; with the pods nominated there it does not.
+            verdicts += self._with_nominated(pod, int(row), pod_class)
+        return FitError(self.cluster.nodes.node_count, verdicts)
+
+    def fits_with_nominated(self, pod: Obj, pod_class: PodClass, row: int) -> bool:
+        """Whether the pod still fits when the pods nominated to the row are counted as there."""
+        return not self._with_nominated(pod, row, pod_class)
+
+    def _with_nominated(self, pod: Obj, row: int, pod_class: PodClass) -> list[Verdict]:
+        rivals = self.nominations.rivals(pod, self.cluster.nodes.names[row])
+        supposed = [self.cluster.suppose(rival, row) for rival in rivals]
+        try:
+            return pod_class.diagnose(np.array([row], dtype=np.intp))
+        finally:
+            for placed in supposed:
+                self.cluster.detach(placed)
+
+    def _pick_plain(self, pod_class: PodClass) -> Placement | FitError:
+        base = pod_class.base
+        top = base.max()
+        if top == INFEASIBLE:
+            return self._no_fit(pod_class.shape.pod, pod_class, [])
+        row = self._draw(np.flatnonzero(base == top))
+        count = self.cluster.nodes.node_count
+        return Placement(self.cluster.nodes.names[row], row, -1, count)
+
+    def _pick(
+        self, pod: Obj, pod_class: PodClass, rows: Rows, contested: list[int]
+    ) -> Placement | FitError:
+        for node_filter in pod_class.cluster_filters:
+            if len(rows):
+                rows = rows[node_filter.feasible(rows)]
+        if contested:
+            lost = [r for r in contested if not self.fits_with_nominated(pod, pod_class, r)]
+            rows = rows[~np.isin(rows, lost)]
+        if not len(rows):
+            return self._no_fit(pod, pod_class, contested)
+        row = int(rows[0])
+        if len(rows) > 1:
+            total = self._total(pod_class, rows)
+            row = self._draw(rows[total == total.max()])
+        count = self.cluster.nodes.node_count
+        return Placement(self.cluster.nodes.names[row], row, len(rows), count)
+
+    def _total(self, pod_class: PodClass, rows: Rows) -> Values:
+        total = pod_class.base[rows]
+        for weighted in pod_class.normalised_scores:
+            if weighted.constant:
+                continue
+            kept = weighted.kept
+            raw = kept[rows] if kept is not None else weighted.score.raw(rows)
+            total = total + weighted.weight * weighted.score.normalised(raw, rows)
+        return total
+
+    def _draw(self, ties: Rows) -> int:
+        if len(ties) == 1:
+            return int(ties[0])
+        return int(ties[int(self._random.random() * len(ties))])
+
+    def _try_nominated(self, pod: Obj, pod_class: PodClass, node: str) -> Placement | None:
+        """The node that preemption cleared for the pod is tried before all others."""
+        row = self.cluster.nodes.rows.get(node)
+        if row is None or not pod_class.fits(row):
+            return None
+        if not self.fits_with_nominated(pod, pod_class, row):
+            return None
+        return Placement(node, row, 1, 1)
+
+    def _decide_confined(self, pod: Obj, pod_class: PodClass) -> Placement | FitError:
+        """Plugins named the only nodes that can do: look at no other."""
+        nodes = self.cluster.nodes
+        names = tuple(name for name, _ in pod_class.confinements)
+        for plugin, confinement in pod_class.confinements:
+            if confinement.rejection:
+                return FitError(
+                    nodes.node_count, rejection=confinement.rejection, rejected_by=(plugin,)
+                )
+        allowed = [c.nodes for _, c in pod_class.confinements]
+        found = [nodes.rows[n] for n in allowed[0] if n in nodes.rows]
+        live = [row for row in found if nodes.alive.cells[row]]
+        rows = np.array(
+            [row for row in live if all(nodes.names[row] in more for more in allowed[1:])],
+            dtype=np.intp,
+        )
+        good = rows[[self._fits_now(pod, pod_class, int(row)) for row in rows]] if live else rows
+        if not len(good):
+            error = self.diagnose(pod, pod_class, rows, [int(row) for row in rows])
+            error.confined_by = names
+            error.absent = nodes.node_count - len(rows)
+            return error
+        if len(good) == 1:
+            row = int(good[0])
+        else:
+            total = np.zeros(len(good), dtype=np.int64)
+            table = pod_class.score_table(good)
+            for weighted in pod_class.scores:
+                total += weighted.weight * table[weighted.plugin]
+            row = self._draw(good[total == total.max()])
+        return Placement(nodes.names[row], row, len(good), len(rows))
+
+    def _fits_now(self, pod: Obj, pod_class: PodClass, row: int) -> bool:
+        if not pod_class.fits(row):
+            return False
+        contested = self.nominations.rivals(pod, self.cluster.nodes.names[row])
+        return not contested or self.fits_with_nominated(pod, pod_class, row)
+
+    def _no_fit(self, pod: Obj, pod_class: PodClass, contested: list[int]) -> FitError:
+        rows = np.flatnonzero(self.cluster.nodes.alive.values)
+        return self.diagnose(pod, pod_class, rows, contested)
+
+    def _forget_classes(self) -> None:
+        for pod_class in self._classes.values():
+            pod_class.close()
+        self._classes.clear()

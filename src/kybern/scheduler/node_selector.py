@@ -1,0 +1,162 @@
+"""Node selectors: which nodes a pod's nodeSelector and node affinity admit.
+
+Two forms of one meaning: ``matches_node`` judges a Node object (for queueing hints), and
+``SelectorMask`` judges rows of the node table by label columns. A term that cannot be parsed
+matches nothing, as upstream.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kybern.scheduler.columns.column import Mask
+from kybern.scheduler.columns.labels import LabelColumn
+from kybern.scheduler.columns.node_table import NodeTable
+
+Obj = dict[str, Any]
+
+NAME_FIELD = "metadata.name"
+
+
+def required_terms(spec: Obj) -> Sequence[Obj] | None:
+    """The pod's required node affinity terms (ORed), or None if it has none."""
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
+    return None if required is None else required.get("nodeSelectorTerms") or ()
+
+
+def preferred_terms(spec: Obj) -> Sequence[Obj]:
+    """The pod's preferred node affinity: ``{"weight", "preference"}`` each."""
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    return affinity.get("preferredDuringSchedulingIgnoredDuringExecution") or ()
+
+
+def matches_node(spec: Obj, node: Obj) -> bool:
+    """Whether nodeSelector and required node affinity admit the node."""
+    labels = node["metadata"].get("labels") or {}
+    selector = spec.get("nodeSelector") or {}
+    if any(labels.get(key) != value for key, value in selector.items()):
+        return False
+    terms = required_terms(spec)
+    return terms is None or any(term_matches(term, node) for term in terms)
+
+
+def term_matches(term: Obj, node: Obj) -> bool:
+    """One term: all its expressions and fields; an empty term matches nothing."""
+    expressions, fields = term.get("matchExpressions") or (), term.get("matchFields") or ()
+    if not expressions and not fields:
+        return False
+    labels = node["metadata"].get("labels") or {}
+    name = node["metadata"]["name"]
+    return all(
+        _label_holds(requirement, labels.get(requirement["key"])) for requirement in expressions
+    ) and all(_field_holds(requirement, name) for requirement in fields)
+
+
+def named_nodes(terms: Iterable[Obj]) -> list[str] | None:
+    """The node names that the terms confine the pod to, sorted; None if a term confines nothing."""
+    names: set[str] = set()
+    for term in terms:
+        confined: set[str] | None = None
+        for requirement in term.get("matchFields") or ():
+            if requirement["key"] == NAME_FIELD and requirement["operator"] == "In":
+                values = set(requirement.get("values") or [])
+                confined = values if confined is None else confined & values
+        if confined is None:
+            return None
+        names |= confined
+    return sorted(names)
+
+
+def _label_holds(requirement: Obj, value: str | None) -> bool:
+    operator, values = requirement["operator"], requirement.get("values") or []
+    if operator == "In":
+        return value is not None and value in values
+    if operator == "NotIn":
+        return value is None or value not in values
+    if operator == "Exists":
+        return value is not None and not values
+    if operator == "DoesNotExist":
+        return value is None and not values
+    if operator in ("Gt", "Lt") and value is not None and len(values) == 1:
+        held, bound = _int64(value), _int64(values[0])
+        if held is None or bound is None:
+            return False
+        return held > bound if operator == "Gt" else held < bound
+    return False
+
+
+def _field_holds(requirement: Obj, name: str) -> bool:
+    operator, values = requirement["operator"], requirement.get("values") or []
+    if len(values) != 1 or operator not in ("In", "NotIn"):
+        return False
+    held = name if requirement["key"] == NAME_FIELD else ""
+    return (held == values[0]) == (operator == "In")
+
+
+def _int64(text: str) -> int | None:
+    try:
+        number = int(text)
+    except ValueError:
+        return None
+    return number if -(2**63) <= number < 2**63 else None
+
+
+class SelectorMask:
+    """A nodeSelector and terms over the node table."""
+
+    def __init__(
+        self, table: NodeTable, selector: Mapping[str, str], terms: Sequence[Obj] | None
+    ) -> None:
+        self._table = table
+        self._selector = [(table.label(key), value) for key, value in selector.items()]
+        self._terms = terms
+
+    def over(self, rows: Any) -> Mask:
+        """Which of ``rows`` (an index array or a slice) are admitted."""
+        result: Mask = np.ones(self._table.count(rows), dtype=np.bool_)
+        for column, value in self._selector:
+            result &= column.domains.values[rows] == _present(column.id(value))
+        if self._terms is not None:
+            any_term = np.zeros_like(result)
+            for term in self._terms:
+                any_term |= term_mask(self._table, term, rows)
+            result &= any_term
+        return result
+
+
+def term_mask(table: NodeTable, term: Obj, rows: Any) -> Mask:
+    """One node selector term over rows."""
+    count = table.count(rows)
+    expressions, fields = term.get("matchExpressions") or (), term.get("matchFields") or ()
+    result: Mask = np.full(count, bool(expressions or fields), dtype=np.bool_)
+    for requirement in expressions:
+        result &= _truth(table.label(requirement["key"]), requirement, rows)
+    for requirement in fields:
+        result &= _field_mask(table, requirement, rows)
+    return result
+
+
+def _truth(column: LabelColumn, requirement: Obj, rows: Any) -> Mask:
+    """The requirement judged once for each value of the label, then gathered over rows."""
+    table: Mask = np.empty(len(column.values) + 1, dtype=np.bool_)
+    for value_id, value in enumerate(column.values):
+        table[value_id] = _label_holds(requirement, value)
+    table[-1] = _label_holds(requirement, None)
+    return table[column.domains.values[rows]]
+
+
+def _field_mask(table: NodeTable, requirement: Obj, rows: Any) -> Mask:
+    positions = table.positions(rows)
+    values, operator = requirement.get("values") or [], requirement["operator"]
+    if len(values) != 1 or operator not in ("In", "NotIn") or requirement["key"] != NAME_FIELD:
+        holds = _field_holds(requirement, "")
+        return np.full(len(positions), holds, dtype=np.bool_)
+    same = np.equal(positions, table.rows.get(values[0], -1))
+    return same if operator == "In" else ~same
+
+
+def _present(value_id: int) -> int:
+    """An id to compare with: -1 would match nodes that miss the label."""
+    return value_id if value_id >= 0 else -2

@@ -1,0 +1,138 @@
+"""What a plugin is: an opinion about nodes for one class of equal pods.
+
+A plugin lives as long as its profile. For each pod class it hands out up to one ``Filter`` (may the
+pod run there?) and one ``Score`` (how good is it there?), built once and kept with the class; None
+says that the plugin has nothing to say about such pods. Filters and scores read live columns:
+``rows`` is an index array or a slice, and scalar forms exist where one row must be cheap.
+
+``Basis`` says what an answer rests on, which is what decides how long it stays true:
+NODE facts of that row, USAGE of that row (pods on it), or the CLUSTER (pods anywhere).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, ClassVar
+
+import numpy as np
+
+from kybern.scheduler.columns.cluster import ClusterColumns
+from kybern.scheduler.columns.column import Mask, Rows, Values
+from kybern.scheduler.events import Registration
+from kybern.scheduler.pod_shape import PodShape
+
+Obj = dict[str, Any]
+Index = Any
+
+MAX_SCORE = 100
+
+
+class Basis(Enum):
+    """What an answer depends on."""
+
+    NODE = "node"
+    USAGE = "usage"
+    CLUSTER = "cluster"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why a plugin turned down some rows; ``unresolvable`` means no eviction there would help."""
+
+    plugin: str
+    reasons: tuple[str, ...]
+    unresolvable: bool
+    rows: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Confinement:
+    """Decided before any node is looked at: only these nodes, or none with a reason."""
+
+    nodes: tuple[str, ...] = ()
+    rejection: str = ""
+
+
+class Filter:
+    """May pods of one class run on a row?"""
+
+    basis: ClassVar[Basis] = Basis.NODE
+    reason: ClassVar[str] = ""
+    unresolvable: ClassVar[bool] = True
+
+    def feasible(self, rows: Index) -> Mask:
+        """One answer for each row."""
+        raise NotImplementedError
+
+    def fits(self, row: int) -> bool:
+        """The answer for one row."""
+        return bool(self.feasible(np.array([row], dtype=np.intp))[0])
+
+    def verdicts(self, plugin: str, rows: Rows) -> list[Verdict]:
+        """Reasons for rows that were just found infeasible."""
+        return [Verdict(plugin, (self.reason,), self.unresolvable, rows)]
+
+    def close(self) -> None:
+        """The class is forgotten: give back shared counters."""
+
+
+class Score:
+    """How good is a row, from 0 to 100 after normalising?"""
+
+    basis: ClassVar[Basis] = Basis.NODE
+    normalises: ClassVar[bool] = False
+
+    def raw(self, rows: Index) -> Values:
+        """One number for each row, before normalising."""
+        raise NotImplementedError
+
+    def raw_one(self, row: int) -> int:
+        return int(self.raw(np.array([row], dtype=np.intp))[0])
+
+    def normalised(self, raw: Values, rows: Rows) -> Values:
+        """Scale the raw scores of the feasible ``rows``; only if ``normalises``."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """The class is forgotten: give back shared counters."""
+
+
+class Plugin:
+    """Base of all plugins; ``name`` is upstream's."""
+
+    name: ClassVar[str]
+
+    def __init__(self, cluster: ClusterColumns, args: Obj) -> None:
+        self.cluster = cluster
+        self.args = args
+
+    def registrations(self) -> Sequence[Registration]:
+        """Events that may make a pod fit that this plugin rejected."""
+        return ()
+
+    def gate(self, pod: Obj) -> str | None:
+        """Why the pod must not enter the queue yet (PreEnqueue)."""
+        return None
+
+    def version(self) -> int:
+        """Changes when filters and scores handed out earlier are out of date."""
+        return 0
+
+    def confine(self, shape: PodShape) -> Confinement | None:
+        """A verdict on all nodes at once (PreFilter); None leaves all nodes to ``filter``."""
+        return None
+
+    def filter(self, shape: PodShape) -> Filter | None:
+        return None
+
+    def score(self, shape: PodShape) -> Score | None:
+        return None
+
+
+def default_normalise(raw: Values, reverse: bool) -> Values:
+    """Scale so that the largest becomes 100; ``reverse`` turns low into good."""
+    largest = int(raw.max())
+    if largest == 0:
+        return np.full_like(raw, MAX_SCORE if reverse else 0)
+    scaled = raw * MAX_SCORE // largest
+    return MAX_SCORE - scaled if reverse else scaled

@@ -1,0 +1,158 @@
+"""NodeResourcesFit: the node must have room; how full it gets is a score.
+
+Strategies: LeastAllocated (default) spreads, MostAllocated packs, RequestedToCapacityRatio follows
+a given shape. Fit counts real requests, the score counts the non-zero ones.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kybern.scheduler.columns.cluster import ClusterColumns
+from kybern.scheduler.columns.column import Mask, Rows
+from kybern.scheduler.columns.node_table import NodeTable, allocatable_amount
+from kybern.scheduler.events import (
+    Action,
+    ClusterEvent,
+    EventResource,
+    Hint,
+    Registration,
+    queue_if,
+)
+from kybern.scheduler.plugin import Basis, Filter, Plugin, Score, Verdict
+from kybern.scheduler.plugins.allocation_strategies import (
+    LeastAllocated,
+    MostAllocated,
+    RequestedToCapacityRatio,
+)
+from kybern.scheduler.plugins.resource_scoring import resource_specs, scored_resources
+from kybern.scheduler.pod_shape import PodShape
+from kybern.scheduler.requests import Requests, is_extended_resource, requests_of
+
+Obj = dict[str, Any]
+
+
+class NodeResourcesFit(Plugin):
+    name = "NodeResourcesFit"
+
+    def __init__(self, cluster: ClusterColumns, args: Obj) -> None:
+        super().__init__(cluster, args)
+        strategy = args.get("scoringStrategy") or {}
+        self._strategy: str = strategy.get("type") or "LeastAllocated"
+        self._resources = resource_specs(strategy.get("resources"))
+        ratio = strategy.get("requestedToCapacityRatio") or {}
+        self._shape = [(p["utilization"], p["score"]) for p in ratio.get("shape") or ()]
+        self._ignored = frozenset(args.get("ignoredResources") or ())
+        self._ignored_groups = frozenset(args.get("ignoredResourceGroups") or ())
+
+    def filter(self, shape: PodShape) -> Filter | None:
+        return FitFilter(self.cluster.nodes, self._checked(shape.requests))
+
+    def score(self, shape: PodShape) -> Score | None:
+        resources = scored_resources(
+            self.cluster.nodes, self._resources, shape.requests, nonzero=True
+        )
+        if self._strategy == "MostAllocated":
+            return MostAllocated(resources)
+        if self._strategy == "RequestedToCapacityRatio":
+            return RequestedToCapacityRatio(resources, self._shape)
+        return LeastAllocated(resources)
+
+    def registrations(self) -> Sequence[Registration]:
+        pod_actions = Action.DELETE | Action.UPDATE_POD_SCALE_DOWN
+        node_actions = Action.ADD | Action.UPDATE_NODE_ALLOCATABLE
+        return (
+            Registration(ClusterEvent(EventResource.POD, pod_actions), _pod_changed),
+            Registration(ClusterEvent(EventResource.NODE, node_actions), self._node_changed),
+        )
+
+    def _checked(self, requests: Requests) -> list[tuple[str, int]]:
+        """The resources that must have room; the profile may leave extended ones to others."""
+        return [
+            (name, amount)
+            for name, amount in requests.items()
+            if amount and not (is_extended_resource(name) and self._is_ignored(name))
+        ]
+
+    def _is_ignored(self, name: str) -> bool:
+        return name in self._ignored or name.partition("/")[0] in self._ignored_groups
+
+    def _node_changed(self, pod: Obj, old: Obj | None, new: Obj | None) -> Hint:
+        if new is None:
+            return Hint.SKIP
+        asked = requests_of(pod).items()
+        if allocatable_amount(new, "pods") < 1:
+            return Hint.SKIP
+        if any(amount > allocatable_amount(new, name) for name, amount in asked):
+            return Hint.SKIP
+        if old is None or allocatable_amount(new, "pods") > allocatable_amount(old, "pods"):
+            return Hint.QUEUE
+        return queue_if(
+            any(allocatable_amount(new, name) > allocatable_amount(old, name) for name, _ in asked)
+        )
+
+
+class FitFilter(Filter):
+    basis = Basis.USAGE
+    unresolvable = False
+
+    def __init__(self, nodes: NodeTable, asked: Sequence[tuple[str, int]]) -> None:
+        self._nodes = nodes
+        self._asked = [
+            (name, amount, resource.allocatable, resource.requested)
+            for name, amount in asked
+            for resource in (nodes.resource(name),)
+        ]
+
+    def feasible(self, rows: Any) -> Mask:
+        nodes = self._nodes
+        result: Mask = nodes.pod_count.values[rows] < nodes.pod_limit.values[rows]
+        for _, amount, allocatable, requested in self._asked:
+            result &= allocatable.values[rows] - requested.values[rows] >= amount
+        return result
+
+    def fits(self, row: int) -> bool:
+        nodes = self._nodes
+        if nodes.pod_count.cells[row] >= nodes.pod_limit.cells[row]:
+            return False
+        for _, amount, allocatable, requested in self._asked:
+            if allocatable.cells[row] - requested.cells[row] < amount:
+                return False
+        return True
+
+    def verdicts(self, plugin: str, rows: Rows) -> list[Verdict]:
+        """Rows with the same set of insufficient resources share a verdict."""
+        nodes = self._nodes
+        kinds = (nodes.pod_count.values[rows] >= nodes.pod_limit.values[rows]).astype(np.int64)
+        hopeless: Mask = np.zeros(len(rows), dtype=np.bool_)
+        for bit, (_, amount, allocatable, requested) in enumerate(self._asked, 1):
+            has = allocatable.values[rows]
+            kinds |= (has - requested.values[rows] < amount).astype(np.int64) << bit
+            hopeless |= has < amount
+        reasons = ["Too many pods", *(f"Insufficient {asked[0]}" for asked in self._asked)]
+        result: list[Verdict] = []
+        for kind in np.unique(kinds).tolist():
+            texts = tuple(text for bit, text in enumerate(reasons) if kind >> bit & 1)
+            for unresolvable in (False, True):
+                part = rows[(kinds == kind) & (hopeless == unresolvable)]
+                if len(part):
+                    result.append(Verdict(plugin, texts, unresolvable, part))
+        return result
+
+
+def _pod_changed(pod: Obj, old: Obj | None, new: Obj | None) -> Hint:
+    """A deleted or scaled-down pod frees what this one may need."""
+    if new is None:
+        return queue_if(old is not None and _holds_a_node(old))
+    if new["metadata"]["uid"] == pod["metadata"]["uid"]:
+        return Hint.QUEUE
+    if old is None or not new["spec"].get("nodeName"):
+        return Hint.SKIP
+    before, after = requests_of(old), requests_of(new)
+    asked = requests_of(pod).items()
+    return queue_if(any(before.amount(name) > after.amount(name) for name, _ in asked))
+
+
+def _holds_a_node(pod: Obj) -> bool:
+    return bool(pod["spec"].get("nodeName") or (pod.get("status") or {}).get("nominatedNodeName"))

@@ -1,0 +1,31 @@
+"""All plugins by name."""
+
+from kybern.scheduler.plugin import Plugin
+from kybern.scheduler.plugins.default_binder import DefaultBinder
+from kybern.scheduler.plugins.node_affinity import NodeAffinity
+from kybern.scheduler.plugins.node_name import NodeName
+from kybern.scheduler.plugins.node_ports import NodePorts
+from kybern.scheduler.plugins.node_resources_balanced_allocation import (
+    NodeResourcesBalancedAllocation,
+)
+from kybern.scheduler.plugins.node_resources_fit import NodeResourcesFit
+from kybern.scheduler.plugins.node_unschedulable import NodeUnschedulable
+from kybern.scheduler.plugins.priority_sort import PrioritySort
+from kybern.scheduler.plugins.scheduling_gates import SchedulingGates
+from kybern.scheduler.plugins.taint_toleration import TaintToleration
+
+PLUGINS: dict[str, type[Plugin]] = {
+    plugin.name: plugin
+    for plugin in (
+        SchedulingGates,
+        PrioritySort,
+        NodeUnschedulable,
+        NodeName,
+        TaintToleration,
+        NodeAffinity,
+        NodePorts,
+        NodeResourcesFit,
+        NodeResourcesBalancedAllocation,
+        DefaultBinder,
+    )
+}

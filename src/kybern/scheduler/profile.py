@@ -1,0 +1,67 @@
+"""A profile: the plugins that judge the pods of one scheduler name."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from kybern.api.selectors import LabelSelector
+from kybern.scheduler.columns.cluster import ClusterColumns
+from kybern.scheduler.configuration import ProfileSettings
+from kybern.scheduler.events import Registration
+from kybern.scheduler.plugin import Filter, Plugin, Score
+from kybern.scheduler.plugins.registry import PLUGINS
+from kybern.scheduler.pod_shape import PodShape
+
+Obj = dict[str, Any]
+
+
+class Profile:
+    """Plugin instances in order, with weights."""
+
+    def __init__(self, settings: ProfileSettings, cluster: ClusterColumns) -> None:
+        self.name = settings.scheduler_name
+        self.plugins: list[tuple[Plugin, int]] = []
+        self.by_name: dict[str, Plugin] = {}
+        for enabled in settings.plugins:
+            if enabled.name not in PLUGINS:
+                continue
+            plugin = PLUGINS[enabled.name](cluster, settings.args.get(enabled.name) or {})
+            self.by_name[enabled.name] = plugin
+            weight = enabled.weight if enabled.scores else 0
+            self.plugins.append((plugin if enabled.filters else _ScoreOnly(plugin), weight))
+
+    def version(self) -> int:
+        """Changes when classes made earlier are out of date."""
+        return sum(plugin.version() for plugin in self.by_name.values())
+
+    def default_selector(self, pod: Obj) -> LabelSelector | None:
+        """The selector of the workloads around the pod, where a plugin spreads by it."""
+        return None
+
+    def registrations(self) -> Mapping[str, tuple[Registration, ...]]:
+        """Queueing hints by plugin."""
+        return {name: tuple(p.registrations()) for name, p in self.by_name.items()}
+
+    def gate(self, pod: Obj) -> tuple[str, str] | None:
+        """The plugin that holds the pod before the queue, and why."""
+        for name, plugin in self.by_name.items():
+            if (reason := plugin.gate(pod)) is not None:
+                return name, reason
+        return None
+
+
+class _ScoreOnly(Plugin):
+    """A plugin whose filter the profile turned off."""
+
+    def __init__(self, inner: Plugin) -> None:
+        super().__init__(inner.cluster, inner.args)
+        self._inner = inner
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return self._inner.name
+
+    def filter(self, shape: PodShape) -> Filter | None:
+        return None
+
+    def score(self, shape: PodShape) -> Score | None:
+        return self._inner.score(shape)

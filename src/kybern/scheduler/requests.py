@@ -1,0 +1,186 @@
+"""What a pod asks of a node: resource requests as the scheduler counts them.
+
+Upstream's rules: containers add up; init containers run one after the other, so each counts with
+the sidecars started before it and the largest wins; pod-level requests (KEP-2837) override; the
+overhead comes on top. A running pod that is being resized (KEP-1287) counts with the larger of
+what it asks and what it has. Scores use the "non-zero" form, where a container without a cpu or
+memory request counts with 100m and 200Mi.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from kybern.api.quantity import Quantity
+
+Obj = dict[str, Any]
+Amounts = dict[str, int]
+
+NONZERO_CPU = 100
+NONZERO_MEMORY = 200 * 1024 * 1024
+REMEMBERED = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """cpu in milli, the rest in units; ``scalars`` are extended resources and hugepages."""
+
+    cpu: int
+    memory: int
+    ephemeral_storage: int
+    scalars: tuple[tuple[str, int], ...]
+    nonzero_cpu: int
+    nonzero_memory: int
+
+    def amount(self, resource: str) -> int:
+        if resource == "cpu":
+            return self.cpu
+        if resource == "memory":
+            return self.memory
+        if resource == "ephemeral-storage":
+            return self.ephemeral_storage
+        return dict(self.scalars).get(resource, 0)
+
+    def items(self) -> list[tuple[str, int]]:
+        """Every resource that is asked for, by name."""
+        plain = [
+            ("cpu", self.cpu),
+            ("memory", self.memory),
+            ("ephemeral-storage", self.ephemeral_storage),
+        ]
+        return [(name, amount) for name, amount in plain if amount] + list(self.scalars)
+
+
+_remembered: OrderedDict[bytes, Requests] = OrderedDict()
+
+
+def fingerprint(pod: Obj) -> bytes:
+    """Equal for pods whose requests are equal; cheap next to parsing quantities."""
+    spec = pod["spec"]
+    parts: list[Any] = [[c.get("resources") for c in spec["containers"]]]
+    if inits := spec.get("initContainers"):
+        parts.append([(c.get("resources"), c.get("restartPolicy")) for c in inits])
+    if "overhead" in spec or "resources" in spec:
+        parts.append((spec.get("overhead"), spec.get("resources")))
+    if spec.get("nodeName") and (resized := _resized_containers(pod)):
+        parts.append(resized)
+    return orjson.dumps(parts)
+
+
+def requests_of(pod: Obj) -> Requests:
+    """The pod's requests; equal pods share one object (a bounded memory of recent shapes)."""
+    key = fingerprint(pod)
+    found = _remembered.get(key)
+    if found is None:
+        found = _remembered[key] = _requests(pod)
+        if len(_remembered) > REMEMBERED:
+            _remembered.popitem(last=False)
+    return found
+
+
+def is_scalar_resource(name: str) -> bool:
+    """Extended resources, hugepages and attachable volumes: counted by name."""
+    if name.startswith(("hugepages-", "attachable-volumes-")):
+        return True
+    return "kubernetes.io/" in name or is_extended_resource(name)
+
+
+def is_extended_resource(name: str) -> bool:
+    """A resource with a domain of its own, outside kubernetes.io."""
+    is_native = "/" not in name or "kubernetes.io/" in name
+    return not is_native and not name.startswith("requests.")
+
+
+def _requests(pod: Obj) -> Requests:
+    actual = _pod_requests(pod, {})
+    nonzero = _pod_requests(pod, {"cpu": NONZERO_CPU, "memory": NONZERO_MEMORY})
+    scalars = tuple(
+        (name, amount) for name, amount in sorted(actual.items()) if is_scalar_resource(name)
+    )
+    return Requests(
+        cpu=actual.get("cpu", 0),
+        memory=actual.get("memory", 0),
+        ephemeral_storage=actual.get("ephemeral-storage", 0),
+        scalars=scalars,
+        nonzero_cpu=nonzero.get("cpu", 0),
+        nonzero_memory=nonzero.get("memory", 0),
+    )
+
+
+def _pod_requests(pod: Obj, missing: Amounts) -> Amounts:
+    spec = pod["spec"]
+    statuses = _resized_containers(pod) if spec.get("nodeName") else {}
+    total: Amounts = {}
+    for container in spec["containers"]:
+        _add(total, _container_requests(container, statuses, missing))
+    sidecars: Amounts = {}
+    largest: Amounts = {}
+    for container in spec.get("initContainers") or ():
+        asked = _container_requests(container, statuses, missing)
+        if container.get("restartPolicy") == "Always":
+            _add(total, asked)
+            _add(sidecars, asked)
+            asked = sidecars
+        else:
+            _add(asked, sidecars)
+        _max(largest, asked)
+    _max(total, largest)
+    pod_level = (spec.get("resources") or {}).get("requests") or {}
+    for name, quantity in pod_level.items():
+        if name in ("cpu", "memory") or name.startswith("hugepages-"):
+            total[name] = _amount(name, quantity)
+    for name, quantity in (spec.get("overhead") or {}).items():
+        total[name] = total.get(name, 0) + _amount(name, quantity)
+    return total
+
+
+def _container_requests(container: Obj, resized: dict[str, Obj], missing: Amounts) -> Amounts:
+    quantities = (container.get("resources") or {}).get("requests") or {}
+    asked = {name: _amount(name, quantity) for name, quantity in quantities.items()}
+    held = resized.get(container["name"])
+    if held is not None:
+        if held["infeasible"]:
+            asked = {}
+        for quantities in (held["actual"], held["allocated"]):
+            _max(asked, {name: _amount(name, q) for name, q in quantities.items()})
+    for name, amount in missing.items():
+        asked.setdefault(name, amount)
+    return asked
+
+
+def _resized_containers(pod: Obj) -> dict[str, Obj]:
+    """What the status says that containers hold, by name, for running pods (KEP-1287)."""
+    status = pod.get("status") or {}
+    found: dict[str, Obj] = {}
+    for entry in (*status.get("containerStatuses", ()), *status.get("initContainerStatuses", ())):
+        if (actual := (entry.get("resources") or {}).get("requests")) is not None:
+            found[entry["name"]] = {
+                "actual": actual,
+                "allocated": entry.get("allocatedResources") or {},
+                "infeasible": _is_resize_infeasible(status),
+            }
+    return found
+
+
+def _is_resize_infeasible(status: Obj) -> bool:
+    return any(
+        c.get("type") == "PodResizePending" and c.get("reason") == "Infeasible"
+        for c in status.get("conditions") or ()
+    )
+
+
+def _amount(name: str, quantity: Any) -> int:
+    parsed = Quantity.parse(quantity)
+    return parsed.milli() if name == "cpu" else parsed.value()
+
+
+def _add(total: Amounts, more: Amounts) -> None:
+    for name, amount in more.items():
+        total[name] = total.get(name, 0) + amount
+
+
+def _max(total: Amounts, other: Amounts) -> None:
+    for name, amount in other.items():
+        total[name] = max(total.get(name, 0), amount)

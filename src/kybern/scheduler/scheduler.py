@@ -1,0 +1,204 @@
+"""The scheduler at work: pop a pod, decide, assume, bind, and handle what goes wrong.
+
+``main.run`` makes one and runs it. Informers feed :class:`Intake`; one loop takes decisions (a
+decision never waits); binds and status patches leave through outboxes. A failed bind un-assumes and
+tries the pod again after a backoff. Every decision is counted in the columns at once, so the next
+one sees it long before the API server does.
+"""
+
+import asyncio
+import logging
+from functools import partial
+from typing import Any
+
+from kybern.api.errors import StatusError
+from kybern.api.resources import NAMESPACES, NODES, PODS
+from kybern.client import Client, EventRecorder, Informers
+from kybern.client.informer import object_key
+from kybern.client.transport import ApiUnreachable
+from kybern.component.clock import Clock
+from kybern.scheduler.columns.cluster import ClusterColumns
+from kybern.scheduler.configuration import Settings
+from kybern.scheduler.decision import Decider, Placement
+from kybern.scheduler.diagnosis import FitError
+from kybern.scheduler.intake import Intake, is_assigned
+from kybern.scheduler.nominations import Nominations
+from kybern.scheduler.outbox import Outbox
+from kybern.scheduler.plugins.default_binder import DefaultBinder
+from kybern.scheduler.pod_status import event_note, patch_status, scheduled_condition
+from kybern.scheduler.profile import Profile
+from kybern.scheduler.queue import SchedulingQueue
+from kybern.scheduler.queued_pod import QueuedPod
+
+Obj = dict[str, Any]
+
+logger = logging.getLogger(__name__)
+
+LIVE_PODS = "status.phase!=Succeeded,status.phase!=Failed"
+BINDS_AT_ONCE = 64
+PATCHES_AT_ONCE = 16
+WAITING_CALLS = 1024
+
+# After this many decisions the loop lets informers and outboxes run.
+DECISIONS_PER_TURN = 16
+
+
+class Scheduler:
+    """One scheduler with all its profiles."""
+
+    def __init__(self, client: Client, clock: Clock, settings: Settings) -> None:
+        self._client = client
+        self._clock = clock
+        self.cluster = ClusterColumns()
+        self.nominations = Nominations()
+        self.profiles = {
+            profile.scheduler_name: Profile(profile, self.cluster) for profile in settings.profiles
+        }
+        self._deciders = {
+            name: Decider(self.cluster, profile, self.nominations, clock.random)
+            for name, profile in self.profiles.items()
+        }
+        self._recorders = {name: EventRecorder(client, clock, name) for name in self.profiles}
+        self.queue = SchedulingQueue(
+            clock.monotonic,
+            {name: profile.registrations() for name, profile in self.profiles.items()},
+            self._gate,
+            settings.initial_backoff_seconds,
+            settings.max_backoff_seconds,
+        )
+        self.intake = Intake(self.cluster, self.queue, self.nominations, self.profiles)
+        self._binds = Outbox("bind", BINDS_AT_ONCE, WAITING_CALLS)
+        self._patches = Outbox("pod status", PATCHES_AT_ONCE, WAITING_CALLS)
+        self._informers = Informers(client)
+        self._pods = self._informers.informer(PODS, field_selector=LIVE_PODS)
+        self._wake = asyncio.Event()
+        self.queue.on_active = self._wake.set
+
+    async def run(self) -> None:
+        """Schedule until cancelled."""
+        # Nodes come first, so that pods find theirs.
+        self._informers.informer(NODES).on_change(self.intake.node_changed)
+        self._informers.informer(NAMESPACES).on_change(self.intake.namespace_changed)
+        self._pods.on_change(self.intake.pod_changed)
+        try:
+            await self._informers.start()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._binds.run(), name="binds")
+                group.create_task(self._patches.run(), name="pod status patches")
+                group.create_task(self._schedule_forever(), name="scheduling")
+        finally:
+            await self._informers.stop()
+            for recorder in self._recorders.values():
+                await recorder.close()
+
+    async def _schedule_forever(self) -> None:
+        turns = 0
+        while True:
+            await self._binds.room()
+            await self._patches.room()
+            queued = self.queue.pop()
+            if queued is None:
+                await self._wait()
+                continue
+            self._try(queued)
+            turns += 1
+            if turns % DECISIONS_PER_TURN == 0:
+                await asyncio.sleep(0)
+
+    async def _wait(self) -> None:
+        """Until a pod becomes active or the queue has something to flush."""
+        self._wake.clear()
+        flush_at = self.queue.next_flush()
+        seconds = None if flush_at is None else max(0.0, flush_at - self._clock.monotonic())
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    def _try(self, queued: QueuedPod) -> None:
+        pod = queued.pod
+        if "deletionTimestamp" in pod["metadata"]:
+            name = object_key(pod)
+            self._record(pod, "Warning", "FailedScheduling", f"skip schedule deleting pod: {name}")
+            self.queue.done(queued.uid)
+            return
+        if queued.uid in self.intake.assumed:
+            self.queue.done(queued.uid)
+            return
+        try:
+            outcome = self._deciders[queued.scheduler_name].decide(pod)
+        except Exception as error:
+            logger.exception("deciding about %s failed", object_key(pod))
+            self._failed(queued, (), "SchedulerError", str(error))
+            return
+        if isinstance(outcome, Placement):
+            self._assume(queued, outcome.node)
+        else:
+            self._no_fit(queued, outcome)
+
+    def _assume(self, queued: QueuedPod, node: str) -> None:
+        self.cluster.place(queued.pod, node)
+        self.intake.assumed[queued.uid] = node
+        self.nominations.remove(queued.uid)
+        self.queue.done(queued.uid)
+        self._binds.add(partial(self._bind, queued, node))
+
+    async def _bind(self, queued: QueuedPod, node: str) -> None:
+        pod = queued.pod
+        meta = pod["metadata"]
+        try:
+            await self._client.create(
+                PODS,
+                DefaultBinder.binding(pod, node),
+                meta["namespace"],
+                name=meta["name"],
+                subresource="binding",
+            )
+        except (StatusError, ApiUnreachable, ConnectionError, TimeoutError) as error:
+            logger.info("binding %s to %s: %s", object_key(pod), node, error)
+            self._bind_failed(queued, str(error))
+            return
+        message = f"Successfully assigned {meta['namespace']}/{meta['name']} to {node}"
+        self._record(pod, "Normal", "Scheduled", message)
+
+    def _bind_failed(self, queued: QueuedPod, message: str) -> None:
+        """The outcome may be unknown: if the pod is bound after all, its event says so."""
+        self.intake.forget(queued.pod)
+        self._failed(
+            queued, (), "SchedulerError", f'running Bind plugin "DefaultBinder": {message}'
+        )
+
+    def _no_fit(self, queued: QueuedPod, error: FitError) -> None:
+        self._failed(queued, error.plugins, "Unschedulable", error.message)
+
+    def _failed(
+        self, queued: QueuedPod, plugins: tuple[str, ...], reason: str, message: str
+    ) -> None:
+        """Back to the queue if the pod is still there and pending; tell people why."""
+        current = self._pods.get(object_key(queued.pod))
+        is_same = current is not None and current["metadata"]["uid"] == queued.uid
+        if current is None or not is_same or is_assigned(current):
+            self.queue.done(queued.uid)
+            return
+        queued.pod = current
+        self.queue.add_unschedulable(queued, plugins)
+        self._record(current, "Warning", "FailedScheduling", event_note(message))
+        condition = scheduled_condition(current, reason, message, self._clock.timestamp())
+        if condition is not None:
+            self._patches.add(partial(self._patch, current, {"conditions": [condition]}))
+
+    async def _patch(self, pod: Obj, status: Obj) -> None:
+        try:
+            await patch_status(self._client, pod, status)
+        except (StatusError, ApiUnreachable, ConnectionError, TimeoutError) as error:
+            # The next attempt writes it again.
+            logger.warning("status of %s: %s", object_key(pod), error)
+
+    def _record(self, pod: Obj, kind: str, reason: str, message: str) -> None:
+        name = pod["spec"].get("schedulerName") or next(iter(self._recorders))
+        self._recorders[name].event(pod, kind, reason, message)
+
+    def _gate(self, pod: Obj) -> tuple[str, str] | None:
+        name = pod["spec"].get("schedulerName") or next(iter(self.profiles))
+        return self.profiles[name].gate(pod)
