@@ -21,6 +21,7 @@ from kybern.component.http.messages import Request
 
 Schemas = dict[tuple[str, str, str], TypeSchema]
 Review = Callable[["Call", Obj], Awaitable[Obj]]
+TokenRequests = Callable[["Call", str, Obj], Awaitable[Obj]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Services:
 
     ``custom_schemas`` and ``scale_paths`` hold what custom resources declare, by group, version
     and kind. ``reviews`` answers kinds that are never stored (TokenReview, SubjectAccessReview)
-    by their kind.
+    by their kind; ``token_requests`` signs a token for the named service account.
     """
 
     registry: Registry
@@ -49,6 +50,7 @@ class Services:
     custom_schemas: Schemas = field(default_factory=dict)
     scale_paths: dict[tuple[str, str, str], ScalePaths] = field(default_factory=dict)
     reviews: Mapping[str, Review] = field(default_factory=dict)
+    token_requests: TokenRequests | None = None
 
     def schema(self, group: str, version: str, kind: str) -> TypeSchema:
         """The schema of a served version; raises KeyError for kinds that have none."""

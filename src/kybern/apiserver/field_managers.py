@@ -23,8 +23,6 @@ def manager_of(call: Call, options: WriteOptions) -> str:
 
 def record_update(call: Call, new: Obj, old: Obj | None, options: WriteOptions) -> None:
     """Set ``managedFields`` of ``new``; both objects are in the storage version."""
-    if not hasattr(managed_fields, "track"):
-        return
     served = call.served
     version = served.from_storage(new)
     managed_fields.track(

@@ -5,7 +5,7 @@ object from the current one. It runs again from the freshest object as long as o
 unless the client has named the version that it means.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -48,11 +48,9 @@ class Written(NamedTuple):
 class Rules:
     """What a write may change: the main resource, its status, or another subresource.
 
-    ``reset`` puts back the fields that this write does not own, before field managers are
-    recorded. ``prepare`` readies the object after admission, ``validate`` judges the outcome.
+    ``prepare`` puts back what this write may not touch; ``validate`` judges the outcome.
     """
 
-    reset: Change
     prepare: Change
     validate: Callable[[Obj, Obj], list[FieldError]]
     warnings: Callable[[Obj, Obj], list[str]]
@@ -63,9 +61,7 @@ class Rules:
 def main_rules(served: ServedKind, *, may_create: bool = False) -> Rules:
     """The rules of a write to the resource itself."""
     strategy = served.strategy
-    kept = strategy.status_fields if strategy.status else ()
     return Rules(
-        lambda new, old: carry(new, old, kept),
         strategy.prepare_for_update,
         strategy.validate_update,
         strategy.update_warnings or (lambda new, old: strategy.warnings(new)),
@@ -78,26 +74,11 @@ def status_rules(served: ServedKind) -> Rules:
     """The rules of a write to the status subresource."""
     strategy = served.strategy
     return Rules(
-        lambda new, old: carry_all_but(new, old, ("metadata", *strategy.status_fields)),
         strategy.prepare_for_status_update,
         strategy.validate_status_update,
         lambda new, old: [],
         strategy.allow_unconditional_update,
     )
-
-
-def carry(new: Obj, old: Obj, names: Iterable[str]) -> None:
-    """Give ``new`` the old values of some top-level fields."""
-    for name in names:
-        if name in old:
-            new[name] = old[name]
-        else:
-            new.pop(name, None)
-
-
-def carry_all_but(new: Obj, old: Obj, written: Sequence[str]) -> None:
-    """Give ``new`` every old top-level field except those that a write may change."""
-    carry(new, old, [name for name in {**old, **new} if name not in written])
 
 
 def subresource_rules(served: ServedKind, name: str) -> Rules:
@@ -106,7 +87,6 @@ def subresource_rules(served: ServedKind, name: str) -> Rules:
         return status_rules(served)
     strategy = served.strategy
     return Rules(
-        lambda new, old: strategy.prepare_for_write(name, new, old),
         lambda new, old: strategy.prepare_for_write(name, new, old),
         lambda new, old: strategy.validate_write(name, new, old),
         lambda new, old: [],

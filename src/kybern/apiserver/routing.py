@@ -10,13 +10,14 @@ from kybern.api.errors import method_not_allowed, no_such_path
 from kybern.api.kinds import Registry, ServedKind
 from kybern.apiserver.call import Call
 from kybern.apiserver.request_info import RequestInfo
-from kybern.apiserver.subresources import subresource_verb
+from kybern.apiserver.subresources import binding, subresource_verb
 from kybern.apiserver.verbs.create import create
 from kybern.apiserver.verbs.delete import delete
 from kybern.apiserver.verbs.delete_collection import delete_collection
 from kybern.apiserver.verbs.get import get
 from kybern.apiserver.verbs.list import list_
 from kybern.apiserver.verbs.patch import patch
+from kybern.apiserver.verbs.review import review
 from kybern.apiserver.verbs.update import update
 from kybern.apiserver.verbs.watch import watch
 from kybern.component.http.messages import Response
@@ -61,8 +62,10 @@ def find_verb(served: ServedKind, info: RequestInfo, method: str) -> Verb:
     if verb is None or info.verb not in served.kind.verbs:
         raise method_not_allowed()
     across = served.kind.namespaced and not info.namespace
-    if across and info.verb not in _ACROSS_NAMESPACES and not _is_review(served, info):
+    if across and info.verb not in _ACROSS_NAMESPACES:
         raise no_such_path() if on_object else method_not_allowed()
+    if verb is create and not served.kind.stored:
+        return binding.create if served.kind.kind == "Binding" else review
     return verb
 
 
@@ -71,10 +74,6 @@ def _scope_fits(served: ServedKind, info: RequestInfo) -> bool:
     if served.kind.namespaced:
         return True
     return not info.namespace or served.kind.plural == "namespaces"
-
-
-def _is_review(served: ServedKind, info: RequestInfo) -> bool:
-    return info.verb == "create" and not served.kind.stored and not served.kind.namespaced
 
 
 def unserved_group(registry: Registry, info: RequestInfo) -> bool:

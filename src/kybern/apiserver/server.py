@@ -1,39 +1,85 @@
 """The API server as one object: every part made and joined.
 
 ``main.py`` serves its handler over HTTPS; tests and single-process clusters call the handler
-directly. Caches load when their kind is first asked for, so an empty server is up at once.
+directly.
 """
 
+from pathlib import Path
+
 from kybern.api.kinds import builtin_registry
-from kybern.apiserver.admission import AdmissionChain
-from kybern.apiserver.authentication.authenticator import Authenticators
-from kybern.apiserver.authorization.authorizer import Authorizers
+from kybern.apiserver.access import Access
+from kybern.apiserver.bootstrap import bootstrap
 from kybern.apiserver.cache import CacheSet
 from kybern.apiserver.call import Services
-from kybern.apiserver.pipeline import Pipeline
+from kybern.apiserver.config import Config
+from kybern.apiserver.discovery import Discovery
+from kybern.apiserver.endpoints import own_endpoints
+from kybern.apiserver.loopback import Loopback
+from kybern.apiserver.pipeline import Endpoint, Pipeline
 from kybern.component.clock import Clock
+from kybern.component.http.messages import Request, Response
 from kybern.store.interface import Store
 
 
 class ApiServer:
     """One API server over a store. ``start`` before handling; ``close`` ends every watch."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, config: Config, store: Store, clock: Clock) -> None:
+        self.config = config
         self.store = store
         self.clock = clock
         self.registry = builtin_registry()
         self.caches = CacheSet(store, clock)
-        self.authorizers = Authorizers([])
-        self.services = Services(
-            self.registry, self.caches, clock, self.authorizers, AdmissionChain([])
-        )
-        authenticators = Authenticators(None, [])
-        self.handler = Pipeline(self.services, authenticators.authenticate, {}).handle
+        self.access = Access(config, self.caches, self.registry, clock)
+        self._pipeline: Pipeline | None = None
+        self._ready = False
 
     async def start(self) -> None:
-        """Follow the store."""
+        """Load what is stored, and make the objects that every cluster has."""
         await self.caches.start()
+        await self.access.start()
+        services = Services(
+            self.registry,
+            self.caches,
+            self.clock,
+            self.access.authorizers,
+            self.access.admission,
+            reviews=self.access.reviews,
+            token_requests=self.access.token_requests.create,
+        )
+        self._pipeline = Pipeline(services, self.access.authenticate, self._endpoints())
+        await bootstrap(
+            Loopback(self.handler), self.config, self.clock, _read(self.config.client_ca_file), ""
+        )
+        self._ready = True
+
+    async def handler(self, request: Request) -> Response:
+        """Answer a request; never raises."""
+        assert self._pipeline is not None, "start the server before it handles requests"
+        return await self._pipeline.handle(request)
 
     async def close(self) -> None:
         """Stop following the store, which stays open."""
+        self._ready = False
         await self.caches.close()
+
+    def _endpoints(self) -> dict[str, Endpoint]:
+        address = self.config.advertise_address or "127.0.0.1"
+        discovery = Discovery(self.registry, f"{address}:{self.config.secure_port}")
+        endpoints = own_endpoints(
+            self.config,
+            self.access.token_keys,
+            {"ping": lambda: "", "log": lambda: "", "etcd": self._store_problem},
+            {"poststarthook/bootstrap": lambda: "" if self._ready else "not finished"},
+        )
+        for path in ("/api", "/api/", "/apis", "/apis/"):
+            endpoints[path] = discovery
+        return endpoints
+
+    def _store_problem(self) -> str:
+        return "" if self.caches.healthy else "the caches no longer follow the store"
+
+
+def _read(path: str) -> str:
+    """The text of a file; empty where none is named."""
+    return Path(path).read_text() if path else ""

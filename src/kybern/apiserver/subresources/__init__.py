@@ -10,7 +10,7 @@ from kybern.api.errors import method_not_allowed, no_such_path
 from kybern.api.kinds import ServedKind
 from kybern.apiserver.call import Call
 from kybern.apiserver.request_info import RequestInfo
-from kybern.apiserver.subresources import binding, eviction, parts, scale
+from kybern.apiserver.subresources import binding, eviction, parts, scale, token
 from kybern.component.http.messages import Response
 
 Verb = Callable[[Call], Awaitable[Response]]
@@ -20,6 +20,7 @@ _OWN: dict[str, _Verbs] = {
     "binding": binding.VERBS,
     "eviction": eviction.VERBS,
     "scale": scale.VERBS,
+    "token": token.VERBS,
 }
 
 

@@ -29,8 +29,6 @@ async def apply_by(call: Call, rules: Rules) -> Response:
         new = _applied(call, old, applied, options)
         if old is None:
             _refuse_uid(call, new)
-        else:
-            rules.reset(new, old)
         return new
 
     permitted = dataclasses.replace(rules, may_create=not call.info.subresource)

@@ -53,7 +53,6 @@ async def patch_by(call: Call, rules: Rules) -> Response:
         if old is None:
             raise call.not_found(call.info.name)
         new = _patched(call, change, strict, old, options)
-        rules.reset(new, old)
         record_update(call, new, old, options)
         return new
 

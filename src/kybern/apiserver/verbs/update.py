@@ -30,8 +30,6 @@ async def update_by(call: Call, rules: Rules) -> Response:
 
     async def transform(old: Obj | None) -> Obj:
         new = copy(wanted)
-        if old is not None:
-            rules.reset(new, old)
         record_update(call, new, old, options)
         return new
 

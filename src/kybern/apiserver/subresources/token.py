@@ -1,0 +1,28 @@
+"""``serviceaccounts/token``: a bound token for a service account."""
+
+from kybern.api.errors import method_not_allowed
+from kybern.apiserver.body import read_kind
+from kybern.apiserver.call import Call
+from kybern.apiserver.options import write_options
+from kybern.apiserver.responses import respond
+from kybern.component.http.messages import Response
+
+_GROUP = "authentication.k8s.io"
+
+
+async def create(call: Call) -> Response:
+    """Answer the TokenRequest in the body."""
+    options = write_options(call.info, "CreateOptions")
+    schema = call.services.schema(_GROUP, "v1", "TokenRequest")
+    request = read_kind(call, schema, _GROUP, "v1", "TokenRequest", options)
+    attributes = call.attributes("CREATE", request, None, options, options.dry_run)
+    await call.services.admission.admit(attributes)
+    await call.services.admission.validate(attributes)
+    sign = call.services.token_requests
+    if sign is None:
+        raise method_not_allowed()
+    answer = await sign(call, call.info.name, request)
+    return respond(answer, 201, call.output)
+
+
+VERBS = {"create": create}
