@@ -10,6 +10,7 @@ from kybern.apiserver.admission.certificates import (
 from kybern.apiserver.admission.default_class import DefaultIngressClass, DefaultStorageClass
 from kybern.apiserver.admission.default_toleration_seconds import DefaultTolerationSeconds
 from kybern.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
+from kybern.apiserver.admission.node_restriction import NodeRestriction
 from kybern.apiserver.admission.persistent_volume_claim_resize import PersistentVolumeClaimResize
 from kybern.apiserver.admission.plugin import AdmissionChain, Plugin
 from kybern.apiserver.admission.priority import Priority
@@ -58,6 +59,7 @@ def _makers(
     return {
         "NamespaceLifecycle": lambda: NamespaceLifecycle(lookup),
         "ServiceAccount": lambda: ServiceAccount(lookup, clock),
+        "NodeRestriction": lambda: NodeRestriction(lookup, authorizers),
         "TaintNodesByCondition": TaintNodesByCondition,
         "Priority": lambda: Priority(lookup),
         "DefaultTolerationSeconds": DefaultTolerationSeconds,

@@ -15,7 +15,7 @@ from kybern.apiserver.authentication.groups import (
     service_account_groups,
     service_account_name,
 )
-from kybern.apiserver.lookup import Lookup
+from kybern.apiserver.lookup import Change, Lookup
 from kybern.apiserver.tokens import LEEWAY_SECONDS, InvalidToken, TokenVerifier, check_dates
 from kybern.component.clock import Clock, parse_rfc3339
 
@@ -118,7 +118,7 @@ class ServiceAccountTokens:
         for bound in _bound_objects(claims["kubernetes.io"]):
             self._by_object.setdefault(bound, []).append(digest)
 
-    def _forgetting(self, plural: str):  # type: ignore[no-untyped-def]
+    def _forgetting(self, plural: str) -> Change:
         def changed(old: Obj | None, new: Obj | None) -> None:
             if old is None:
                 return

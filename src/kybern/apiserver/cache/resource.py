@@ -7,7 +7,7 @@ store.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import orjson
@@ -34,6 +34,9 @@ MAX_WINDOW_BYTES = 64 * 1024 * 1024
 
 # Fields that many clients select by, one value each: every kubelet watches its node's pods.
 INDEXED_FIELDS = ("spec.nodeName",)
+
+
+Listener = Callable[[CachedObject | None, CachedObject | None], None]
 
 
 class Progress(Protocol):
@@ -66,6 +69,7 @@ class ResourceCache:
         self._loading = asyncio.Lock()
         self._loaded = False
         self._closed = False
+        self._listeners: list[Listener] = []
         self._reset()
 
     def _reset(self) -> None:
@@ -214,6 +218,15 @@ class ResourceCache:
         self._state.apply(step)
         self._terms.replace(change.key, previous, current)
         self._watchers.publish(step)
+        self._report(previous, current)
+
+    def on_change(self, listener: Listener) -> None:
+        """Call back with the object before and after each change, in revision order, before the
+        write that made it returns. What is cached already is reported at once."""
+        assert self._loaded, "start the cache before listening to it"
+        for cached in self._state.range(self.prefix, ""):
+            listener(None, cached)
+        self._listeners.append(listener)
 
     def close(self) -> None:
         """End every watch, now and later."""
@@ -224,8 +237,19 @@ class ResourceCache:
         """Start over from the store, after the feed has lost its place; ends every watch."""
         self._watchers.close()
         self._loaded = False
+        before = {cached.key: cached for cached in self._state.range(self.prefix, "")}
         self._reset()
         await self.start()
+        for current in self._state.range(self.prefix, ""):
+            previous = before.pop(current.key, None)
+            if previous is None or previous.mod_revision != current.mod_revision:
+                self._report(previous, current)
+        for gone in before.values():
+            self._report(gone, None)
+
+    def _report(self, previous: CachedObject | None, current: CachedObject | None) -> None:
+        for listener in self._listeners:
+            listener(previous, current)
 
     # What lists and watches need (Snapshots and WatchSource)
 

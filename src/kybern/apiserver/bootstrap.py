@@ -1,0 +1,104 @@
+"""The objects that every cluster has, brought about at each start.
+
+Namespaces, RBAC policy, system priority classes, the service CIDR and the authentication config map
+are made here through the server's own pipeline; the ``kubernetes`` Service and its endpoints follow
+once the server knows its address (``kubernetes_service.py``). Everything is idempotent: what exists
+is kept, except that RBAC policy is brought up to date.
+"""
+
+from kybern.api.errors import Obj
+from kybern.api.resources import (
+    CLUSTER_ROLE_BINDINGS,
+    CLUSTER_ROLES,
+    CONFIG_MAPS,
+    NAMESPACES,
+    PRIORITY_CLASSES,
+    ROLE_BINDINGS,
+    ROLES,
+    SERVICE_CIDRS,
+)
+from kybern.apiserver.authorization import bootstrap_policy
+from kybern.apiserver.authorization.reconcile import reconcile_binding, reconcile_role
+from kybern.apiserver.config import Config
+from kybern.apiserver.loopback import Loopback
+from kybern.component.clock import Clock
+
+SYSTEM_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease", "default")
+_PRIORITY_CLASSES = {
+    "system-node-critical": (
+        2000001000,
+        "Used for system critical pods that must not be moved from their current node.",
+    ),
+    "system-cluster-critical": (
+        2000000000,
+        "Used for system critical pods that must run in the cluster, but can be moved to another "
+        "node if necessary.",
+    ),
+}
+_READY = "Kubernetes default Service CIDR is ready"
+
+
+async def bootstrap(
+    loopback: Loopback, config: Config, clock: Clock, client_ca: str, front_proxy_ca: str
+) -> None:
+    """Make what is missing; the CAs are PEM texts, or empty where the server has none."""
+    for name in SYSTEM_NAMESPACES:
+        await loopback.ensure(NAMESPACES, {"metadata": {"name": name}})
+    await _policy(loopback)
+    for name, (value, description) in _PRIORITY_CLASSES.items():
+        await loopback.ensure(
+            PRIORITY_CLASSES,
+            {"metadata": {"name": name}, "value": value, "description": description},
+        )
+    await _service_cidr(loopback, config, clock)
+    await _authentication_config(loopback, client_ca, front_proxy_ca)
+
+
+async def _policy(loopback: Loopback) -> None:
+    for role in bootstrap_policy.cluster_roles():
+        await reconcile_role(loopback, CLUSTER_ROLES, role)
+    for role in bootstrap_policy.roles():
+        await reconcile_role(loopback, ROLES, role)
+    for binding in bootstrap_policy.cluster_role_bindings():
+        await reconcile_binding(loopback, CLUSTER_ROLE_BINDINGS, binding)
+    for binding in bootstrap_policy.role_bindings():
+        await reconcile_binding(loopback, ROLE_BINDINGS, binding)
+
+
+async def _service_cidr(loopback: Loopback, config: Config, clock: Clock) -> None:
+    cidrs = config.service_cluster_ip_range.split(",")
+    found = await loopback.ensure(
+        SERVICE_CIDRS, {"metadata": {"name": "kubernetes"}, "spec": {"cidrs": cidrs}}
+    )
+    if any(c["type"] == "Ready" for c in (found.get("status") or {}).get("conditions") or []):
+        return
+    condition = {
+        "type": "Ready",
+        "status": "True",
+        "lastTransitionTime": clock.timestamp(),
+        "reason": "",
+        "message": _READY,
+    }
+    await loopback.update(SERVICE_CIDRS, {**found, "status": {"conditions": [condition]}}, "status")
+
+
+async def _authentication_config(loopback: Loopback, client_ca: str, front_proxy_ca: str) -> None:
+    """What aggregated servers read to trust the same clients and this server as their proxy."""
+    data: dict[str, str] = {}
+    if client_ca:
+        data["client-ca-file"] = client_ca
+    if front_proxy_ca:
+        data |= {
+            "requestheader-allowed-names": '["front-proxy-client"]',
+            "requestheader-client-ca-file": front_proxy_ca,
+            "requestheader-extra-headers-prefix": '["X-Remote-Extra-"]',
+            "requestheader-group-headers": '["X-Remote-Group"]',
+            "requestheader-uid-headers": '["X-Remote-Uid"]',
+            "requestheader-username-headers": '["X-Remote-User"]',
+        }
+    if not data:
+        return
+    name = {"name": "extension-apiserver-authentication", "namespace": "kube-system"}
+    found: Obj = await loopback.ensure(CONFIG_MAPS, {"metadata": name, "data": data})
+    if found.get("data") != data:
+        await loopback.update(CONFIG_MAPS, {**found, "data": {**found.get("data", {}), **data}})

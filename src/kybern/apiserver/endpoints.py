@@ -1,0 +1,65 @@
+"""The paths beside the API's resources that this server answers about itself.
+
+Health, version, metrics and OIDC discovery; ``server.py`` joins them with discovery and OpenAPI.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+import orjson
+
+from kybern.api.errors import Obj
+from kybern.api.user import UserInfo
+from kybern.apiserver.config import Config
+from kybern.apiserver.health import Check, HealthEndpoint
+from kybern.apiserver.request_info import RequestInfo
+from kybern.apiserver.tokens import PublicKey, discovery_document, key_set
+from kybern.apiserver.version import version_info
+from kybern.component.http.messages import Request, Response
+
+Endpoint = Callable[[Request, RequestInfo, UserInfo], Awaitable[Response]]
+_DAY = "public, max-age=86400"
+
+
+def own_endpoints(
+    config: Config, keys: list[PublicKey], live: Mapping[str, Check], ready: Mapping[str, Check]
+) -> dict[str, Endpoint]:
+    """Endpoints by path; those that end in a slash answer for everything below."""
+    readyz = HealthEndpoint("readyz", {**live, **ready})
+    livez = HealthEndpoint("livez", live)
+    healthz = HealthEndpoint("healthz", live)
+    discovery = discovery_document(
+        config.service_account_issuer[0],
+        config.service_account_jwks_uri or _jwks_uri(config),
+        keys,
+    )
+    return {
+        "/healthz": healthz,
+        "/healthz/": healthz,
+        "/livez": livez,
+        "/livez/": livez,
+        "/readyz": readyz,
+        "/readyz/": readyz,
+        "/version": _version,
+        "/.well-known/openid-configuration": _document(discovery, "application/json"),
+        "/openid/v1/jwks": _document(key_set(keys), "application/jwk-set+json"),
+    }
+
+
+def _jwks_uri(config: Config) -> str:
+    address = config.advertise_address or "127.0.0.1"
+    host = f"[{address}]" if ":" in address else address
+    return f"https://{host}:{config.secure_port}/openid/v1/jwks"
+
+
+async def _version(request: Request, info: RequestInfo, user: UserInfo) -> Response:
+    body = orjson.dumps(version_info(), option=orjson.OPT_INDENT_2)
+    return Response(200, {"Content-Type": "application/json"}, body)
+
+
+def _document(document: Obj, media_type: str) -> Endpoint:
+    body = orjson.dumps(document)
+
+    async def answer(request: Request, info: RequestInfo, user: UserInfo) -> Response:
+        return Response(200, {"Content-Type": media_type, "Cache-Control": _DAY}, body)
+
+    return answer

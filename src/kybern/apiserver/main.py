@@ -1,0 +1,54 @@
+"""``kybern run apiserver``: credentials, the store, the server, HTTPS, and the first objects."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+from kybern.apiserver import kubernetes_service
+from kybern.apiserver.config import Config
+from kybern.apiserver.credentials import Credentials, prepare, write_admin_kubeconfig
+from kybern.apiserver.loopback import Loopback
+from kybern.apiserver.server import ApiServer
+from kybern.component.clock import Clock
+from kybern.component.http.server import serve
+from kybern.component.tls import TlsConfig
+from kybern.store.sqlite import SqliteStore
+
+log = logging.getLogger(__name__)
+
+
+async def run(config: Config, clock: Clock, ready: asyncio.Event | None = None) -> None:
+    """Serve until cancelled; ``ready`` is set when the server answers and has published itself."""
+    if not config.data_dir:
+        raise ValueError("--data-dir is required")
+    credentials = prepare(config, clock)
+    config = credentials.config
+    store = SqliteStore.open(Path(config.data_dir) / "store.db")
+    try:
+        server = ApiServer(config, store, clock)
+        await server.start()
+        try:
+            await _serve(server, credentials, clock, ready)
+        finally:
+            await server.close()
+    finally:
+        await store.close()
+
+
+async def _serve(
+    server: ApiServer, credentials: Credentials, clock: Clock, ready: asyncio.Event | None
+) -> None:
+    config = credentials.config
+    tls = TlsConfig(config.tls_cert_file, config.tls_private_key_file, True)
+    edge = await serve(server.handler, config.bind_address, config.secure_port, tls, clock=clock)
+    try:
+        await kubernetes_service.publish(
+            Loopback(server.handler), config, config.advertise_address, edge.port
+        )
+        write_admin_kubeconfig(credentials, edge.port)
+        log.info("The API server answers on port %d.", edge.port)
+        if ready is not None:
+            ready.set()
+        await asyncio.Event().wait()
+    finally:
+        await edge.close()

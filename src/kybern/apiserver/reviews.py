@@ -1,0 +1,206 @@
+"""Kinds that are questions: access reviews, rules reviews, token and self reviews.
+
+Creating one of them stores nothing; the answer is the object with its status filled in. The verbs
+find a review by its kind in ``Services.reviews``.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from kybern.api.errors import (
+    FieldError,
+    Obj,
+    bad_request,
+    invalid,
+    invalid_value,
+)
+from kybern.api.user import UserInfo
+from kybern.apiserver.authorization.authorizer import Authorizers
+from kybern.apiserver.authorization.node import node_name
+from kybern.apiserver.authorization.rbac import RbacAuthorizer
+from kybern.apiserver.call import Call
+from kybern.apiserver.request_info import Attributes
+from kybern.apiserver.token_review import TokenReviewer
+
+Review = Callable[[Call, Obj], Awaitable[Obj]]
+
+_GROUP = "authorization.k8s.io"
+_ONE_OF = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
+_BOTH = "cannot be specified in combination with resourceAttributes"
+
+
+def build_reviews(
+    authorizers: Authorizers, rbac: RbacAuthorizer, tokens: TokenReviewer
+) -> Mapping[str, Review]:
+    """The reviews of a server by kind."""
+    access = AccessReviews(authorizers)
+    return {
+        "SubjectAccessReview": access.of_subject,
+        "LocalSubjectAccessReview": access.of_subject_in_namespace,
+        "SelfSubjectAccessReview": access.of_self,
+        "SelfSubjectRulesReview": RulesReviews(rbac).of_self,
+        "SelfSubjectReview": _who_am_i,
+        "TokenReview": tokens.review,
+    }
+
+
+class AccessReviews:
+    """May somebody do something?"""
+
+    def __init__(self, authorizers: Authorizers) -> None:
+        self._authorizers = authorizers
+
+    async def of_subject(self, call: Call, review: Obj) -> Obj:
+        errors = _check_attributes(review)
+        errors += _check_subject(review)
+        if errors:
+            raise invalid("SubjectAccessReview", "", errors, _GROUP)
+        return await self._answered(review, _subject(review["spec"]))
+
+    async def of_subject_in_namespace(self, call: Call, review: Obj) -> Obj:
+        errors = _check_attributes(review)
+        errors += _check_subject(review)
+        spec = review.get("spec") or {}
+        resource = spec.get("resourceAttributes") or {}
+        if resource.get("namespace", "") != call.namespace:
+            errors.append(
+                invalid_value(
+                    "spec.resourceAttributes.namespace",
+                    resource.get("namespace", ""),
+                    "must match metadata.namespace",
+                )
+            )
+        if "nonResourceAttributes" in spec:
+            errors.append(
+                invalid_value(
+                    "spec.nonResourceAttributes",
+                    spec["nonResourceAttributes"],
+                    "disallowed on this kind of request",
+                )
+            )
+        if errors:
+            raise invalid("LocalSubjectAccessReview", "", errors, _GROUP)
+        return await self._answered(review, _subject(spec))
+
+    async def of_self(self, call: Call, review: Obj) -> Obj:
+        errors = _check_attributes(review)
+        if errors:
+            raise invalid("SelfSubjectAccessReview", "", errors, _GROUP)
+        return await self._answered(review, call.user)
+
+    async def _answered(self, review: Obj, user: UserInfo) -> Obj:
+        decision = await self._authorizers.authorize(_attributes(review["spec"], user))
+        status: Obj = {"allowed": decision.allowed}
+        if decision.reason:
+            status["reason"] = decision.reason
+        return {**review, "status": status}
+
+
+class RulesReviews:
+    """What may somebody do in a namespace?"""
+
+    def __init__(self, rbac: RbacAuthorizer) -> None:
+        self._rbac = rbac
+
+    async def of_self(self, call: Call, review: Obj) -> Obj:
+        namespace = (review.get("spec") or {}).get("namespace", "")
+        if not namespace:
+            raise bad_request("no namespace on request")
+        held = self._rbac.rules_for(call.user, namespace)
+        rules = [bound.source for bound in held.rules]
+        problems = list(held.errors)
+        if node_name(call.user) is not None:
+            problems.append("node authorizer does not support user rule resolution")
+        status: Obj = {
+            "resourceRules": [
+                _picked(rule, ("verbs", "apiGroups", "resources", "resourceNames"))
+                for rule in rules
+                if rule.get("resources")
+            ],
+            "nonResourceRules": [
+                _picked(rule, ("verbs", "nonResourceURLs"))
+                for rule in rules
+                if rule.get("nonResourceURLs")
+            ],
+            "incomplete": bool(problems),
+        }
+        if problems:
+            status["evaluationError"] = "; ".join(problems)
+        return {**review, "status": status}
+
+
+async def _who_am_i(call: Call, review: Obj) -> Obj:
+    return {**review, "status": {"userInfo": user_object(call.user)}}
+
+
+def user_object(user: UserInfo) -> Obj:
+    """``UserInfo`` of authentication.k8s.io."""
+    found: Obj = {"username": user.name} if user.name else {}
+    if user.uid:
+        found["uid"] = user.uid
+    if user.groups:
+        found["groups"] = list(user.groups)
+    if user.extra:
+        found["extra"] = {key: list(values) for key, values in user.extra.items()}
+    return found
+
+
+def _picked(rule: Obj, fields: tuple[str, ...]) -> Obj:
+    return {field: rule[field] for field in fields if rule.get(field)}
+
+
+def _attributes(spec: Obj, user: UserInfo) -> Attributes:
+    other = spec.get("nonResourceAttributes")
+    if other is not None:
+        return Attributes(
+            user, other.get("verb", ""), is_resource_request=False, path=other.get("path", "")
+        )
+    resource = spec["resourceAttributes"]
+    return Attributes(
+        user,
+        resource.get("verb", ""),
+        group=resource.get("group", ""),
+        version=resource.get("version", "") or "*",
+        resource=resource.get("resource", ""),
+        subresource=resource.get("subresource", ""),
+        namespace=resource.get("namespace", ""),
+        name=resource.get("name", ""),
+        field_selector=_selector(resource.get("fieldSelector")),
+        label_selector=_selector(resource.get("labelSelector")),
+    )
+
+
+def _selector(attributes: Obj | None) -> str:
+    """The raw selector, or the exact requirements in its form."""
+    if not attributes:
+        return ""
+    if attributes.get("rawSelector"):
+        raw: str = attributes["rawSelector"]
+        return raw
+    return ",".join(
+        f"{requirement['key']}={requirement['values'][0]}"
+        for requirement in attributes.get("requirements") or []
+        if requirement.get("operator") == "In" and len(requirement.get("values") or []) == 1
+    )
+
+
+def _subject(spec: Obj) -> UserInfo:
+    extra = {key: tuple(values) for key, values in (spec.get("extra") or {}).items()}
+    groups = tuple(spec.get("groups") or ())
+    return UserInfo(spec.get("user", ""), groups, spec.get("uid", ""), extra)
+
+
+def _check_attributes(review: Obj) -> list[FieldError]:
+    spec = review.get("spec") or {}
+    resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
+    if resource is not None and other is not None:
+        return [invalid_value("spec.nonResourceAttributes", other, _BOTH)]
+    if resource is None and other is None:
+        return [invalid_value("spec.resourceAttributes", None, _ONE_OF)]
+    return []
+
+
+def _check_subject(review: Obj) -> list[FieldError]:
+    spec = review.get("spec") or {}
+    if spec.get("user") or spec.get("groups"):
+        return []
+    return [invalid_value("spec.user", "", "at least one of user or group must be specified")]
