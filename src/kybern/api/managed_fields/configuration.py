@@ -12,7 +12,7 @@ from kybern.api.schema.types import Shape, Type
 
 
 def require_applicable(applied: Obj, schema: TypeSchema, api_version: str) -> None:
-    """Raises StatusError 400 for another kind, managedFields, or a value that is not of its type."""
+    """StatusError 400 for another kind, for managedFields, or a value not of its type."""
     found_version, found_kind = applied.get("apiVersion", ""), applied.get("kind", "")
     if (found_version, found_kind) != (api_version, schema.kind or found_kind):
         raise bad_request(f"invalid object type: {found_version}, Kind={found_kind}")
