@@ -34,9 +34,10 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
     directory = InformerDirectory(informers)
     try:
         await informers.start()
-        address = config.node_ip or await _node_address(client, name)
+        address = next((ip for ip in config.node_ip if ":" not in ip), "")
+        address = address or await _node_address(client, name)
         upstreams = Upstreams(
-            config.dns_upstream, config.resolv_conf, (config.cluster_dns, address), clock
+            config.dns_upstream, config.resolv_conf, (*config.cluster_dns, address), clock
         )
         forwarder = Forwarder(upstreams, clock)
         server = DnsServer(
@@ -61,7 +62,7 @@ def _zone(directory: InformerDirectory, config: Config) -> Zone:
     return Zone(
         directory,
         config.cluster_domain,
-        dns_address=config.cluster_dns,
+        dns_address=config.cluster_dns[0],
         ttl=config.dns_ttl,
         ranges=(config.cluster_cidr, config.service_cluster_ip_range),
     )

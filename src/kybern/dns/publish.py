@@ -37,7 +37,7 @@ def service(config: Config) -> Obj:
             },
         },
         "spec": {
-            "clusterIP": config.cluster_dns,
+            "clusterIP": config.cluster_dns[0],
             "internalTrafficPolicy": "Local",
             "ports": [
                 {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": config.dns_port},

@@ -9,8 +9,9 @@ from kybern.component.flags import flag
 class Config:
     """What one node's network needs to know."""
 
+    kubeconfig: str = flag("", "How to reach the API server and as whom")
     hostname_override: str = flag("", "The name of this node; the machine's hostname if empty")
-    node_ip: str = flag("", "The node's own address; of its Node object if empty")
+    node_ip: tuple[str, ...] = flag((), "The node's own address; of its Node object if empty")
     cluster_cidr: str = flag("10.244.0.0/16", "The range of all pods' addresses")
     service_cluster_ip_range: str = flag("10.96.0.0/16", "The range of Services' cluster IPs")
     cni_conf_dir: str = flag(

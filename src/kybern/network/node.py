@@ -6,6 +6,7 @@ What cannot be done now (a neighbour that is not on the link yet) is tried again
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 from kybern.api.errors import Obj
@@ -13,6 +14,7 @@ from kybern.api.resources import NODES
 from kybern.client.informer import Informers
 from kybern.network import cni, routes, sysctls
 from kybern.network.config import Config
+from kybern.network.endpoints import is_ipv4
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +66,7 @@ class NodeNetwork:
             if cni.write(Path(self._config.cni_conf_dir), configuration):
                 logger.info("pods of this node get addresses from %s", own_cidr)
         wanted = routes.routes_to_pods(self._nodes.list(), self._name)
-        address = self._config.node_ip or (routes.node_address(own) if own else "")
+        address = first_ipv4(self._config.node_ip) or (routes.node_address(own) if own else "")
         if address and not uplink.exists:
             # A connection to a cluster IP needs a route to somewhere before it is redirected.
             service_range = self._config.service_cluster_ip_range
@@ -75,6 +77,11 @@ class NodeNetwork:
                 logger.warning("%s", problem)
             self._complaints = problems
         return bool(own_cidr) and not problems
+
+
+def first_ipv4(addresses: Iterable[str]) -> str:
+    """The first IPv4 address of a flag, "" if there is none."""
+    return next((address for address in addresses if is_ipv4(address)), "")
 
 
 def _matter(node: Obj | None) -> tuple[str, str]:
