@@ -250,8 +250,6 @@ def _parsed(text: str | None, kind: type) -> Any:
         value: Any = orjson.loads(text)
     except orjson.JSONDecodeError:
         return None
-    if type(value) is not kind:
-        return None
-    if kind is list and not all(isinstance(item, dict) for item in value):
-        return None
-    return value
+    items = value if isinstance(value, list) else [value]
+    sound = isinstance(value, kind) and all(isinstance(item, dict) for item in items)
+    return value if sound else None

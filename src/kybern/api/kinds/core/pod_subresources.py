@@ -3,7 +3,7 @@
 from kybern.api.errors import FieldError, Obj, field_forbidden
 from kybern.api.kinds.core.pod_qos import qos_class
 from kybern.api.kinds.strategy import Write
-from kybern.api.validation.containers import ephemeral_containers
+from kybern.api.validation.pod_spec import pod_spec
 
 _RESIZABLE = ("resources", "resizePolicy")
 
@@ -37,7 +37,7 @@ def _only_ephemeral_containers(new: Obj, old: Obj) -> None:
 def _check_ephemeral_containers(new: Obj, old: Obj) -> list[FieldError]:
     path = "spec.ephemeralContainers"
     held = new["spec"].get("ephemeralContainers") or []
-    errors = ephemeral_containers(held, new["spec"], path)
+    errors = pod_spec(new["spec"], "spec", is_pod=True)
     kept = {container["name"]: container for container in held if container.get("name")}
     for before in old["spec"].get("ephemeralContainers") or ():
         after = kept.get(before["name"])
