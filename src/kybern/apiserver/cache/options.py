@@ -160,7 +160,8 @@ class ContinueToken(NamedTuple):
             shown = token.get("v", "")
             raise _bad_token(f": server does not recognize this encoded version {shown}")
         revision, start = token.get("rv", 0), token.get("start", "")
-        if not isinstance(revision, int) or not isinstance(start, str) or abs(revision) >= 2**63:
+        # A JSON true would pass for an int.
+        if type(revision) is not int or type(start) is not str or abs(revision) >= 2**63:
             raise _bad_token("")
         if revision == 0:
             raise _bad_token(": incorrect encoded start resourceVersion (version meta.k8s.io/v1)")
