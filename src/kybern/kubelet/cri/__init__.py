@@ -1,0 +1,1 @@
+"""The Container Runtime Interface: its client, what it reports, and the configs it is given."""

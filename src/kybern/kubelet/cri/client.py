@@ -1,0 +1,171 @@
+"""Calls to the container runtime and its image service, with messages unpacked.
+
+Everything in the kubelet that touches containers goes through :class:`Runtime`. Failures are
+:class:`kybern.rpc.client.RpcError`, whose text is what upstream shows in events.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from kybern.rpc.client import RpcError, Service, connect
+from kybern.rpc.proto import load
+
+cri = load("cri.proto")
+_containerd = load("containerd.proto")
+
+CALL_TIMEOUT = 120.0
+# Where image pulls end is the registry's affair; a pull that makes no progress for this long is
+# given up and tried again under back-off.
+PULL_TIMEOUT = 1800.0
+EVENTS_NAMESPACE = "k8s.io"
+
+
+class Runtime:
+    """One runtime endpoint (``unix:///...``); the image service is on the same socket."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._channel = connect(endpoint)
+        self._runtime = Service(self._channel, cri, "RuntimeService")
+        self._images = Service(self._channel, cri, "ImageService")
+        self._events = Service(self._channel, _containerd, "Events")
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def version(self) -> Any:
+        return await self._runtime.call("Version", cri.VersionRequest(), 5)
+
+    async def status(self) -> Any:
+        """The runtime's conditions (RuntimeReady, NetworkReady) and handlers."""
+        return await self._runtime.call("Status", cri.StatusRequest(), 5)
+
+    # Sandboxes.
+
+    async def run_sandbox(self, config: Any, handler: str = "") -> str:
+        request = cri.RunPodSandboxRequest(config=config, runtime_handler=handler)
+        answer = await self._runtime.call("RunPodSandbox", request, 2 * CALL_TIMEOUT)
+        return answer.pod_sandbox_id
+
+    async def stop_sandbox(self, sandbox_id: str) -> None:
+        request = cri.StopPodSandboxRequest(pod_sandbox_id=sandbox_id)
+        await self._runtime.call("StopPodSandbox", request, CALL_TIMEOUT)
+
+    async def remove_sandbox(self, sandbox_id: str) -> None:
+        request = cri.RemovePodSandboxRequest(pod_sandbox_id=sandbox_id)
+        await self._runtime.call("RemovePodSandbox", request, CALL_TIMEOUT)
+
+    async def sandbox_status(self, sandbox_id: str, verbose: bool = False) -> Any:
+        request = cri.PodSandboxStatusRequest(pod_sandbox_id=sandbox_id, verbose=verbose)
+        return await self._runtime.call("PodSandboxStatus", request, CALL_TIMEOUT)
+
+    async def sandboxes(self, labels: Mapping[str, str] | None = None) -> Sequence[Any]:
+        request = cri.ListPodSandboxRequest(filter=cri.PodSandboxFilter(label_selector=labels))
+        return (await self._runtime.call("ListPodSandbox", request, CALL_TIMEOUT)).items
+
+    # Containers.
+
+    async def create_container(self, sandbox_id: str, config: Any, sandbox_config: Any) -> str:
+        request = cri.CreateContainerRequest(
+            pod_sandbox_id=sandbox_id, config=config, sandbox_config=sandbox_config
+        )
+        answer = await self._runtime.call("CreateContainer", request, CALL_TIMEOUT)
+        return answer.container_id
+
+    async def start_container(self, container_id: str) -> None:
+        request = cri.StartContainerRequest(container_id=container_id)
+        await self._runtime.call("StartContainer", request, CALL_TIMEOUT)
+
+    async def stop_container(self, container_id: str, grace_seconds: int) -> None:
+        """TERM, then KILL when the grace is over; returns when the container is gone."""
+        request = cri.StopContainerRequest(container_id=container_id, timeout=grace_seconds)
+        await self._runtime.call("StopContainer", request, CALL_TIMEOUT + grace_seconds)
+
+    async def remove_container(self, container_id: str) -> None:
+        request = cri.RemoveContainerRequest(container_id=container_id)
+        await self._runtime.call("RemoveContainer", request, CALL_TIMEOUT)
+
+    async def containers(self, labels: Mapping[str, str] | None = None) -> Sequence[Any]:
+        request = cri.ListContainersRequest(filter=cri.ContainerFilter(label_selector=labels))
+        return (await self._runtime.call("ListContainers", request, CALL_TIMEOUT)).containers
+
+    async def container_status(self, container_id: str, verbose: bool = False) -> Any:
+        request = cri.ContainerStatusRequest(container_id=container_id, verbose=verbose)
+        return await self._runtime.call("ContainerStatus", request, CALL_TIMEOUT)
+
+    async def update_resources(self, container_id: str, resources: Any) -> None:
+        request = cri.UpdateContainerResourcesRequest(container_id=container_id, linux=resources)
+        await self._runtime.call("UpdateContainerResources", request, CALL_TIMEOUT)
+
+    async def reopen_log(self, container_id: str) -> None:
+        request = cri.ReopenContainerLogRequest(container_id=container_id)
+        await self._runtime.call("ReopenContainerLog", request, CALL_TIMEOUT)
+
+    async def container_stats(self) -> Sequence[Any]:
+        request = cri.ListContainerStatsRequest()
+        return (await self._runtime.call("ListContainerStats", request, CALL_TIMEOUT)).stats
+
+    async def exec_sync(
+        self, container_id: str, command: Sequence[str], timeout: float
+    ) -> tuple[int, bytes, bytes]:
+        """Run a command inside: exit code, output, error output. ``timeout`` 0 waits for ever."""
+        request = cri.ExecSyncRequest(
+            container_id=container_id, cmd=command, timeout=max(0, int(timeout))
+        )
+        limit = timeout + CALL_TIMEOUT if timeout else None
+        answer = await self._runtime.call("ExecSync", request, limit)
+        return answer.exit_code, answer.stdout, answer.stderr
+
+    async def exec_url(self, container_id: str, command: Sequence[str], **streams: bool) -> str:
+        request = cri.ExecRequest(container_id=container_id, cmd=command, **streams)
+        return (await self._runtime.call("Exec", request, CALL_TIMEOUT)).url
+
+    async def attach_url(self, container_id: str, **streams: bool) -> str:
+        request = cri.AttachRequest(container_id=container_id, **streams)
+        return (await self._runtime.call("Attach", request, CALL_TIMEOUT)).url
+
+    async def port_forward_url(self, sandbox_id: str) -> str:
+        request = cri.PortForwardRequest(pod_sandbox_id=sandbox_id)
+        return (await self._runtime.call("PortForward", request, CALL_TIMEOUT)).url
+
+    # Images.
+
+    async def images(self) -> Sequence[Any]:
+        return (await self._images.call("ListImages", cri.ListImagesRequest(), CALL_TIMEOUT)).images
+
+    async def image(self, reference: str) -> Any | None:
+        """The image of that name or id, or None if the node does not have it."""
+        request = cri.ImageStatusRequest(image=cri.ImageSpec(image=reference))
+        answer = await self._images.call("ImageStatus", request, CALL_TIMEOUT)
+        return answer.image if answer.image.id else None
+
+    async def pull_image(self, reference: str, auth: Any, sandbox_config: Any) -> str:
+        request = cri.PullImageRequest(
+            image=cri.ImageSpec(image=reference, user_specified_image=reference),
+            auth=auth,
+            sandbox_config=sandbox_config,
+        )
+        return (await self._images.call("PullImage", request, PULL_TIMEOUT)).image_ref
+
+    async def remove_image(self, reference: str) -> None:
+        request = cri.RemoveImageRequest(image=cri.ImageSpec(image=reference))
+        await self._images.call("RemoveImage", request, CALL_TIMEOUT)
+
+    async def image_filesystem(self) -> Any | None:
+        request = cri.ImageFsInfoRequest()
+        found = (await self._images.call("ImageFsInfo", request, CALL_TIMEOUT)).image_filesystems
+        return found[0] if found else None
+
+    async def task_events(self) -> AsyncIterator[str]:
+        """Topics of containerd's task events, as they happen.
+
+        Runtimes other than containerd answer UNIMPLEMENTED, which ends in :class:`RpcError`.
+        """
+        request = _containerd.SubscribeRequest(filters=['topic~="^/tasks/(exit|oom|start)"'])
+        metadata = (("containerd-namespace", EVENTS_NAMESPACE),)
+        async for envelope in self._events.stream("Subscribe", request, metadata):
+            yield envelope.topic
+
+
+def is_gone(error: RpcError) -> bool:
+    """Whether a call failed because its sandbox or container no longer exists."""
+    return error.code == "NOT_FOUND" or "not found" in error.message.lower()

@@ -1,0 +1,99 @@
+"""A container of a pod as the runtime's ContainerConfig."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kybern.api.errors import Obj
+from kybern.kubelet import cgroups
+from kybern.kubelet.cri import labels
+from kybern.kubelet.cri.client import cri
+from kybern.kubelet.env import expand
+from kybern.kubelet.pods import spec
+
+DEFAULT_TERMINATION_PATH = "/dev/termination-log"
+BEST_EFFORT_OOM_SCORE = 1000
+GUARANTEED_OOM_SCORE = -997
+CRITICAL_PRIORITY = 2_000_000_000
+
+
+def container_config(
+    pod: Obj,
+    container: Obj,
+    *,
+    attempt: int,
+    image_ref: str,
+    environment: Mapping[str, str],
+    mounts: Sequence[Any],
+    security: Any,
+    memory_capacity: int,
+) -> Any:
+    """The config of one attempt of a container; ``image_ref`` is the runtime's id of its image."""
+
+    def expanded(words: Sequence[str] | None) -> list[str]:
+        return [expand(word, environment.get) for word in words or ()]
+
+    return cri.ContainerConfig(
+        metadata=cri.ContainerMetadata(name=container["name"], attempt=attempt),
+        image=cri.ImageSpec(image=image_ref, user_specified_image=container.get("image", "")),
+        command=expanded(container.get("command")),
+        args=expanded(container.get("args")),
+        working_dir=container.get("workingDir") or "",
+        envs=[cri.KeyValue(key=key, value=value.encode()) for key, value in environment.items()],
+        mounts=mounts,
+        labels={
+            labels.POD_NAME: pod["metadata"]["name"],
+            labels.POD_NAMESPACE: pod["metadata"]["namespace"],
+            labels.POD_UID: spec.uid(pod),
+            labels.CONTAINER_NAME: container["name"],
+        },
+        annotations={
+            labels.CONTAINER_HASH: spec.container_hash(container),
+            labels.RESTART_COUNT: str(attempt),
+            labels.TERMINATION_MESSAGE_PATH: termination_path(container),
+            labels.TERMINATION_MESSAGE_POLICY: container.get("terminationMessagePolicy", "File"),
+            labels.POD_GRACE_PERIOD: str(spec.grace_seconds(pod)),
+        },
+        log_path=f"{container['name']}/{attempt}.log",
+        stdin=bool(container.get("stdin")),
+        stdin_once=bool(container.get("stdinOnce")),
+        tty=bool(container.get("tty")),
+        linux=cri.LinuxContainerConfig(
+            resources=resources(pod, container, memory_capacity), security_context=security
+        ),
+    )
+
+
+def termination_path(container: Obj) -> str:
+    return container.get("terminationMessagePath") or DEFAULT_TERMINATION_PATH
+
+
+def resources(pod: Obj, container: Obj, memory_capacity: int) -> Any:
+    """CPU shares and quota, the memory limit, and how soon the kernel's OOM killer takes it."""
+    cpu_limit = spec.resource_milli(container, "limits", "cpu")
+    cpu_request = spec.resource_milli(container, "requests", "cpu")
+    if not cpu_request and "cpu" not in ((container.get("resources") or {}).get("requests") or {}):
+        cpu_request = cpu_limit
+    return cri.LinuxContainerResources(
+        cpu_shares=cgroups.cpu_shares(cpu_request),
+        cpu_period=cgroups.CPU_PERIOD,
+        cpu_quota=cgroups.cpu_quota(cpu_limit),
+        memory_limit_in_bytes=spec.resource_value(container, "limits", "memory"),
+        oom_score_adj=oom_score(pod, container, memory_capacity),
+    )
+
+
+def oom_score(pod: Obj, container: Obj, memory_capacity: int) -> int:
+    """The kernel's oom_score_adj by quality of service: the more requested, the safer."""
+    if (pod["spec"].get("priority") or 0) >= CRITICAL_PRIORITY:
+        return GUARANTEED_OOM_SCORE
+    qos = spec.qos_class(pod)
+    if qos == "Guaranteed":
+        return GUARANTEED_OOM_SCORE
+    if qos == "BestEffort":
+        return BEST_EFFORT_OOM_SCORE
+    requested = spec.resource_value(container, "requests", "memory")
+    score = BEST_EFFORT_OOM_SCORE - BEST_EFFORT_OOM_SCORE * requested // max(memory_capacity, 1)
+    lowest = BEST_EFFORT_OOM_SCORE + GUARANTEED_OOM_SCORE
+    if score < lowest:
+        return lowest
+    return BEST_EFFORT_OOM_SCORE - 1 if score == BEST_EFFORT_OOM_SCORE else score

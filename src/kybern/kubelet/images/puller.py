@@ -1,0 +1,136 @@
+"""Makes sure a container's image is on the node: pull policy, credentials, back-off, events."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from kybern.api.errors import Obj
+from kybern.component.clock import Clock
+from kybern.kubelet.cri.client import Runtime, cri
+from kybern.kubelet.images.credentials import Credentials, credentials_for
+from kybern.kubelet.images.reference import InvalidReference, with_default_tag
+from kybern.kubelet.pods import spec
+from kybern.kubelet.pods.backoff import Backoff, go_duration
+from kybern.kubelet.pods.failures import StartFailure
+from kybern.rpc.client import RpcError
+
+PARALLEL_PULLS = 5
+INITIAL_BACKOFF = 10.0
+LONGEST_BACKOFF = 300.0
+MAX_REMEMBERED_ERRORS = 1024
+
+# (type, reason, message): an event about the container whose image it is.
+Report = Callable[[str, str, str], None]
+
+
+class Puller:
+    """One node's image pulls; pulls of the same image wait for one another."""
+
+    def __init__(self, runtime: Runtime, clock: Clock) -> None:
+        self._runtime = runtime
+        self._clock = clock
+        self._slots = asyncio.Semaphore(PARALLEL_PULLS)
+        self._backoff = Backoff(INITIAL_BACKOFF, LONGEST_BACKOFF)
+        self._last_errors: OrderedDict[str, str] = OrderedDict()
+
+    async def ensure(
+        self,
+        pod: Obj,
+        container: Obj,
+        secrets: Sequence[Any],
+        sandbox_config: Any,
+        report: Report,
+    ) -> Any:
+        """The runtime's Image for a container; raises StartFailure with the waiting reason."""
+        name = container.get("image", "")
+        try:
+            reference = with_default_tag(name)
+        except InvalidReference as error:
+            message = f'Failed to apply default image tag "{name}": {error}'
+            report("Warning", "InspectFailed", message)
+            raise StartFailure("InvalidImageName", message) from None
+        try:
+            present = await self._runtime.image(reference)
+        except RpcError as error:
+            message = f'Failed to inspect image "{reference}": {error}'
+            report("Warning", "InspectFailed", message)
+            raise StartFailure("ImageInspectError", message) from None
+        policy = container.get("imagePullPolicy") or "IfNotPresent"
+        if present is not None and policy != "Always":
+            report("Normal", "Pulled", f'Container image "{name}" already present on machine')
+            return present
+        if policy == "Never":
+            message = f'Container image "{name}" is not present with pull policy of Never'
+            report("Warning", "ErrImageNeverPull", message)
+            raise StartFailure("ErrImageNeverPull", message)
+        await self._pull(
+            pod, reference, credentials_for(reference, secrets), sandbox_config, report
+        )
+        pulled = await self._runtime.image(reference)
+        if pulled is None:
+            raise StartFailure("ErrImagePull", f'image "{reference}" vanished after its pull')
+        return pulled
+
+    async def _pull(
+        self,
+        pod: Obj,
+        reference: str,
+        credentials: Sequence[Credentials],
+        sandbox_config: Any,
+        report: Report,
+    ) -> None:
+        key = f"{spec.uid(pod)}_{reference}"
+        now = self._clock.time()
+        left = self._backoff.remaining_since_failure(key, now)
+        if left > 0:
+            message = f'Back-off pulling image "{reference}"'
+            report("Normal", "BackOff", message)
+            if last := self._last_errors.get(key):
+                message = f"{message}: {last}"
+            raise StartFailure("ImagePullBackOff", message, retry_after=left)
+        report("Normal", "Pulling", f'Pulling image "{reference}"')
+        asked = self._clock.monotonic()
+        async with self._slots:
+            started = self._clock.monotonic()
+            try:
+                await self._pull_with(reference, credentials, sandbox_config)
+            except RpcError as error:
+                self._failed(key, error, reference, report)
+        done = self._clock.monotonic()
+        image = await self._runtime.image(reference)
+        report(
+            "Normal",
+            "Pulled",
+            f'Successfully pulled image "{reference}" in {go_duration(round(done - started, 3))} '
+            f"({go_duration(round(done - asked, 3))} including waiting). "
+            f"Image size: {image.size if image else 0} bytes.",
+        )
+
+    async def _pull_with(
+        self, reference: str, credentials: Sequence[Credentials], sandbox_config: Any
+    ) -> None:
+        """Try each fitting credential, or none at all; the last failure counts."""
+        tries = [cri.AuthConfig(username=c.username, password=c.password) for c in credentials] or [
+            None
+        ]
+        for position, auth in enumerate(tries, start=1):
+            try:
+                await self._runtime.pull_image(reference, auth, sandbox_config)
+                return
+            except RpcError:
+                if position == len(tries):
+                    raise
+
+    def _failed(self, key: str, error: RpcError, reference: str, report: Report) -> None:
+        report("Warning", "Failed", f'Failed to pull image "{reference}": {error}')
+        now = self._clock.time()
+        self._backoff.failed(key, now)
+        self._last_errors[key] = f"ErrImagePull: {error}"
+        if len(self._last_errors) > MAX_REMEMBERED_ERRORS:
+            self._last_errors.popitem(last=False)
+        raise StartFailure("ErrImagePull", str(error), retry_after=self._backoff.delay(key))
+
+    def forget(self, uid: str) -> None:
+        """The pod is gone; so is its back-off."""
+        self._backoff.forget(f"{uid}_")

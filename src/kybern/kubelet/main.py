@@ -1,0 +1,158 @@
+"""Puts one node's parts together and runs them until cancelled.
+
+Nothing of a pod ends with the kubelet: on cancellation the workers stop working, containers live on,
+and the next kubelet adopts them from the runtime.
+"""
+
+import asyncio
+import logging
+import platform
+from pathlib import Path
+
+from kybern.api.errors import Obj
+from kybern.api.resources import PODS, SERVICES
+from kybern.client.client import Client
+from kybern.client.events import EventRecorder
+from kybern.client.informer import Informers
+from kybern.component.clock import Clock
+from kybern.kubelet.cgroups import Cgroups
+from kybern.kubelet.config import Config
+from kybern.kubelet.cri.client import Runtime
+from kybern.kubelet.cri.state import StateReader
+from kybern.kubelet.images.puller import Puller
+from kybern.kubelet.lifecycle import Hooks
+from kybern.kubelet.network_files import ClusterDns
+from kybern.kubelet.node.lease import NodeLease
+from kybern.kubelet.node.machine import default_address, read_machine
+from kybern.kubelet.node.registration import NodeRegistration
+from kybern.kubelet.node.status import allocatable
+from kybern.kubelet.objects import Objects
+from kybern.kubelet.parts import NodeFacts, Parts, Recorder
+from kybern.kubelet.paths import Paths
+from kybern.kubelet.pods import spec
+from kybern.kubelet.pods.backoff import Backoff
+from kybern.kubelet.pods.pleg import Pleg
+from kybern.kubelet.pods.workers import PodWorkers
+from kybern.kubelet.probes.checks import Checks
+from kybern.kubelet.probes.manager import ProbeManager
+from kybern.kubelet.server.server import NodeServer
+from kybern.kubelet.sources.references import ApiObjects
+from kybern.kubelet.status.manager import StatusManager
+from kybern.kubelet.volumes.claims import Claims
+from kybern.kubelet.volumes.manager import VolumeManager
+from kybern.kubelet.volumes.payloads import Payloads
+from kybern.kubelet.volumes.tokens import Tokens
+
+logger = logging.getLogger(__name__)
+
+CRASH_INITIAL_SECONDS = 10.0
+CRASH_LONGEST_SECONDS = 300.0
+ORPHAN_SECONDS = 5.0
+
+
+def node_name(config: Config) -> str:
+    return (config.hostname_override or platform.node()).strip().lower()
+
+
+def make_parts(
+    config: Config,
+    clock: Clock,
+    facts: NodeFacts,
+    objects: Objects,
+    status: StatusManager,
+    recorder: Recorder,
+) -> Parts:
+    """The parts that pod workers use, for this configuration."""
+    runtime = Runtime(config.container_runtime_endpoint)
+    checks = Checks(runtime)
+    paths = Paths(Path(config.root_dir))
+    tokens = Tokens(objects, clock)
+
+    def report(pod: Obj, container: str, type: str, reason: str, message: str) -> None:
+        path = spec.field_path(pod, container)
+        recorder.event(pod, type, reason, message, field_path=path)
+
+    return Parts(
+        clock=clock,
+        facts=facts,
+        runtime=runtime,
+        reader=StateReader(runtime),
+        paths=paths,
+        cgroups=Cgroups(config.cgroup_root),
+        volumes=VolumeManager(paths, Payloads(objects, tokens), Claims(objects)),
+        tokens=tokens,
+        objects=objects,
+        puller=Puller(runtime, clock),
+        probes=ProbeManager(checks, clock, report),
+        hooks=Hooks(runtime, checks),
+        status=status,
+        recorder=recorder,
+        dns=ClusterDns(config.cluster_dns, config.cluster_domain, config.resolv_conf),
+        crash_backoff=Backoff(CRASH_INITIAL_SECONDS, CRASH_LONGEST_SECONDS),
+        seccomp_root=f"{config.root_dir}/seccomp",
+    )
+
+
+async def run(client: Client, clock: Clock, config: Config) -> None:
+    """Be the kubelet of this node until cancelled."""
+    root = Path(config.root_dir)
+    await asyncio.to_thread(root.mkdir, parents=True, exist_ok=True)
+    machine = await asyncio.to_thread(read_machine, root)
+    name = node_name(config)
+    facts = NodeFacts(
+        name,
+        config.node_ip or (default_address(),),
+        allocatable(machine, config),
+        machine.memory_bytes,
+    )
+    informers = Informers(client)
+    pods = informers.informer(PODS, field_selector=f"spec.nodeName={name}")
+    services = informers.informer(SERVICES)
+    recorder = EventRecorder(client, clock, "kubelet", name)
+    status = StatusManager(client)
+    parts = make_parts(config, clock, facts, ApiObjects(client, services, clock), status, recorder)
+    workers = PodWorkers(parts)
+    parts.probes.on_change = workers.wake
+    pleg = Pleg(parts.runtime, workers.wake)
+    registration = NodeRegistration(
+        client, clock, config, facts, machine, parts.runtime, pleg.healthy, recorder
+    )
+    server = NodeServer(config, client, clock, parts, workers)
+    try:
+        registration.port = await server.start()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(pleg.run())
+            group.create_task(registration.run())
+            await registration.registered.wait()
+            lease = NodeLease(client, clock, name)
+            lease.node_uid = ((registration.node or {}).get("metadata") or {}).get("uid", "")
+            group.create_task(lease.run())
+            # The services come first: containers get variables for them.
+            await informers.start()
+            pods.on_change(lambda old, new: _hand_on(workers, old, new))
+            group.create_task(_adopt_orphans(parts, pleg, workers))
+    finally:
+        await informers.stop()
+        await workers.close()
+        await parts.probes.close()
+        await status.close()
+        await server.close()
+        await recorder.close()
+        await parts.runtime.close()
+
+
+def _hand_on(workers: PodWorkers, old: Obj | None, new: Obj | None) -> None:
+    """The informer's news for the workers. A name that another pod has taken ends the old one."""
+    if old is not None and (new is None or spec.uid(new) != spec.uid(old)):
+        workers.remove(spec.uid(old))
+    if new is not None:
+        workers.update(new)
+
+
+async def _adopt_orphans(parts: Parts, pleg: Pleg, workers: PodWorkers) -> None:
+    """End what is left of pods that were deleted while no kubelet was looking."""
+    while True:
+        on_disk = await asyncio.to_thread(parts.volumes.known_pods)
+        in_cgroups = await asyncio.to_thread(parts.cgroups.pods)
+        workers.adopt_orphans(pleg.pods | on_disk | in_cgroups)
+        await asyncio.sleep(ORPHAN_SECONDS)

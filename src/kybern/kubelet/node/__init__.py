@@ -1,0 +1,1 @@
+"""The Node object: its registration, its status, its Lease."""

@@ -1,0 +1,86 @@
+"""What the machine is: cores, memory, disk, kernel, addresses. Reads /proc, /sys and /etc."""
+
+import os
+import platform
+import shutil
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Facts that do not change while the machine is up."""
+
+    cores: int
+    memory_bytes: int
+    swap_bytes: int
+    disk_bytes: int
+    inodes: int
+    machine_id: str
+    system_uuid: str
+    boot_id: str
+    kernel: str
+    os_image: str
+    architecture: str
+
+
+def read_machine(root_dir: Path) -> Machine:
+    """Look at this machine; ``root_dir`` says which disk is meant. Blocks for a moment."""
+    memory = _meminfo()
+    disk = os.statvfs(root_dir)
+    return Machine(
+        cores=os.cpu_count() or 1,
+        memory_bytes=memory.get("MemTotal", 0),
+        swap_bytes=memory.get("SwapTotal", 0),
+        disk_bytes=shutil.disk_usage(root_dir).total,
+        inodes=disk.f_files,
+        machine_id=_text("/etc/machine-id"),
+        system_uuid=_text("/sys/class/dmi/id/product_uuid") or _text("/etc/machine-id"),
+        boot_id=_text("/proc/sys/kernel/random/boot_id"),
+        kernel=platform.release(),
+        os_image=_os_image(),
+        architecture=ARCHITECTURES.get(platform.machine(), platform.machine()),
+    )
+
+
+def available_memory() -> int:
+    """Bytes that new work could use now."""
+    return _meminfo().get("MemAvailable", 0)
+
+
+def _meminfo() -> dict[str, int]:
+    found = {}
+    for line in _text("/proc/meminfo").splitlines():
+        name, _, rest = line.partition(":")
+        words = rest.split()
+        if words:
+            found[name] = int(words[0]) * (1024 if words[-1] == "kB" else 1)
+    return found
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
+
+
+def _os_image() -> str:
+    for line in _text("/etc/os-release").splitlines():
+        if line.startswith("PRETTY_NAME="):
+            return line.partition("=")[2].strip('"')
+    return platform.system()
+
+
+def default_address() -> str:
+    """The address that this machine would reach others from; loopback if it reaches nobody."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            # Nothing is sent: connecting a datagram socket only asks the routing table.
+            probe.connect(("192.0.2.1", 9))
+            return probe.getsockname()[0]
+        except OSError:
+            return "127.0.0.1"

@@ -1,0 +1,133 @@
+"""A Node's status from the machine, the runtime and the configuration. Pure, but for the machine."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kybern.api.errors import Obj
+from kybern.api.quantity import Quantity
+from kybern.kubelet.config import Config
+from kybern.kubelet.node.machine import Machine
+
+KUBELET_VERSION = "v1.36.0"
+MAX_IMAGES = 50
+# Memory below this is pressure: upstream's default for memory.available.
+MEMORY_PRESSURE_BYTES = 100 * 1024 * 1024
+DISK_PRESSURE_SHARE = 0.10
+HARD_EVICTION_MEMORY = 100 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What the last look at the node found; empty texts are good news."""
+
+    runtime: str = ""
+    network: str = ""
+    memory_pressure: bool = False
+    disk_pressure: bool = False
+    pid_pressure: bool = False
+
+
+def capacity(machine: Machine, config: Config) -> Obj:
+    """All that the machine has."""
+    return {
+        "cpu": str(machine.cores),
+        "memory": f"{machine.memory_bytes // 1024}Ki",
+        "ephemeral-storage": f"{machine.disk_bytes // 1024}Ki",
+        "hugepages-1Gi": "0",
+        "hugepages-2Mi": "0",
+        "pods": str(config.max_pods),
+    }
+
+
+def allocatable(machine: Machine, config: Config) -> Obj:
+    """The capacity without what is reserved and what eviction keeps free."""
+    reserved: dict[str, int] = {}
+    for entry in (*config.system_reserved, *config.kube_reserved):
+        name, _, amount = entry.partition("=")
+        reserved[name] = reserved.get(name, 0) + Quantity.parse(amount).milli()
+    memory = machine.memory_bytes - HARD_EVICTION_MEMORY - reserved.get("memory", 0) // 1000
+    milli_cpu = machine.cores * 1000 - reserved.get("cpu", 0)
+    left = capacity(machine, config)
+    left["cpu"] = str(milli_cpu // 1000) if milli_cpu % 1000 == 0 else f"{milli_cpu}m"
+    left["memory"] = f"{max(memory, 0) // 1024}Ki"
+    # Upstream shows what the 10% that disk eviction keeps free leaves, in plain bytes.
+    left["ephemeral-storage"] = str(machine.disk_bytes * 9 // 10)
+    return left
+
+
+def addresses(ips: Sequence[str], hostname: str) -> list[Obj]:
+    """The node's addresses as others reach it."""
+    found = [{"type": "InternalIP", "address": ip} for ip in ips]
+    return [*found, {"type": "Hostname", "address": hostname}]
+
+
+def node_info(machine: Machine, runtime_version: str) -> Obj:
+    return {
+        "machineID": machine.machine_id,
+        "systemUUID": machine.system_uuid,
+        "bootID": machine.boot_id,
+        "kernelVersion": machine.kernel,
+        "osImage": machine.os_image,
+        "containerRuntimeVersion": runtime_version,
+        "kubeletVersion": KUBELET_VERSION,
+        "kubeProxyVersion": "",
+        "operatingSystem": "linux",
+        "architecture": machine.architecture,
+    }
+
+
+def images(found: Sequence[Any]) -> list[Obj]:
+    """The largest images, as the scheduler's image locality wants to know them."""
+    listed = sorted(found, key=lambda image: image.size, reverse=True)[:MAX_IMAGES]
+    return [
+        {"names": [*image.repo_digests, *image.repo_tags], "sizeBytes": image.size}
+        for image in listed
+        if image.repo_digests or image.repo_tags
+    ]
+
+
+def conditions(health: Health, previous: Sequence[Obj], now: str) -> list[Obj]:
+    """Pressure conditions and Ready, with upstream's reasons and messages."""
+    problems = [text for text in (health.runtime, health.network) if text]
+    ready = (
+        ("False", "KubeletNotReady", _aggregate(problems))
+        if problems
+        else ("True", "KubeletReady", "kubelet is posting ready status")
+    )
+    wanted: Mapping[str, tuple[str, str, str]] = {
+        "MemoryPressure": _pressure(
+            health.memory_pressure, "InsufficientMemory", "SufficientMemory", "memory"
+        ),
+        "DiskPressure": _pressure(health.disk_pressure, "DiskPressure", "NoDiskPressure", "disk"),
+        "PIDPressure": _pressure(health.pid_pressure, "InsufficientPID", "SufficientPID", "PID"),
+        "Ready": ready,
+    }
+    old = {condition["type"]: condition for condition in previous}
+    result = []
+    for kind, (status, reason, message) in wanted.items():
+        before = old.get(kind)
+        unchanged = before is not None and before["status"] == status
+        result.append(
+            {
+                "type": kind,
+                "status": status,
+                "lastHeartbeatTime": now,
+                "lastTransitionTime": before["lastTransitionTime"] if unchanged and before else now,
+                "reason": f"KubeletHas{reason}" if kind != "Ready" else reason,
+                "message": message,
+            }
+        )
+    return result
+
+
+def _aggregate(problems: Sequence[str]) -> str:
+    return problems[0] if len(problems) == 1 else f"[{', '.join(problems)}]"
+
+
+def _pressure(present: bool, bad: str, good: str, what: str) -> tuple[str, str, str]:
+    if present:
+        texts = {"memory": "insufficient memory available", "PID": "insufficient PID available"}
+        return "True", bad, f"kubelet has {texts.get(what, 'disk pressure')}"
+    texts = {"memory": "sufficient memory available", "PID": "sufficient PID available"}
+    return "False", good, f"kubelet has {texts.get(what, 'no disk pressure')}"

@@ -1,0 +1,52 @@
+"""API objects that pods refer to by name: ConfigMaps, Secrets, Services, and tokens.
+
+:class:`Objects` is what environments and volumes read; ``sources/references.py`` serves it from the
+API server. It is an interface so that pods can also run where no API server is.
+"""
+
+import base64
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from kybern.api.errors import Obj
+
+
+class Objects(Protocol):
+    """What a pod's spec may refer to. Reads raise StatusError where the server does not answer."""
+
+    async def config_map(self, namespace: str, name: str) -> Obj | None:
+        """The ConfigMap, or None if there is none."""
+        ...
+
+    async def secret_data(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
+        """The Secret's data, decoded, or None if there is none."""
+        ...
+
+    async def claim(self, namespace: str, name: str) -> Obj | None:
+        """The PersistentVolumeClaim, or None."""
+        ...
+
+    async def persistent_volume(self, name: str) -> Obj | None:
+        """The PersistentVolume, or None."""
+        ...
+
+    async def pull_secrets(self, pod: Obj) -> list[Mapping[str, bytes]]:
+        """The data of the pod's image pull Secrets; missing ones are left out."""
+        ...
+
+    async def runtime_handler(self, runtime_class: str) -> str:
+        """The runtime handler that a RuntimeClass names; StatusError 404 if there is no class."""
+        ...
+
+    def services(self, namespace: str, linked: bool) -> Iterable[Obj]:
+        """Services for variables: the namespace's if ``linked``, and always ``kubernetes``."""
+        ...
+
+    async def token(self, pod: Obj, audience: str, expiration_seconds: int) -> tuple[str, float]:
+        """A service account token bound to the pod, and when it expires (epoch seconds)."""
+        ...
+
+
+def decoded(secret: Obj) -> dict[str, bytes]:
+    """A Secret's ``data`` as bytes."""
+    return {key: base64.b64decode(value) for key, value in (secret.get("data") or {}).items()}

@@ -1,0 +1,69 @@
+"""The shared parts of a node that every pod worker uses, and the facts about the node."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from kybern.api.errors import Obj
+from kybern.component.clock import Clock
+from kybern.kubelet.cgroups import Cgroups
+from kybern.kubelet.cri.client import Runtime
+from kybern.kubelet.cri.state import StateReader
+from kybern.kubelet.images.puller import Puller
+from kybern.kubelet.lifecycle import Hooks
+from kybern.kubelet.network_files import ClusterDns
+from kybern.kubelet.objects import Objects
+from kybern.kubelet.paths import Paths
+from kybern.kubelet.pods import spec
+from kybern.kubelet.pods.backoff import Backoff
+from kybern.kubelet.probes.manager import ProbeManager
+from kybern.kubelet.status.manager import StatusManager
+from kybern.kubelet.volumes.manager import VolumeManager
+from kybern.kubelet.volumes.tokens import Tokens
+
+
+class Recorder(Protocol):
+    """Where events go: ``kybern.client.events.EventRecorder``."""
+
+    def event(
+        self, obj: Obj, type: str, reason: str, message: str, *, field_path: str = ""
+    ) -> None: ...
+
+
+@dataclass(slots=True)
+class NodeFacts:
+    """What the node says of itself; the node status loop keeps it up to date."""
+
+    name: str
+    ips: tuple[str, ...] = ()
+    allocatable: Obj = field(default_factory=dict)
+    memory_capacity: int = 0
+    network_ready: bool = False
+    network_message: str = ""
+
+
+@dataclass(slots=True)
+class Parts:
+    """One node's parts, made once by ``main`` (or a test)."""
+
+    clock: Clock
+    facts: NodeFacts
+    runtime: Runtime
+    reader: StateReader
+    paths: Paths
+    cgroups: Cgroups
+    volumes: VolumeManager
+    tokens: Tokens
+    objects: Objects
+    puller: Puller
+    probes: ProbeManager
+    hooks: Hooks
+    status: StatusManager
+    recorder: Recorder
+    dns: ClusterDns
+    crash_backoff: Backoff
+    seccomp_root: str = ""
+
+    def report(self, pod: Obj, container: Obj | None, type: str, reason: str, message: str) -> None:
+        """An event about a pod, or about one container of it."""
+        path = spec.field_path(pod, container["name"]) if container else ""
+        self.recorder.event(pod, type, reason, message, field_path=path)

@@ -1,0 +1,49 @@
+"""Where the kubelet keeps files: everything lies under its ``--root-dir``.
+
+The layout is upstream's (``pods/UID/volumes/PLUGIN/NAME``), apart from pod logs, which upstream puts
+under /var/log/pods and which here stay with the rest, so that one directory is the whole node.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kybern.api.errors import Obj
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Paths below one root directory; nothing here touches the disk."""
+
+    root: Path
+
+    @property
+    def pods(self) -> Path:
+        return self.root / "pods"
+
+    def pod(self, uid: str) -> Path:
+        return self.pods / uid
+
+    def volumes(self, uid: str) -> Path:
+        return self.pod(uid) / "volumes"
+
+    def volume(self, uid: str, plugin: str, name: str) -> Path:
+        """One volume; ``plugin`` is as in ``empty-dir``."""
+        return self.volumes(uid) / f"kubernetes.io~{plugin}" / name
+
+    def subpaths(self, uid: str) -> Path:
+        return self.pod(uid) / "volume-subpaths"
+
+    def hosts_file(self, uid: str) -> Path:
+        return self.pod(uid) / "etc-hosts"
+
+    def container(self, uid: str, name: str) -> Path:
+        """Files of one container: its termination messages."""
+        return self.pod(uid) / "containers" / name
+
+    @property
+    def all_logs(self) -> Path:
+        return self.root / "pod-logs"
+
+    def logs(self, pod: Obj) -> Path:
+        meta = pod["metadata"]
+        return self.all_logs / f"{meta['namespace']}_{meta['name']}_{meta['uid']}"

@@ -1,0 +1,291 @@
+"""One pod's worker: brings it up, keeps it, ends it, and cleans up behind it.
+
+The life of a worker is a line: *syncing* (drive the runtime towards the spec), *terminating* (stop
+everything within the grace), *terminated* (volumes and cgroup gone, last status written) and, once
+the API has forgotten the pod, *removed* (containers, sandbox and logs gone). It is woken by a newer
+spec, by the runtime, by probes and by time; each time it looks at the runtime anew and decides
+again, so a kubelet that starts in the middle of any of this goes on where its predecessor stopped.
+"""
+
+import asyncio
+import logging
+import shutil
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from kybern.api.errors import Obj, StatusError
+from kybern.component.clock import parse_rfc3339
+from kybern.kubelet.cri.state import RuntimePod
+from kybern.kubelet.parts import Parts
+from kybern.kubelet.pods import spec
+from kybern.kubelet.pods.killing import kill_pod, remove_pod
+from kybern.kubelet.pods.sync import PodSync
+from kybern.kubelet.status.generate import generate
+from kybern.rpc.client import RpcError
+
+logger = logging.getLogger(__name__)
+
+RESYNC_SECONDS = 60.0
+RETRY_SECONDS = 1.0
+LONGEST_RETRY = 60.0
+DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadline"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a pod ends although nobody deleted it: the status's reason and message, and its grace."""
+
+    reason: str
+    message: str
+    grace: int | None = None
+
+
+class PodWorker:
+    """The worker of one pod UID; ``pod`` is None for what only the runtime still knows."""
+
+    def __init__(self, uid: str, parts: Parts, pod: Obj | None) -> None:
+        self.uid = uid
+        self.pod = pod
+        self.terminated = False
+        self.in_api = pod is not None
+        self._parts = parts
+        self._sync = PodSync(parts)
+        self._ending: Ending | None = None
+        self._terminating = pod is None
+        self._wakened = asyncio.Event()
+        self._wakened.set()
+        self._failures = 0
+        self._task = asyncio.create_task(self._run(), name=f"pod worker {uid}")
+
+    # What others tell the worker.
+
+    def update(self, pod: Obj) -> None:
+        """A newer version of the pod from the API."""
+        self.pod = pod
+        self.in_api = True
+        self.wake()
+
+    def remove(self) -> None:
+        """The API no longer has the pod."""
+        self.in_api = False
+        self.wake()
+
+    def end(self, ending: Ending) -> None:
+        """The node itself ends the pod (eviction, shutdown)."""
+        if self._ending is None:
+            self._ending = ending
+            self.wake()
+
+    def wake(self) -> None:
+        self._wakened.set()
+
+    async def done(self) -> None:
+        """Wait until the worker has nothing left to do."""
+        await asyncio.shield(self._task)
+
+    @property
+    def finished(self) -> bool:
+        return self._task.done()
+
+    async def close(self) -> None:
+        """Stop working; containers live on."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    # The life.
+
+    async def _run(self) -> None:
+        if not self._terminating:
+            await self._keep_syncing()
+        await self._until_it_works(self._terminate)
+        await self._until_it_works(self._clean_up)
+        self.terminated = True
+        if self.pod is not None:
+            self._parts.status.finish(self.pod)
+        while self.in_api:
+            self._wakened.clear()
+            await self._wakened.wait()
+        await self._until_it_works(self._remove)
+
+    async def _keep_syncing(self) -> None:
+        """Sync until the pod is to end. While a sync runs, the status still follows the runtime."""
+        running: asyncio.Task[float] | None = None
+        delay: float | None = 0.0
+        try:
+            while not self._must_end():
+                self._wakened.clear()
+                if running is None and delay == 0.0:
+                    running = asyncio.create_task(self._sync_once())
+                    running.add_done_callback(lambda _: self._wakened.set())
+                elif running is not None and running.done():
+                    delay, running = running.result(), None
+                    continue
+                elif running is not None:
+                    await self._refresh()
+                await self._pause(None if running is not None else delay)
+                if running is None:
+                    delay = 0.0
+        finally:
+            if running is not None:
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+
+    async def _pause(self, seconds: float | None) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wakened.wait()
+        except TimeoutError:
+            return
+
+    def _must_end(self) -> bool:
+        assert self.pod is not None
+        if self._ending is None:
+            self._ending = self._deadline_passed()
+        return (
+            not self.in_api
+            or spec.is_deleted(self.pod)
+            or self._ending is not None
+            or self._parts.status.get(self.pod).get("phase") in ("Succeeded", "Failed")
+        )
+
+    def _deadline_passed(self) -> Ending | None:
+        assert self.pod is not None
+        limit = self.pod["spec"].get("activeDeadlineSeconds")
+        begun = self._parts.status.get(self.pod).get("startTime")
+        if limit is None or not begun:
+            return None
+        if self._parts.clock.time() - parse_rfc3339(begun) < limit:
+            return None
+        return Ending("DeadlineExceeded", DEADLINE_MESSAGE)
+
+    async def _sync_once(self) -> float:
+        """One sync; the seconds until the next one is due."""
+        assert self.pod is not None
+        pod = self.pod
+        try:
+            state = await self._parts.reader.pod(self.uid)
+            self._report(pod, state)
+            if self._must_end():
+                return 0.0
+            wait = await self._sync.sync(pod, state)
+            state = await self._parts.reader.pod(self.uid)
+            self._parts.probes.follow(pod, state)
+            self._report(pod, state)
+            if wait is None:
+                self._failures = 0
+                return self._until_deadline(pod, RESYNC_SECONDS)
+            self._failures += 1
+            return self._until_deadline(pod, wait or self._retry_delay())
+        except (RpcError, StatusError, OSError) as error:
+            logger.warning("sync of pod %s failed: %s", spec.full_name(pod), error)
+            self._failures += 1
+            return self._retry_delay()
+
+    def _retry_delay(self) -> float:
+        return min(RETRY_SECONDS * 2 ** min(self._failures, 6), LONGEST_RETRY)
+
+    def _until_deadline(self, pod: Obj, seconds: float) -> float:
+        """The wait, cut short so that an active deadline is met on time."""
+        limit = pod["spec"].get("activeDeadlineSeconds")
+        begun = self._parts.status.get(pod).get("startTime")
+        if limit is None or not begun:
+            return seconds
+        left = parse_rfc3339(begun) + limit - self._parts.clock.time()
+        return max(0.01, min(seconds, left))
+
+    async def _refresh(self) -> None:
+        """Look at the runtime and report, without touching anything."""
+        assert self.pod is not None
+        try:
+            state = await self._parts.reader.pod(self.uid)
+        except RpcError:
+            return
+        self._parts.probes.follow(self.pod, state, terminating=self._terminating)
+        self._report(self.pod, state)
+
+    def _report(self, pod: Obj, state: RuntimePod, *, ended: bool = False) -> None:
+        parts = self._parts
+        status = generate(
+            pod,
+            state,
+            parts.status.get(pod),
+            self._sync.observations(),
+            host_ips=parts.facts.ips,
+            now=parts.clock.timestamp(),
+            ended=ended,
+            failure=(self._ending.reason, self._ending.message) if self._ending else None,
+        )
+        parts.status.set(pod, status)
+
+    # The end.
+
+    async def _until_it_works(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Run a step of the end until it succeeds; nothing may be left behind."""
+        self._failures = 0
+        while True:
+            try:
+                await step()
+                return
+            except (RpcError, OSError, StatusError, ExceptionGroup) as error:
+                logger.warning("end of pod %s: %s", self.uid, error)
+                self._failures += 1
+                await asyncio.sleep(self._retry_delay())
+
+    async def _terminate(self) -> None:
+        """Stop all containers; a shorter grace that arrives meanwhile takes over."""
+        self._terminating = True
+        while True:
+            state = await self._parts.reader.pod(self.uid)
+            if not state.running() and not any(s.ready for s in state.sandboxes):
+                break
+            if self.pod is not None:
+                self._parts.probes.follow(self.pod, state, terminating=True)
+                self._report(self.pod, state)
+            grace = self._grace()
+            self._wakened.clear()
+            killing = asyncio.create_task(kill_pod(self.pod, state, self._parts, grace))
+            killing.add_done_callback(lambda _: self._wakened.set())
+            try:
+                while not killing.done() and self._grace() >= grace:
+                    await self._wakened.wait()
+                    self._wakened.clear()
+                    if not killing.done():
+                        await self._refresh_if_known()
+                if killing.done():
+                    killing.result()
+            finally:
+                killing.cancel()
+                await asyncio.gather(killing, return_exceptions=True)
+        self._parts.probes.forget(self.uid)
+        if self.pod is not None:
+            self._report(self.pod, state, ended=True)
+
+    async def _refresh_if_known(self) -> None:
+        if self.pod is not None:
+            await self._refresh()
+
+    def _grace(self) -> int:
+        if self.pod is None:
+            return spec.DEFAULT_GRACE_SECONDS
+        if self._ending is not None and self._ending.grace is not None:
+            return self._ending.grace
+        # An object that is gone from the API asked for no more patience than a second.
+        return max(spec.grace_seconds(self.pod), 1)
+
+    async def _clean_up(self) -> None:
+        """Give back what the pod held on the node, apart from its containers' logs."""
+        await self._parts.volumes.tear_down(self.uid)
+        await self._parts.cgroups.remove(self.uid)
+        self._parts.tokens.forget(self.uid)
+        self._parts.crash_backoff.forget(f"{self.uid}_")
+        self._parts.puller.forget(self.uid)
+
+    async def _remove(self) -> None:
+        """Remove what a terminated pod was kept for: its containers, sandboxes and logs."""
+        state = await self._parts.reader.pod(self.uid)
+        await remove_pod(state, self._parts)
+        await self._parts.cgroups.remove(self.uid)
+        if self.pod is not None:
+            logs = self._parts.paths.logs(self.pod)
+            await asyncio.to_thread(shutil.rmtree, logs, ignore_errors=True)
+        self._parts.status.forget(self.uid)

@@ -1,0 +1,72 @@
+"""The node API's HTTPS server: its certificate, its front door, its life."""
+
+import asyncio
+from pathlib import Path
+
+from kybern.api.errors import StatusError
+from kybern.client.client import Client
+from kybern.component import pki
+from kybern.component.clock import Clock
+from kybern.component.http.messages import Request, Response
+from kybern.component.http.server import Server, serve
+from kybern.component.tls import TlsConfig
+from kybern.kubelet.config import Config
+from kybern.kubelet.parts import Parts
+from kybern.kubelet.pods.workers import PodWorkers
+from kybern.kubelet.server.auth import NodeAuth
+from kybern.kubelet.server.routes import Routes
+from kybern.rpc.client import RpcError
+
+
+class NodeServer:
+    """Serves one node's API."""
+
+    def __init__(
+        self, config: Config, client: Client, clock: Clock, parts: Parts, workers: PodWorkers
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._facts = parts.facts
+        self._routes = Routes(parts, workers)
+        self._auth = NodeAuth(
+            client, clock, parts.facts.name, config.client_ca_file, config.anonymous_auth
+        )
+        self._server: Server | None = None
+
+    async def start(self) -> int:
+        """Listen; the port."""
+        tls = await asyncio.to_thread(self._tls)
+        self._server = await serve(
+            self._handle, self._config.address, self._config.port, tls, clock=self._clock
+        )
+        return self._server.port
+
+    async def close(self) -> None:
+        if self._server is not None:
+            await self._server.close()
+
+    async def _handle(self, request: Request) -> Response:
+        if request.path != "/healthz":
+            await self._auth.check(request)
+        try:
+            return await self._routes.handle(request)
+        except RpcError as error:
+            raise StatusError(500, "InternalError", str(error)) from None
+
+    def _tls(self) -> TlsConfig:
+        """The configured certificate, or a self-signed one under the root directory."""
+        if self._config.tls_cert_file:
+            return TlsConfig(self._config.tls_cert_file, self._config.tls_private_key_file, True)
+        directory = Path(self._config.root_dir) / "pki"
+        authority = pki.load_or_create_authority(directory, "kubelet-ca", "kubelet-ca", self._clock)
+        name = f"system:node:{self._facts.name}"
+        hosts = [self._facts.name, *self._facts.ips]
+        pki.load_or_issue(
+            directory,
+            "kubelet",
+            authority,
+            lambda: authority.issue_server(name, hosts, ("system:nodes",)),
+            self._clock,
+            hosts,
+        )
+        return TlsConfig(str(directory / "kubelet.crt"), str(directory / "kubelet.key"), True)

@@ -1,0 +1,132 @@
+"""Serves the objects that pods refer to from the API server.
+
+Reads are shared for a moment, so that a hundred pods that start together ask once. While the API
+server is away the last known answer holds, so that containers can be started again all the same.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from kybern.api.errors import Obj, StatusError, service_unavailable
+from kybern.api.resources import (
+    CONFIG_MAPS,
+    PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
+    RUNTIME_CLASSES,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+    Resource,
+)
+from kybern.client.client import Client
+from kybern.client.informer import Informer
+from kybern.client.transport import ApiUnreachable
+from kybern.component.clock import Clock, parse_rfc3339
+from kybern.kubelet.objects import decoded
+from kybern.kubelet.pods import spec
+
+FRESH_SECONDS = 0.5
+MAX_KEPT = 2048
+
+_Key = tuple[Resource, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    obj: Obj | None
+    read: float
+
+
+class ApiObjects:
+    """``Objects`` over a client, and over an informer of services."""
+
+    def __init__(self, client: Client, services: Informer, clock: Clock) -> None:
+        self._client = client
+        self._services = services
+        self._clock = clock
+        self._kept: OrderedDict[_Key, _Answer] = OrderedDict()
+
+    async def config_map(self, namespace: str, name: str) -> Obj | None:
+        return await self._get(CONFIG_MAPS, namespace, name)
+
+    async def secret_data(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
+        secret = await self._get(SECRETS, namespace, name)
+        return None if secret is None else decoded(secret)
+
+    async def claim(self, namespace: str, name: str) -> Obj | None:
+        return await self._get(PERSISTENT_VOLUME_CLAIMS, namespace, name)
+
+    async def persistent_volume(self, name: str) -> Obj | None:
+        return await self._get(PERSISTENT_VOLUMES, "", name)
+
+    async def runtime_handler(self, runtime_class: str) -> str:
+        found = await self._get(RUNTIME_CLASSES, "", runtime_class)
+        if found is None:
+            raise StatusError(404, "NotFound", f'RuntimeClass "{runtime_class}" not found')
+        return found["handler"]
+
+    async def pull_secrets(self, pod: Obj) -> list[Mapping[str, bytes]]:
+        namespace = pod["metadata"]["namespace"]
+        found = []
+        for reference in pod["spec"].get("imagePullSecrets") or ():
+            data = await self.secret_data(namespace, reference.get("name") or "")
+            if data is not None:
+                found.append(data)
+        return found
+
+    def services(self, namespace: str, linked: bool) -> Iterable[Obj]:
+        chosen = {}
+        if kubernetes := self._services.get("default/kubernetes"):
+            chosen["kubernetes"] = kubernetes
+        if linked:
+            for service in self._services.list(namespace):
+                chosen[service["metadata"]["name"]] = service
+        return chosen.values()
+
+    async def token(self, pod: Obj, audience: str, expiration_seconds: int) -> tuple[str, float]:
+        meta = pod["metadata"]
+        request: Obj = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {
+                "audiences": [audience] if audience else [],
+                "expirationSeconds": expiration_seconds,
+                "boundObjectRef": {
+                    "apiVersion": "v1",
+                    "kind": "Pod",
+                    "name": meta["name"],
+                    "uid": spec.uid(pod),
+                },
+            },
+        }
+        account = pod["spec"].get("serviceAccountName") or "default"
+        try:
+            answer = await self._client.create(
+                SERVICE_ACCOUNTS, request, meta["namespace"], name=account, subresource="token"
+            )
+        except ApiUnreachable as error:
+            raise service_unavailable(str(error)) from None
+        status = answer["status"]
+        return status["token"], parse_rfc3339(status["expirationTimestamp"])
+
+    async def _get(self, resource: Resource, namespace: str, name: str) -> Obj | None:
+        key = (resource, namespace, name)
+        kept = self._kept.get(key)
+        now = self._clock.monotonic()
+        if kept is not None and now - kept.read < FRESH_SECONDS:
+            return kept.obj
+        found: Obj | None = None
+        try:
+            found = await self._client.get(resource, name, namespace or None)
+        except ApiUnreachable as error:
+            if kept is None:
+                raise service_unavailable(str(error)) from None
+            return kept.obj
+        except StatusError as error:
+            if error.code != 404:
+                raise
+        self._kept[key] = _Answer(found, now)
+        self._kept.move_to_end(key)
+        if len(self._kept) > MAX_KEPT:
+            self._kept.popitem(last=False)
+        return found

@@ -1,0 +1,199 @@
+"""A pod's whole status, from everything that is known about it. Pure.
+
+The rules are upstream's: the phase follows the containers and restart policies, never leaves
+Succeeded or Failed, and only a pod whose containers are all gone becomes terminal.
+"""
+
+from collections.abc import Sequence
+
+from kybern.api.errors import Obj
+from kybern.kubelet.cri.state import CREATED, RUNNING, RuntimePod
+from kybern.kubelet.pods import spec
+from kybern.kubelet.pods.actions import sandbox_changed
+from kybern.kubelet.status.conditions import conditions
+from kybern.kubelet.status.containers import Observations, container_statuses
+
+TERMINAL = ("Succeeded", "Failed")
+
+
+def generate(
+    pod: Obj,
+    state: RuntimePod,
+    previous: Obj,
+    seen: Observations,
+    *,
+    host_ips: Sequence[str],
+    now: str,
+    ended: bool = False,
+    failure: tuple[str, str] | None = None,
+) -> Obj:
+    """The status to report.
+
+    ``previous`` is the last status this kubelet made, or the API's. ``ended`` says that no container
+    runs or will run; ``failure`` is the reason and message of a pod that the node itself fails
+    (eviction, a deadline).
+    """
+    inits = container_statuses(
+        pod,
+        spec.init_containers(pod),
+        state,
+        previous.get("initContainerStatuses") or (),
+        seen,
+        init=True,
+    )
+    regular = container_statuses(
+        pod, spec.containers(pod), state, previous.get("containerStatuses") or (), seen
+    )
+    ephemeral = container_statuses(
+        pod,
+        spec.ephemeral_containers(pod),
+        state,
+        previous.get("ephemeralContainerStatuses") or (),
+        seen,
+    )
+    if ended:
+        _end_what_is_left(regular, everything=True)
+        _end_what_is_left([*inits, *ephemeral], everything=False)
+    computed = phase(pod, inits, regular, state, ended)
+    status: Obj = {"phase": _kept_terminal(pod, previous, computed)}
+    for key in ("reason", "message"):
+        said = previous.get(key) or (pod.get("status") or {}).get(key)
+        if said and status["phase"] == previous.get("phase"):
+            status[key] = said
+    if failure is not None:
+        status.update(phase="Failed", reason=failure[0], message=failure[1])
+    status["qosClass"] = spec.qos_class(pod)
+    status["startTime"] = previous.get("startTime") or now
+    if generation := pod["metadata"].get("generation"):
+        status["observedGeneration"] = generation
+    _add_addresses(pod, state, previous, host_ips, status)
+    status["conditions"] = conditions(
+        pod,
+        [*inits, *regular],
+        status["phase"],
+        not sandbox_changed(pod, state)[0],
+        previous.get("conditions") or (),
+        now,
+    )
+    status["containerStatuses"] = regular
+    if inits:
+        status["initContainerStatuses"] = inits
+    if ephemeral:
+        status["ephemeralContainerStatuses"] = ephemeral
+    return status
+
+
+def _kept_terminal(pod: Obj, previous: Obj, computed: str) -> str:
+    for earlier in (previous.get("phase"), (pod.get("status") or {}).get("phase")):
+        if earlier in TERMINAL:
+            return earlier
+    return computed
+
+
+def _add_addresses(
+    pod: Obj, state: RuntimePod, previous: Obj, host_ips: Sequence[str], status: Obj
+) -> None:
+    if host_ips:
+        status["hostIP"] = host_ips[0]
+        status["hostIPs"] = [{"ip": ip} for ip in host_ips]
+    ips = list(state.ips)
+    if spec.host_network(pod) and state.sandboxes:
+        ips = list(host_ips)
+    if not ips:
+        # A stopped sandbox has given its address back, but people still ask what it was.
+        ips = [entry["ip"] for entry in previous.get("podIPs") or ()]
+    if ips:
+        status["podIP"] = ips[0]
+        status["podIPs"] = [{"ip": ip} for ip in ips]
+
+
+def _end_what_is_left(statuses: Sequence[Obj], *, everything: bool) -> None:
+    """Containers of an ended pod cannot be running or waiting; say how far they came.
+
+    Init containers that were never reached stay waiting, unless ``everything`` is to end.
+    """
+    for status in statuses:
+        if "terminated" in status["state"]:
+            continue
+        last = (status.get("lastState") or {}).get("terminated")
+        if last is not None and "waiting" in status["state"]:
+            status["state"], status["lastState"] = {"terminated": last}, {}
+        elif everything or "running" in status["state"]:
+            status["state"] = {
+                "terminated": {
+                    "exitCode": 137,
+                    "reason": "ContainerStatusUnknown",
+                    "message": "The container could not be located when the pod was terminated",
+                    "startedAt": None,
+                    "finishedAt": None,
+                }
+            }
+        status["ready"] = status["started"] = False
+
+
+def phase(
+    pod: Obj, inits: Sequence[Obj], regular: Sequence[Obj], state: RuntimePod, ended: bool
+) -> str:
+    """Pending, Running, Succeeded or Failed."""
+    verdict = _initialization(pod, inits, state)
+    if verdict == "Failed":
+        return verdict
+    running = sum("running" in status["state"] for status in regular)
+    waiting = stopped = succeeded = final = 0
+    for container in spec.init_containers(pod):
+        status = next(s for s in inits if s["name"] == container["name"])
+        if spec.is_sidecar(container):
+            running += "running" in status["state"]
+            waiting += "waiting" in status["state"] and not _last_end(status)
+    for container in spec.containers(pod):
+        status = next(s for s in regular if s["name"] == container["name"])
+        end = status["state"].get("terminated")
+        last = _last_end(status)
+        if end is not None:
+            stopped += 1
+            succeeded += end["exitCode"] == 0
+            final += not spec.restarts_after(pod, container, end["exitCode"])
+        elif "waiting" in status["state"] and last is not None:
+            stopped += 1
+            final += not spec.restarts_after(pod, container, last["exitCode"])
+        elif "waiting" in status["state"]:
+            waiting += 1
+    if ended and not running:
+        if stopped + waiting == 0 or stopped != succeeded or waiting:
+            return "Failed"
+        return "Succeeded"
+    if verdict == "Pending" or waiting:
+        return "Pending"
+    if running:
+        return "Running"
+    if not stopped:
+        return "Pending"
+    if stopped != final:
+        return "Running"
+    return "Succeeded" if stopped == succeeded else "Failed"
+
+
+def _last_end(status: Obj) -> Obj | None:
+    return (status.get("lastState") or {}).get("terminated")
+
+
+def _initialization(pod: Obj, inits: Sequence[Obj], state: RuntimePod) -> str:
+    """``Failed``, ``Pending`` or empty when init containers no longer hold the pod back."""
+    started = any(
+        c is not None and c.state in (CREATED, RUNNING)
+        for c in (state.latest(container["name"]) for container in spec.containers(pod))
+    )
+    pending = False
+    for container, status in zip(spec.init_containers(pod), inits, strict=True):
+        end = status["state"].get("terminated") or _last_end(status)
+        if spec.is_sidecar(container):
+            begun = status.get("started") or end is not None
+            pending = pending or (not begun and not started)
+        elif end is not None and "running" not in status["state"]:
+            failed = end["exitCode"] != 0
+            if failed and not spec.restarts_after(pod, container, end["exitCode"]):
+                return "Failed"
+            pending = pending or failed
+        else:
+            pending = True
+    return "Pending" if pending else ""

@@ -1,0 +1,168 @@
+"""Sets up a pod's volumes, refreshes their content, finds container mounts, and cleans up.
+
+The pod worker calls :meth:`VolumeManager.set_up` before every sync (it is quick when nothing
+changed, and rewrites files whose sources did), and :meth:`tear_down` when the pod's containers are
+gone. The disk is the only memory: after a restart, set-up finds what is there.
+"""
+
+import asyncio
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kybern.api.errors import Obj, StatusError
+from kybern.kubelet.cri.client import cri
+from kybern.kubelet.env import expand
+from kybern.kubelet.paths import Paths
+from kybern.kubelet.pods import spec
+from kybern.kubelet.volumes import atomic_files, directories, mounting
+from kybern.kubelet.volumes.claims import Claims
+from kybern.kubelet.volumes.payloads import Files, Payloads, VolumeError, default_mode
+
+_PROPAGATION = {
+    "None": cri.PROPAGATION_PRIVATE,
+    "HostToContainer": cri.PROPAGATION_HOST_TO_CONTAINER,
+    "Bidirectional": cri.PROPAGATION_BIDIRECTIONAL,
+}
+
+
+class VolumeManager:
+    """One node's volumes."""
+
+    def __init__(self, paths: Paths, payloads: Payloads, claims: Claims) -> None:
+        self._paths = paths
+        self._payloads = payloads
+        self._claims = claims
+
+    async def set_up(self, pod: Obj, facts: Mapping[str, str], allocatable: Obj) -> dict[str, Path]:
+        """Every volume of the pod by name; raises VolumeError with the volume's name in it."""
+        found: dict[str, Path] = {}
+        for volume in pod["spec"].get("volumes") or ():
+            name = volume["name"]
+            try:
+                found[name] = await self._set_up_one(pod, volume, facts, allocatable)
+            except (VolumeError, StatusError, OSError) as error:
+                raise VolumeError(
+                    f'MountVolume.SetUp failed for volume "{name}" : {error}'
+                ) from error
+        return found
+
+    async def _set_up_one(
+        self, pod: Obj, volume: Obj, facts: Mapping[str, str], allocatable: Obj
+    ) -> Path:
+        uid, name = spec.uid(pod), volume["name"]
+        group = (pod["spec"].get("securityContext") or {}).get("fsGroup")
+        if (source := volume.get("hostPath")) is not None:
+            return await asyncio.to_thread(directories.check_host_path, source)
+        if (source := volume.get("emptyDir")) is not None:
+            path = self._paths.volume(uid, "empty-dir", name)
+            await asyncio.to_thread(directories.set_up_empty_dir, path, source, group)
+            return path
+        if (source := volume.get("persistentVolumeClaim")) is not None:
+            return await self._claims.path(pod, source)
+        if (source := volume.get("configMap")) is not None:
+            files = await self._payloads.config_map(pod, source, default_mode(source))
+            return await self._write(uid, "configmap", name, files, group)
+        if (source := volume.get("downwardAPI")) is not None:
+            mode = default_mode(source)
+            files = await self._payloads.downward(pod, source, mode, facts, allocatable)
+            return await self._write(uid, "downward-api", name, files, group)
+        if (source := volume.get("secret")) is not None:
+            files = await self._payloads.secret(pod, source, default_mode(source))
+            return await self._write(uid, "secret", name, files, group, in_memory=True)
+        if (source := volume.get("projected")) is not None:
+            files = await self._payloads.projected(pod, source, facts, allocatable)
+            return await self._write(uid, "projected", name, files, group, in_memory=True)
+        kinds = ", ".join(key for key in volume if key != "name")
+        raise VolumeError(f"no volume plugin matched: {kinds or 'no source'}")
+
+    async def _write(
+        self,
+        uid: str,
+        plugin: str,
+        name: str,
+        files: Files,
+        group: int | None,
+        in_memory: bool = False,
+    ) -> Path:
+        path = self._paths.volume(uid, plugin, name)
+
+        def write() -> None:
+            if in_memory:
+                directories.set_up_memory_dir(path)
+            else:
+                path.mkdir(mode=0o755, parents=True, exist_ok=True)
+            atomic_files.write(path, files, group)
+
+        await asyncio.to_thread(write)
+        return path
+
+    async def mounts(
+        self,
+        pod: Obj,
+        container: Obj,
+        volumes: Mapping[str, Path],
+        environment: Mapping[str, str],
+    ) -> list[Any]:
+        """The container's volume mounts as the runtime's messages."""
+        return await asyncio.to_thread(self._mounts, pod, container, volumes, environment)
+
+    def _mounts(
+        self,
+        pod: Obj,
+        container: Obj,
+        volumes: Mapping[str, Path],
+        environment: Mapping[str, str],
+    ) -> list[Any]:
+        result = []
+        for mount in container.get("volumeMounts") or ():
+            source = volumes.get(mount["name"])
+            if source is None:
+                raise VolumeError(f'cannot find volume "{mount["name"]}" to mount into container')
+            sub_path = mount.get("subPath") or ""
+            if expression := mount.get("subPathExpr"):
+                sub_path = expand(expression, environment.get)
+            if sub_path:
+                source = resolve_sub_path(source, sub_path)
+            result.append(
+                cri.Mount(
+                    container_path=_absolute(mount["mountPath"]),
+                    host_path=str(source),
+                    readonly=bool(mount.get("readOnly")),
+                    propagation=_PROPAGATION[mount.get("mountPropagation") or "None"],
+                )
+            )
+        return result
+
+    async def tear_down(self, uid: str) -> None:
+        """Unmount and remove everything of a pod; harmless if nothing is there."""
+        await asyncio.to_thread(self._tear_down, self._paths.pod(uid))
+
+    def _tear_down(self, directory: Path) -> None:
+        for target in mounting.mounted_below(directory):
+            mounting.unmount(target)
+        if directory.exists():
+            shutil.rmtree(directory)
+
+    def known_pods(self) -> set[str]:
+        """UIDs of pods that have a directory here."""
+        return {p.name for p in self._paths.pods.iterdir()} if self._paths.pods.is_dir() else set()
+
+
+def _absolute(path: str) -> str:
+    return path if path.startswith("/") else f"/{path}"
+
+
+def resolve_sub_path(volume: Path, sub_path: str) -> Path:
+    """A path inside a volume, made if missing; a symlink that leads out of it is refused."""
+    root = volume.resolve()
+    if sub_path.startswith("/") or ".." in Path(sub_path).parts:
+        raise VolumeError(f"subPath {sub_path} must be a relative path inside the volume")
+    target = (root / sub_path).resolve()
+    if target != root and root not in target.parents:
+        raise VolumeError(f"subPath {sub_path} leads out of the volume")
+    if not target.exists():
+        target.mkdir(mode=0o750, parents=True)
+        target.chmod(root.stat().st_mode & 0o7777)
+    return target

@@ -1,0 +1,48 @@
+"""Mounts of the node, by the C library: tmpfs, bind, unmount. Every call blocks; use a thread."""
+
+import ctypes
+import os
+from pathlib import Path
+
+MS_RDONLY, MS_REMOUNT, MS_BIND = 1, 32, 4096
+_MNT_DETACH = 2
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int, target: Path) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(target))
+
+
+def mount_tmpfs(target: Path, size_bytes: int = 0) -> None:
+    """A tmpfs at ``target``; without a size it may take half of the machine's memory."""
+    options = f"size={size_bytes}" if size_bytes else ""
+    result = _libc.mount(b"tmpfs", os.fsencode(target), b"tmpfs", 0, options.encode())
+    _check(result, target)
+
+
+def unmount(target: Path) -> None:
+    """Detach whatever is mounted there; nothing mounted is no error."""
+    result = _libc.umount2(os.fsencode(target), _MNT_DETACH)
+    if result != 0 and ctypes.get_errno() not in (2, 22):
+        _check(result, target)
+
+
+def mounted_below(directory: Path) -> list[Path]:
+    """Mount points at or below a directory, innermost first."""
+    prefix = f"{directory}/"
+    found = []
+    with open("/proc/self/mountinfo", encoding="utf-8") as lines:
+        for line in lines:
+            # The kernel writes blanks and backslashes in paths as octal escapes.
+            target = line.split(" ")[4].encode().decode("unicode_escape")
+            if target == str(directory) or target.startswith(prefix):
+                found.append(Path(target))
+    return found[::-1]
+
+
+def is_mount_point(path: Path) -> bool:
+    """Whether something is mounted exactly there."""
+    return path in mounted_below(path)

@@ -1,0 +1,48 @@
+"""Service account tokens for volumes: asked for once, renewed when 80% of their life is over."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from kybern.api.errors import Obj
+from kybern.component.clock import Clock
+from kybern.kubelet.objects import Objects
+from kybern.kubelet.pods import spec
+
+RENEW_AT = 0.8
+RENEW_AFTER = 24 * 3600.0
+MAX_TOKENS = 4096
+
+
+@dataclass(slots=True)
+class _Token:
+    text: str
+    issued: float
+    expires: float
+
+
+class Tokens:
+    """Tokens by pod, audience and wanted lifetime; bounded, the oldest are forgotten first."""
+
+    def __init__(self, objects: Objects, clock: Clock) -> None:
+        self._objects = objects
+        self._clock = clock
+        self._kept: OrderedDict[tuple[str, str, int], _Token] = OrderedDict()
+
+    async def token(self, pod: Obj, audience: str, seconds: int) -> str:
+        """A token that is good for a while yet."""
+        key = (spec.uid(pod), audience, seconds)
+        kept = self._kept.get(key)
+        now = self._clock.time()
+        if kept is not None:
+            due = kept.issued + min(RENEW_AT * (kept.expires - kept.issued), RENEW_AFTER)
+            if now < due:
+                return kept.text
+        text, expires = await self._objects.token(pod, audience, seconds)
+        self._kept[key] = _Token(text, now, expires)
+        if len(self._kept) > MAX_TOKENS:
+            self._kept.popitem(last=False)
+        return text
+
+    def forget(self, uid: str) -> None:
+        for key in [key for key in self._kept if key[0] == uid]:
+            del self._kept[key]
