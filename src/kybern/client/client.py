@@ -70,10 +70,7 @@ class Client:
     @classmethod
     def from_access(cls, access: Access, clock: Clock, user_agent: str = "kybern") -> "Client":
         """A client for a server and credentials that were read elsewhere."""
-        transport = HttpsTransport(
-            access.server, access.ssl_context(), access.token, access.token_file
-        )
-        return cls(transport, clock, user_agent)
+        return cls(HttpsTransport(access), clock, user_agent)
 
     @classmethod
     def from_kubeconfig(

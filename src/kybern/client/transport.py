@@ -4,9 +4,8 @@ Both transports give the same :class:`Reply`, whose body arrives in chunks, so t
 read the same way in either. Nothing here knows the API's verbs.
 """
 
-import ssl
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 from urllib.parse import quote, urlencode
 
@@ -15,6 +14,7 @@ from yarl import URL
 
 from kybern.api.user import UserInfo
 from kybern.component.http.messages import Handler, Request
+from kybern.component.kubeconfig import Access
 
 CONNECTION_LIMIT = 256
 CONNECT_TIMEOUT_SECONDS = 10
@@ -54,25 +54,38 @@ class Transport(Protocol):
         """Send one request; raises ApiUnreachable."""
         ...
 
+    def with_token(self, token: str) -> "Transport":
+        """The same server, spoken to with a bearer token in place of other credentials."""
+        ...
+
     async def close(self) -> None: ...
 
 
 @dataclass
 class InProcessTransport:
-    """Calls a handler of this process as ``user``; no socket, thread or TLS."""
+    """Calls a handler of this process as ``user``; no socket, thread or TLS.
+
+    Without a user the handler authenticates the request by its headers, as from the wire.
+    """
 
     handler: Handler
-    user: UserInfo
+    user: UserInfo | None
+    token: str = ""
 
     async def send(
         self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
     ) -> Reply:
+        if self.token:
+            headers = {**headers, "authorization": f"Bearer {self.token}"}
         request = Request(method, path, query, headers, body, user=self.user)
         response = await self.handler(request)
         answer = response.body
         chunks = _whole(answer) if isinstance(answer, bytes) else answer
         names = {name.lower(): value for name, value in response.headers.items()}
         return Reply(response.status, names, chunks)
+
+    def with_token(self, token: str) -> "InProcessTransport":
+        return InProcessTransport(self.handler, None, token)
 
     async def close(self) -> None:
         """Nothing is held."""
@@ -85,23 +98,21 @@ async def _whole(body: bytes) -> AsyncIterator[bytes]:
 
 @dataclass
 class HttpsTransport:
-    """Pooled HTTP(S) connections to ``server``; ``token`` is sent as a bearer token.
+    """Pooled HTTP(S) connections to a server, with the credentials of ``access``.
 
-    ``token_file`` is read again for every request, because bound tokens are rotated on disk.
+    A token file is read again for every request, because bound tokens are rotated on disk.
     """
 
-    server: str
-    tls: ssl.SSLContext | None
-    token: str = ""
-    token_file: str = ""
+    access: Access
     _session: aiohttp.ClientSession | None = field(default=None, init=False)
 
     @property
     def session(self) -> aiohttp.ClientSession:
         """The pool, opened on first use inside the running loop."""
         if self._session is None:
+            tls = self.access.ssl_context()
             connector = aiohttp.TCPConnector(
-                limit=CONNECTION_LIMIT, ssl=self.tls if self.tls is not None else True
+                limit=CONNECTION_LIMIT, ssl=tls if tls is not None else True
             )
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS)
             self._session = aiohttp.ClientSession(
@@ -111,16 +122,17 @@ class HttpsTransport:
 
     def credentials(self) -> dict[str, str]:
         """The Authorization header, if a token is configured."""
-        token = self.token
-        if self.token_file:
-            with open(self.token_file, encoding="utf-8") as file:
+        token = self.access.token
+        if self.access.token_file:
+            with open(self.access.token_file, encoding="utf-8") as file:
                 token = file.read().strip()
         return {"Authorization": f"Bearer {token}"} if token else {}
 
     def url(self, path: str, query: str) -> str:
         """``path`` is plain text; ``query`` is already encoded."""
         encoded = quote(path, safe="/:@!$&'()*+,;=~-._")
-        return f"{self.server}{encoded}?{query}" if query else f"{self.server}{encoded}"
+        url = self.access.server + encoded
+        return f"{url}?{query}" if query else url
 
     async def send(
         self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
@@ -134,9 +146,14 @@ class HttpsTransport:
                 allow_redirects=False,
             )
         except (aiohttp.ClientError, OSError) as error:
-            raise ApiUnreachable(f"{self.server}: {error}") from error
+            raise ApiUnreachable(f"{self.access.server}: {error}") from error
         names = {name.lower(): value for name, value in response.headers.items()}
         return Reply(response.status, names, _stream(response))
+
+    def with_token(self, token: str) -> "HttpsTransport":
+        return HttpsTransport(
+            replace(self.access, certificate=b"", key=b"", token=token, token_file="")
+        )
 
     async def close(self) -> None:
         if self._session is not None:

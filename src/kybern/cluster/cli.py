@@ -194,6 +194,74 @@ def kubectl(arguments: tuple[str, ...]) -> None:
     sys.exit(kubectl_main(list(arguments)))
 
 
+@main.group()
+def image() -> None:
+    """Images for the nodes of this machine, without a registry."""
+
+
+@image.command("import")
+@data_dir_option
+@click.argument("archives", nargs=-1, required=True, type=click.File("rb"))
+def image_import(data_dir: Path | None, archives: tuple[Any, ...]) -> None:
+    """Give image archives (OCI or docker-archive tars, - for standard input) to every node."""
+    from kybern.cluster.images import import_everywhere
+    from kybern.kubelet.images.archive import ImportFailed
+
+    directory = (data_dir or default_data_dir()).resolve()
+    try:
+        names = asyncio.run(import_everywhere(directory, [one.read() for one in archives]))
+    except ImportFailed as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"imported {len(archives)} archive(s) on {', '.join(names)}")
+
+
+@image.command("list")
+@data_dir_option
+@output_option
+def image_list(data_dir: Path | None, output: str) -> None:
+    """Show the images that the nodes hold."""
+    from dataclasses import asdict
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from kybern.cluster.images import held_images
+
+    held = asyncio.run(held_images((data_dir or default_data_dir()).resolve()))
+    if output == "json":
+        listed = [asdict(one) for one in held]
+        click.echo(orjson.dumps(listed, option=orjson.OPT_INDENT_2))
+        return
+    table = Table("NODE", "IMAGE", "SIZE", box=None, pad_edge=False)
+    for one in held:
+        table.add_row(one.node, "\n".join(one.names) or one.id, f"{one.size / 1e6:.1f} MB")
+    Console(highlight=False).print(table)
+
+
+@image.command("build-rootfs")
+@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--name", required=True, help="The image's reference, as in kybern.local/app:1.")
+@click.option("--entrypoint", default="", help="The command, words separated by blanks.")
+@click.option("--busybox", is_flag=True, help="Put a static busybox with all its applets below.")
+@click.option("-o", "--output", type=click.File("wb"), required=True, help="Archive, - for stdout.")
+def image_build(directory: Path, name: str, entrypoint: str, busybox: bool, output: Any) -> None:
+    """Make an image archive of a directory tree."""
+    from kybern.cluster.images import build_rootfs
+
+    output.write(build_rootfs(directory, name, entrypoint.split(), busybox))
+
+
+@main.command()
+@output_option
+@click.option("--service-cluster-ip-range", default="10.96.0.0/16", help="CIDR of services.")
+@click.option("--cluster-cidr", default="10.244.0.0/16", help="CIDR of pods.")
+def preflight(output: str, **ranges: str) -> None:
+    """Look for what would keep a real node from working here, and say how to mend it."""
+    from kybern.cluster.preflight_command import report
+
+    sys.exit(report(output, **ranges))
+
+
 def _default_kubeconfig() -> Path:
     """The local cluster's kubeconfig if there is one, else the usual place."""
     local = default_data_dir() / "kubeconfig"

@@ -7,7 +7,7 @@ that ``kybern up`` brings the cluster back, unless they are to be wiped.
 import shutil
 from pathlib import Path
 
-from kybern.cluster import nodes, supervisor
+from kybern.cluster import supervisor
 from kybern.cluster.progress import Steps
 from kybern.cluster.record import record_file
 
@@ -29,8 +29,11 @@ OWN_ENTRIES = (
 
 async def take_down(data_dir: Path, wipe: bool, steps: Steps) -> None:
     """Stop the nodes first, so that they can still say goodbye, then the control plane."""
-    with steps.step("nodes stopped"):
-        await nodes.clean(data_dir, wipe=wipe)
+    if (data_dir / "nodes").exists():
+        from kybern.cluster import nodes
+
+        with steps.step("nodes stopped"):
+            await nodes.clean(data_dir, wipe=wipe)
     with steps.step("control plane stopped"):
         await supervisor.stop(data_dir)
     if wipe:

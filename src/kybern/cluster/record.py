@@ -107,7 +107,7 @@ def processes(record: Record) -> list[tuple[str, list[str]]]:
                     "run",
                     "hollow",
                     f"--credentials={directory / 'credentials'}",
-                    f"--nodes={record.simulated_nodes}",
+                    f"--simulated-nodes={record.simulated_nodes}",
                     verbosity,
                 ],
             )

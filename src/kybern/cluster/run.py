@@ -55,7 +55,7 @@ def run_command(names: list[str]) -> click.Command:
     modules = {name: importlib.import_module(f"{COMPONENTS[name][0]}.config") for name in names}
     configs = {name: module.Config for name, module in modules.items()}
 
-    def start(v: int, credentials: str, **parsed: Any) -> None:
+    def start(v: int, kubeconfig: str, credentials: str, **parsed: Any) -> None:
         logging.configure(v)
         components = [
             Component(
@@ -66,16 +66,21 @@ def run_command(names: list[str]) -> click.Command:
             )
             for name in names
         ]
-        _run_until_stopped(components, credentials)
+        _run_until_stopped(components, kubeconfig, credentials)
 
     options: list[click.Parameter] = [
         click.Option(["--v", "v"], type=int, default=2, help="How much to log: 0, 2 or 4."),
+        click.Option(
+            ["--kubeconfig"],
+            default="",
+            help="Kubeconfig that says where the API server is and who the components are.",
+        ),
         click.Option(
             ["--credentials"],
             default="",
             help="Directory with COMPONENT.kubeconfig files, instead of --kubeconfig.",
         ),
-        *flags.click_options(configs.values()),
+        *(one for one in flags.click_options(configs.values()) if one.name != "kubeconfig"),
     ]
     about = f"Run {', '.join(names)} in this process until stopped."
     return click.Command(
@@ -83,17 +88,17 @@ def run_command(names: list[str]) -> click.Command:
     )
 
 
-def _run_until_stopped(components: list[Component], credentials: str) -> None:
+def _run_until_stopped(components: list[Component], kubeconfig: str, credentials: str) -> None:
     factory = None
     if sys.platform != "win32":
         import uvloop
 
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(_run(components, credentials))
+        runner.run(_run(components, kubeconfig, credentials))
 
 
-async def _run(components: list[Component], credentials: str) -> None:
+async def _run(components: list[Component], kubeconfig: str, credentials: str) -> None:
     clock = Clock()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -108,7 +113,8 @@ async def _run(components: list[Component], credentials: str) -> None:
             if component.name == "apiserver":
                 run = component.run(component.config, clock, ready)
             else:
-                client = _client(component, components, credentials, clock)
+                path = kubeconfig or _credentials_file(component, credentials)
+                client = _client(component, components, path, clock)
                 clients.append(client)
                 run = _after(ready, components, component.run(client, clock, component.config))
             tasks.append(asyncio.ensure_future(run))
@@ -128,14 +134,12 @@ async def _after(ready: asyncio.Event, components: list[Component], run: Awaitab
     await run
 
 
-def _client(
-    component: Component, components: list[Component], credentials: str, clock: Clock
-) -> Client:
-    path = getattr(component.config, "kubeconfig", "")
-    if not path and credentials:
-        path = str(Path(credentials) / f"{component.name}.kubeconfig")
-    if not path:
-        path = os.environ.get("KUBECONFIG", "")
+def _credentials_file(component: Component, credentials: str) -> str:
+    return str(Path(credentials) / f"{component.name}.kubeconfig") if credentials else ""
+
+
+def _client(component: Component, components: list[Component], path: str, clock: Clock) -> Client:
+    path = path or os.environ.get("KUBECONFIG", "")
     if path:
         return Client.from_kubeconfig(path, clock, user_agent=component.agent)
     for other in components:

@@ -7,6 +7,7 @@ the record brings the same cluster back.
 
 import asyncio
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,16 +15,16 @@ from kybern.api import objects
 from kybern.api.errors import StatusError
 from kybern.api.resources import NODES
 from kybern.client import ApiUnreachable, Client
-from kybern.cluster import credentials, nodes, supervisor
-from kybern.cluster.nodes import Node, NodeSpec
-from kybern.cluster.nodes.switch import Switch, ensure_switch
+from kybern.cluster import credentials, supervisor
 from kybern.cluster.progress import Steps
 from kybern.cluster.record import Record
 from kybern.component.clock import Clock
-from kybern.component.pki import local_host_name
+
+if TYPE_CHECKING:
+    from kybern.cluster.machine import Machine
 
 POLL_SECONDS = 0.05
-NODE_COMPONENTS = ("kubelet", "proxy", "dns")
+LOCAL = "127.0.0.1"
 
 
 class StartFailed(click.ClickException):
@@ -35,14 +36,16 @@ async def bring_up(record: Record, timeout: float, steps: Steps) -> None:
     clock = Clock()
     try:
         async with asyncio.timeout(timeout):
-            switch = await ensure_switch(record.data_dir) if record.nodes > 1 else None
-            record = _with_address(record, switch)
+            machine = await _machine(record)
+            record = replace(record, advertise_address=machine.gateway if machine else LOCAL)
             record.save()
             with steps.step("control plane"):
                 _start_control_plane(record, clock)
                 client = await _ready_client(record, clock)
             try:
-                await _start_nodes(record, switch, clock, client, steps)
+                if machine is not None:
+                    with steps.step("node" if record.nodes == 1 else f"{record.nodes} nodes"):
+                        await machine.start_nodes(record, clock)
                 with steps.step(_node_title(record)):
                     await _wait_for_nodes(record, client, steps)
             finally:
@@ -54,13 +57,13 @@ async def bring_up(record: Record, timeout: float, steps: Steps) -> None:
         ) from None
 
 
-def _with_address(record: Record, switch: Switch | None) -> Record:
-    """Where nodes and pods reach the API server."""
-    if switch is not None:
-        return replace(record, advertise_address=switch.gateway)
-    if record.nodes:
-        return replace(record, advertise_address=nodes.machine_address())
-    return record
+async def _machine(record: Record) -> "Machine | None":
+    """What real nodes stand on; without any, nothing of it is even imported."""
+    if not record.nodes:
+        return None
+    from kybern.cluster.machine import Machine
+
+    return await Machine.prepare(record)
 
 
 def _start_control_plane(record: Record, clock: Clock) -> None:
@@ -82,29 +85,6 @@ async def _ready_client(record: Record, clock: Clock) -> Client:
                 pass
             await client.close()
         await asyncio.sleep(POLL_SECONDS)
-
-
-async def _start_nodes(
-    record: Record, switch: Switch | None, clock: Clock, client: Client, steps: Steps
-) -> None:
-    if not record.nodes:
-        return
-    components = tuple(name for name in NODE_COMPONENTS if name not in record.disable)
-    with steps.step("node" if record.nodes == 1 else f"{record.nodes} nodes"):
-        for index in range(record.nodes):
-            name = local_host_name() if switch is None else f"node-{index + 1}"
-            address = record.advertise_address if switch is None else switch.node_ip(index)
-            server = f"https://{record.advertise_address}:{record.secure_port}"
-            spec = NodeSpec(
-                name=name,
-                data_dir=record.data_dir,
-                namespaced=switch is not None,
-                node_ip=address,
-                kubeconfig=credentials.issue_node(record.data_dir, name, server, clock),
-                components=components,
-            )
-            steps.detail(name)
-            await nodes.start(Node(spec))
 
 
 def _node_title(record: Record) -> str:

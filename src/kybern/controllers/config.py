@@ -9,9 +9,11 @@ from kybern.component.flags import flag
 class Config:
     """What ``kybern run controller-manager`` takes."""
 
-    kubeconfig: str = flag("", "Kubeconfig that says where the API server is and who we are.")
     controllers: tuple[str, ...] = flag(
         ("*",), "Controllers to run: '*' for all, 'foo' to name one, '-foo' to leave one out."
+    )
+    use_service_account_credentials: bool = flag(
+        True, "Let every controller write with the rights of its own service account."
     )
     leader_elect: bool = flag(True, "Work only while holding the leader lease.")
     cluster_cidr: str = flag("10.244.0.0/16", "Addresses of pods; nodes get their ranges from it.")

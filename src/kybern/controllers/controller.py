@@ -17,6 +17,7 @@ from kybern.api.errors import Obj, StatusError
 from kybern.api.objects import key as object_key
 from kybern.api.resources import Resource
 from kybern.client import ApiUnreachable, Client, EventRecorder, Informer, Informers, WorkQueue
+from kybern.client.service_account import ServiceAccountTransport
 from kybern.client.work_queue import ShutDown
 from kybern.component.clock import Clock
 from kybern.controllers.config import Config
@@ -34,29 +35,47 @@ class Context:
     clock: Clock
     config: Config
     informers: Informers
-    recorders: dict[str, EventRecorder] = field(default_factory=dict)
+    clients: dict[str, Client] = field(default_factory=dict)
+    recorders: list[EventRecorder] = field(default_factory=list)
 
-    def recorder(self, component: str) -> EventRecorder:
-        """The recorder that signs events as ``component``."""
-        if component not in self.recorders:
-            self.recorders[component] = EventRecorder(self.client, self.clock, component)
-        return self.recorders[component]
+    def client_as(self, account: str) -> Client:
+        """The client that writes as a controller's service account in kube-system."""
+        if not account or not self.config.use_service_account_credentials:
+            return self.client
+        if account not in self.clients:
+            transport = ServiceAccountTransport(self.client, "kube-system", account)
+            agent = f"{self.client.user_agent}/{account}"
+            self.clients[account] = Client(transport, self.clock, agent)
+        return self.clients[account]
+
+    def recorder(self, client: Client, component: str) -> EventRecorder:
+        """A recorder that writes with ``client`` and signs as ``component``."""
+        recorder = EventRecorder(client, self.clock, component)
+        self.recorders.append(recorder)
+        return recorder
 
     async def close(self) -> None:
-        for recorder in self.recorders.values():
+        for recorder in self.recorders:
             await recorder.close()
         await self.informers.stop()
+        for client in self.clients.values():
+            await client.close()
 
 
 class Controller(ABC):
-    """One control loop. ``name`` is upstream's, as ``--controllers`` takes it."""
+    """One control loop.
+
+    ``name`` is upstream's, as ``--controllers`` takes it; ``account`` is the service account that
+    RBAC's bootstrap policy gives the controller its rights through.
+    """
 
     name: str
+    account: str = ""
     workers = 5
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self.client = context.client
+        self.client = context.client_as(self.account)
         self.clock = context.clock
         self.queue = WorkQueue()
 

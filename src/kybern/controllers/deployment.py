@@ -23,6 +23,7 @@ class DeploymentController(Controller):
     """Keyed by Deployment."""
 
     name = "deployment-controller"
+    account = "deployment-controller"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -33,7 +34,7 @@ class DeploymentController(Controller):
         self.pods = self.read(PODS)
         self.pods.add_index("controller", controller_uids)
         self.pods.on_change(self._wake_for_last_pod)
-        self.recorder = context.recorder(self.name)
+        self.recorder = context.recorder(self.client, self.name)
 
     def _wake_for_orphan(self, old: Obj | None, new: Obj | None) -> None:
         if new is None or objects.controller_of(new) is not None:

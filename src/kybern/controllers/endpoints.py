@@ -18,6 +18,7 @@ class EndpointsController(Controller):
     """Keyed by Service."""
 
     name = "endpoints-controller"
+    account = "endpoint-controller"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

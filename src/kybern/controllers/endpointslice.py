@@ -26,6 +26,7 @@ class EndpointSliceController(Controller):
     """Keyed by Service."""
 
     name = "endpointslice-controller"
+    account = "endpointslice-controller"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

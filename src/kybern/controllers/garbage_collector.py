@@ -27,6 +27,7 @@ class GarbageCollector(Controller):
     """Keyed by uid; the key ``discover`` looks for new resources."""
 
     name = "garbage-collector-controller"
+    account = "generic-garbage-collector"
     workers = 20
 
     def __init__(self, context: Context) -> None:

@@ -43,12 +43,13 @@ class JobController(Controller):
     """Keyed by Job."""
 
     name = "job-controller"
+    account = "job-controller"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.jobs = self.watch(JOBS)
         self.pods = self.watch(PODS, owner_key("Job"))
-        self.recorder = context.recorder("job-controller")
+        self.recorder = context.recorder(self.client, "job-controller")
         self.control = PodControl(self.client, self.recorder, self.pods)
         self.failures: dict[str, _Failures] = {}
 

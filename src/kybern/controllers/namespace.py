@@ -36,6 +36,7 @@ class NamespaceController(Controller):
     """Keyed by namespace; acts on those with a deletion timestamp."""
 
     name = "namespace-controller"
+    account = "namespace-controller"
     workers = 10
 
     def __init__(self, context: Context) -> None:

@@ -15,6 +15,7 @@ class NodeIpamController(Controller):
     """Keyed by node name."""
 
     name = "node-ipam-controller"
+    account = "node-controller"
     workers = 1
 
     def __init__(self, context: Context) -> None:
@@ -29,7 +30,7 @@ class NodeIpamController(Controller):
         self.size = 1 << (cluster.max_prefixlen - self.mask)
         self.ranges = 1 << (self.mask - cluster.prefixlen)
         self.address = type(cluster.network_address)
-        self.recorder = context.recorder("cidrAllocator")
+        self.recorder = context.recorder(self.client, "cidrAllocator")
 
     def _hold(self, old: Obj | None, new: Obj | None) -> None:
         """Keep which range belongs to which node."""

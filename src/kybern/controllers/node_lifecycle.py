@@ -45,6 +45,7 @@ class NodeLifecycleController(Controller):
     """Keyed by node; every node is looked at once a monitor period."""
 
     name = "node-lifecycle-controller"
+    account = "node-controller"
     workers = 8
 
     def __init__(self, context: Context) -> None:
@@ -54,7 +55,7 @@ class NodeLifecycleController(Controller):
         self.leases = self.context.informers.informer(LEASES, LEASE_NAMESPACE)
         self.pods = self.read(PODS)
         self.pods.add_index("node", pod_node)
-        self.recorder = context.recorder("node-controller")
+        self.recorder = context.recorder(self.client, "node-controller")
 
     async def reconcile(self, key: str) -> float | None:
         node = self.nodes.get(key)

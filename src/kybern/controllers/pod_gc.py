@@ -20,6 +20,7 @@ class PodGarbageCollector(Controller):
     """One key, looked at again and again."""
 
     name = "pod-garbage-collector-controller"
+    account = "pod-garbage-collector"
     workers = 1
 
     def __init__(self, context: Context) -> None:

@@ -28,6 +28,7 @@ class ReplicaSetController(Controller):
     """Keyed by ReplicaSet."""
 
     name = "replicaset-controller"
+    account = "replicaset-controller"
     resource: Resource = REPLICA_SETS
 
     def __init__(self, context: Context) -> None:
@@ -35,7 +36,7 @@ class ReplicaSetController(Controller):
         self.sets = self.watch(self.resource)
         self.pods = self.watch(PODS, owner_key(self.resource.kind))
         self.pods.on_change(self._wake_for_orphan)
-        self.recorder = context.recorder(self.name)
+        self.recorder = context.recorder(self.client, self.name)
         self.control = PodControl(self.client, self.recorder, self.pods)
 
     def _wake_for_orphan(self, old: Obj | None, new: Obj | None) -> None:
@@ -146,6 +147,7 @@ class ReplicationControllerController(ReplicaSetController):
     """Keyed by ReplicationController."""
 
     name = "replicationcontroller-controller"
+    account = "replication-controller"
     resource = REPLICATION_CONTROLLERS
 
     def selector(self, owner: Obj) -> LabelSelector:

@@ -21,6 +21,7 @@ class RootCaPublisher(Controller):
     """Keyed by namespace name."""
 
     name = "root-ca-certificate-publisher-controller"
+    account = "root-ca-cert-publisher"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

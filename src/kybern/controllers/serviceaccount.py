@@ -11,6 +11,7 @@ class ServiceAccountController(Controller):
     """Keyed by namespace name."""
 
     name = "serviceaccount-controller"
+    account = "service-account-controller"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

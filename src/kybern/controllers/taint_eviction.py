@@ -16,13 +16,14 @@ class TaintEvictionController(Controller):
     """Keyed by pod."""
 
     name = "taint-eviction-controller"
+    account = "node-controller"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.pods = self.watch(PODS)
         self.pods.add_index("node", pod_node)
         self.nodes = self.watch(NODES, self._pods_of_node)
-        self.recorder = context.recorder("taint-eviction-controller")
+        self.recorder = context.recorder(self.client, "taint-eviction-controller")
 
     def _pods_of_node(self, node: Obj) -> list[str]:
         if not node["spec"].get("taints"):

@@ -1,0 +1,47 @@
+"""This machine as the ground that real nodes stand on: their addresses, names and credentials.
+
+``up`` asks for it only where real nodes are wanted. One node is the machine itself; several are
+network namespaces on a bridge, whose gateway address is where they reach the control plane.
+"""
+
+from dataclasses import dataclass
+
+from kybern.cluster import credentials, nodes
+from kybern.cluster.nodes import Node, NodeSpec
+from kybern.cluster.nodes.switch import Switch, ensure_switch
+from kybern.cluster.record import Record
+from kybern.component.clock import Clock
+from kybern.component.pki import local_host_name
+
+COMPONENTS = ("kubelet", "proxy", "dns")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """``gateway`` is the address at which nodes and pods reach the API server."""
+
+    gateway: str
+    switch: Switch | None
+
+    @classmethod
+    async def prepare(cls, record: Record) -> "Machine":
+        """Make the bridge if several nodes are wanted."""
+        if record.nodes == 1:
+            return cls(nodes.machine_address(), None)
+        switch = await ensure_switch(record.data_dir)
+        return cls(switch.gateway, switch)
+
+    async def start_nodes(self, record: Record, clock: Clock) -> None:
+        """Start the wanted nodes; returns when their runtimes answer."""
+        server = f"https://{self.gateway}:{record.secure_port}"
+        for index in range(record.nodes):
+            name = local_host_name() if self.switch is None else f"node-{index + 1}"
+            spec = NodeSpec(
+                name=name,
+                data_dir=record.data_dir,
+                namespaced=self.switch is not None,
+                node_ip=self.gateway if self.switch is None else self.switch.node_ip(index),
+                kubeconfig=credentials.issue_node(record.data_dir, name, server, clock),
+                components=tuple(c for c in COMPONENTS if c not in record.disable),
+            )
+            await nodes.start(Node(spec))
