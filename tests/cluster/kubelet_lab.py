@@ -1,0 +1,454 @@
+"""A private containerd and a kubelet's parts for tests with real containers.
+
+The lab gives the test's own thread a network namespace and starts containerd in it, with its own
+root, state, socket, CNI configuration and cgroups; the host's namespaces stay untouched. Pods are
+fed by hand to real pod workers, so no API server is needed. Leaving the lab proves that nothing is
+left behind: no mount, no cgroup, no process, no network namespace.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kybern.component.clock import Clock
+from kybern.kubelet.config import Config
+from kybern.kubelet.images.archive import Image, build, busybox_entries, import_archive
+from kybern.kubelet.images.pause import REFERENCE as PAUSE
+from kybern.kubelet.images.pause import pause_image
+from kybern.kubelet.main import make_parts
+from kybern.kubelet.node.machine import read_machine
+from kybern.kubelet.parts import NodeFacts, Parts
+from kybern.kubelet.pods.pleg import Pleg
+from kybern.kubelet.pods.workers import PodWorkers
+from kybern.kubelet.status.manager import StatusManager
+from kybern.rpc.client import RpcError
+
+Obj = dict[str, Any]
+_CLONE_NEWNET = 0x40000000
+_LIBC = ctypes.CDLL(None, use_errno=True)
+SECONDS = 30.0
+BUSYBOX = "kybern.test/busybox:1"
+_NEEDED = ("/usr/bin/containerd", "/usr/bin/crun", "/usr/bin/busybox", "/usr/lib/cni/bridge")
+
+needs_containerd = pytest.mark.skipif(
+    os.geteuid() != 0 or not all(os.path.exists(path) for path in _NEEDED),
+    reason="real containers need root, containerd, crun, CNI plugins and a static busybox",
+)
+
+_CONTAINERD = """
+version = 2
+root = "{root}/root"
+state = "{root}/state"
+[grpc]
+address = "{root}/containerd.sock"
+[plugins."io.containerd.internal.v1.opt"]
+path = "{root}/opt"
+[plugins."io.containerd.grpc.v1.cri"]
+sandbox_image = "{pause}"
+restrict_oom_score_adj = true
+enable_unprivileged_ports = true
+netns_mounts_under_state_dir = true
+[plugins."io.containerd.grpc.v1.cri".cni]
+bin_dir = "/usr/lib/cni"
+conf_dir = "{root}/net.d"
+[plugins."io.containerd.grpc.v1.cri".containerd]
+default_runtime_name = "crun"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.crun]
+runtime_type = "io.containerd.runc.v2"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.crun.options]
+BinaryName = "crun"
+SystemdCgroup = false
+"""
+
+
+def _enter(descriptor: int) -> None:
+    if _LIBC.setns(descriptor, _CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+class Containerd:
+    """One private containerd under ``root``, in the network namespace of the thread."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.socket = root / "containerd.sock"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def prepare(self) -> None:
+        (self.root / "net.d").mkdir(parents=True)
+        (self.root / "config.toml").write_text(_CONTAINERD.format(root=self.root, pause=PAUSE))
+        ipam = {
+            "type": "host-local",
+            "ranges": [[{"subnet": "10.77.0.0/24"}]],
+            "routes": [{"dst": "0.0.0.0/0"}],
+            "dataDir": str(self.root / "ipam"),
+        }
+        bridge = {"type": "bridge", "bridge": "kybern0", "isGateway": True, "hairpinMode": True}
+        conf = {"cniVersion": "0.4.0", "name": "lab", "plugins": [{**bridge, "ipam": ipam}]}
+        (self.root / "net.d" / "10-lab.conflist").write_text(json.dumps(conf))
+
+    def start(self) -> None:
+        """Start, in a mount namespace without the hybrid cgroup mount that crun refuses."""
+        script = "umount /sys/fs/cgroup/unified 2>/dev/null; exec containerd --config $0 --log-level warn"
+        with (self.root / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                ["unshare", "--mount", "--propagation", "slave", "sh", "-c", script]
+                + [str(self.root / "config.toml")],
+                stdout=log,
+                stderr=log,
+            )
+
+    async def ready(self) -> None:
+        async def answers() -> bool:
+            probe = await asyncio.create_subprocess_exec(
+                *("ctr", "--address", str(self.socket), "version"),
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.DEVNULL,
+            )
+            return await probe.wait() == 0
+
+        await until(answers, "containerd answers")
+
+    def kill(self) -> None:
+        """kill -9; containers live on."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.wait()
+
+    def leftovers(self) -> list[str]:
+        """Processes and mounts that belong to this containerd."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                command = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if str(self.socket) in command and "containerd-shim" in command:
+                    found.append(f"process {entry.parent.name}: {command}")
+        return found
+
+
+@contextlib.contextmanager
+def private_namespace() -> Iterator[None]:
+    """A fresh network namespace for this thread and what it starts."""
+    with open(f"/proc/{os.getpid()}/task/{threading.get_native_id()}/ns/net") as own:
+        if _LIBC.unshare(_CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "unshare")
+        try:
+            subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+            yield
+        finally:
+            _enter(own.fileno())
+
+
+@contextlib.contextmanager
+def shared_directory() -> Iterator[Path]:
+    """A short directory whose mounts containerd's mount namespace sees."""
+    path = Path(tempfile.mkdtemp(prefix="kybern-lab-", dir="/tmp"))
+    subprocess.run(["mount", "--bind", path, path], check=True)
+    subprocess.run(["mount", "--make-shared", path], check=True)
+    try:
+        yield path
+    finally:
+        mounts = _mounts_below(path)
+        subprocess.run(["umount", "--recursive", path], check=False)
+        shutil.rmtree(path, ignore_errors=True)
+        assert not mounts, f"mounts are left: {mounts}"
+
+
+def _mounts_below(path: Path) -> list[str]:
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [line for line in lines if f" {path}/" in line]
+
+
+async def until(
+    condition: Callable[[], Any] | Callable[[], Awaitable[Any]], what: str, seconds: float = SECONDS
+) -> Any:
+    """Wait until the condition holds, and return what it returned."""
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                found = condition()
+                if asyncio.iscoroutine(found):
+                    found = await found
+                if found:
+                    return found
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        pytest.fail(f"not within {seconds} s: {what}")
+
+
+@dataclass
+class Objects:
+    """The objects that pods refer to, as a test writes them down."""
+
+    config_maps: dict[str, Obj] = field(default_factory=dict)
+    secrets: dict[str, Mapping[str, bytes]] = field(default_factory=dict)
+    links: list[Obj] = field(default_factory=list)
+    tokens: list[tuple[str, int]] = field(default_factory=list)
+
+    async def config_map(self, namespace: str, name: str) -> Obj | None:
+        return self.config_maps.get(name)
+
+    async def secret_data(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
+        return self.secrets.get(name)
+
+    async def claim(self, namespace: str, name: str) -> Obj | None:
+        return None
+
+    async def persistent_volume(self, name: str) -> Obj | None:
+        return None
+
+    async def runtime_handler(self, runtime_class: str) -> str:
+        return runtime_class
+
+    async def pull_secrets(self, pod: Obj) -> list[Mapping[str, bytes]]:
+        return []
+
+    def services(self, namespace: str, linked: bool) -> Iterable[Obj]:
+        return self.links if linked else []
+
+    async def token(self, pod: Obj, audience: str, expiration_seconds: int) -> tuple[str, float]:
+        self.tokens.append((audience, expiration_seconds))
+        return f"token-{len(self.tokens)}", Clock().time() + expiration_seconds
+
+
+class Events:
+    """Records events for the test to read."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str, str, str]] = []
+
+    def event(
+        self, obj: Obj, type: str, reason: str, message: str, *, field_path: str = ""
+    ) -> None:
+        self.seen.append((obj["metadata"]["name"], type, reason, message))
+
+    def reasons(self, name: str) -> list[str]:
+        return [reason for of, _, reason, _ in self.seen if of == name]
+
+    def messages(self, name: str, reason: str) -> list[str]:
+        return [message for of, _, why, message in self.seen if (of, why) == (name, reason)]
+
+
+class Lab:
+    """A node without an API server."""
+
+    def __init__(self, containerd: Containerd, directory: Path) -> None:
+        self.containerd = containerd
+        self.directory = directory
+        self.clock = Clock()
+        self.objects = Objects()
+        self.events = Events()
+        self._count = 0
+        self._pleg: asyncio.Task[None] | None = None
+        self.begin()
+
+    def begin(self) -> None:
+        """Be a kubelet that has just started."""
+        root = self.directory / "kubelet"
+        root.mkdir(exist_ok=True)
+        self.config = Config(
+            root_dir=str(root),
+            container_runtime_endpoint=f"unix://{self.containerd.socket}",
+            cgroup_root=f"kybern-lab-{self.directory.name}",
+        )
+        machine = read_machine(root)
+        facts = NodeFacts("lab", ("10.77.0.1",), {"cpu": "2", "memory": "1Gi"})
+        facts.memory_capacity, facts.network_ready = machine.memory_bytes, True
+        self.status = StatusManager(None)
+        self.parts: Parts = make_parts(
+            self.config, self.clock, facts, self.objects, self.status, self.events
+        )
+        self.workers = PodWorkers(self.parts)
+        self.parts.probes.on_change = self.workers.wake
+        self.pleg = Pleg(self.parts.runtime, self.workers.wake)
+        self._pleg = asyncio.create_task(self.pleg.run())
+
+    async def crash(self) -> None:
+        """Stop being a kubelet, as kill -9 would: nothing is told to anybody."""
+        assert self._pleg is not None
+        self._pleg.cancel()
+        await asyncio.gather(self._pleg, return_exceptions=True)
+        await self.workers.close()
+        await self.parts.probes.close()
+        await self.parts.runtime.close()
+
+    def pod(self, *containers: Obj, name: str = "", **spec: Any) -> Obj:
+        """A pod that is not yet known to the node."""
+        self._count += 1
+        name = name or f"pod-{self._count}"
+        return {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": name,
+                "namespace": "default",
+                "uid": self.clock.uid(),
+                "generation": 1,
+            },
+            "spec": {
+                "nodeName": "lab",
+                "terminationGracePeriodSeconds": 1,
+                "restartPolicy": "Always",
+                "containers": list(containers),
+                **spec,
+            },
+            "status": {"phase": "Pending"},
+        }
+
+    def run(self, pod: Obj) -> Obj:
+        self.workers.update(pod)
+        return pod
+
+    def status_of(self, pod: Obj) -> Obj:
+        return self.status.get(pod)
+
+    def container(self, pod: Obj, name: str = "main") -> Obj:
+        status = self.status_of(pod)
+        groups = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
+        found = [s for group in groups for s in status.get(group) or () if s["name"] == name]
+        return found[0] if found else {"state": {}, "restartCount": 0}
+
+    def condition(self, pod: Obj, kind: str) -> str:
+        found = self.status_of(pod).get("conditions") or ()
+        return next((c["status"] for c in found if c["type"] == kind), "")
+
+    async def until_ready(self, pod: Obj) -> Obj:
+        await until(
+            lambda: self.condition(pod, "Ready") == "True",
+            f"{pod['metadata']['name']} is ready",
+        )
+        return self.status_of(pod)
+
+    async def until_phase(self, pod: Obj, phase: str) -> Obj:
+        await until(
+            lambda: self.status_of(pod).get("phase") == phase,
+            f"{pod['metadata']['name']} is {phase}",
+        )
+        return self.status_of(pod)
+
+    async def exec(self, pod: Obj, *command: str, name: str = "main") -> str:
+        identity = self.container(pod, name)["containerID"].partition("://")[2]
+        _, out, err = await self.parts.runtime.exec_sync(identity, command, 10)
+        return (out + err).decode()
+
+    def log(self, pod: Obj, name: str = "main", attempt: int = 0) -> str:
+        path = self.parts.paths.logs(pod) / name / f"{attempt}.log"
+        if not path.exists():
+            return ""
+        return "".join(line.split(" ", 3)[3] + "\n" for line in path.read_text().splitlines())
+
+    def delete(self, pod: Obj, grace: int = 1) -> Obj:
+        """What the kubelet sees of a graceful delete."""
+        known = self.workers.get(pod["metadata"]["uid"])
+        newest = known.pod if known and known.pod else pod
+        deleted = {
+            **newest,
+            "metadata": {
+                **newest["metadata"],
+                "deletionTimestamp": self.clock.timestamp(),
+                "deletionGracePeriodSeconds": grace,
+            },
+        }
+        self.workers.update(deleted)
+        return deleted
+
+    async def gone(self, pod: Obj) -> None:
+        """Delete a pod and wait until the node has forgotten it."""
+        uid = pod["metadata"]["uid"]
+        self.delete(pod)
+        worker = self.workers.get(uid)
+        assert worker is not None
+        await until(lambda: worker.terminated, f"{pod['metadata']['name']} is terminated")
+        self.workers.remove(uid)
+        async with asyncio.timeout(SECONDS):
+            await worker.done()
+
+    async def close(self) -> None:
+        """Delete every pod, and prove that nothing is left of them."""
+        pods = [pod for pod in self.workers.pods()]
+        live = [p for p in pods if not self.workers.get(p["metadata"]["uid"]).finished]  # type: ignore[union-attr]
+        await asyncio.gather(*(self.gone(pod) for pod in live))
+        sandboxes = await self.parts.runtime.sandboxes()
+        containers = await self.parts.runtime.containers()
+        await self.crash()
+        assert not sandboxes and not containers
+        assert not self.parts.volumes.known_pods()
+        assert not list(self.parts.paths.all_logs.glob("*"))
+        assert not self.parts.cgroups.pods()
+        self.remove_cgroups()
+
+    def remove_cgroups(self) -> None:
+        """The tree above the pods belongs to the node; the lab takes it away with itself."""
+        from kybern.kubelet.cgroups import remove_tree
+
+        for hierarchy in self.parts.cgroups._hierarchies():
+            remove_tree(hierarchy / self.config.cgroup_root)
+            assert not (hierarchy / self.config.cgroup_root).exists()
+
+
+def busybox_image() -> Image:
+    binary = Path("/usr/bin/busybox")
+    listed = subprocess.run([binary, "--list"], capture_output=True, text=True, check=True)
+    entries = busybox_entries(binary, listed.stdout.split())
+    return Image(BUSYBOX, entries, command=["sh"])
+
+
+def shell(script: str, name: str = "main", **fields: Any) -> Obj:
+    """A container that runs a shell script; ``sh`` is not process 1's last word on signals."""
+    return {
+        "name": name,
+        "image": BUSYBOX,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["sh", "-c", script],
+        **fields,
+    }
+
+
+STAY = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
+
+
+@contextlib.asynccontextmanager
+async def open_lab() -> AsyncIterator[Lab]:
+    """A lab with pause and busybox images; closing it checks for leftovers."""
+    with private_namespace(), shared_directory() as directory:
+        containerd = Containerd(directory / "c")
+        containerd.prepare()
+        containerd.start()
+        try:
+            await containerd.ready()
+            for image in (pause_image(), busybox_image()):
+                await import_archive(str(containerd.socket), build(image))
+            lab = Lab(containerd, directory)
+
+            async def images_known() -> bool:
+                try:
+                    return await lab.parts.runtime.image(BUSYBOX) is not None
+                except RpcError:
+                    return False
+
+            await until(images_known, "the images are known")
+            try:
+                yield lab
+            finally:
+                await lab.close()
+            assert not containerd.leftovers()
+        finally:
+            containerd.stop()
