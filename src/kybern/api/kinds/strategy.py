@@ -144,9 +144,9 @@ class Strategy:
     def validate_update(self, new: Obj, old: Obj) -> list[FieldError]:
         """Errors of the new object and of the change from the old one."""
         errors = common_metadata_changes(new["metadata"], old["metadata"], self.namespaced)
-        if self.checks_all_on_update:
-            errors += self.validate(new)
         errors += object_meta_update(new["metadata"], old["metadata"])
+        if self.checks_all_on_update:
+            errors += self.check(new)
         errors += self.check_update(new, old)
         return errors
 

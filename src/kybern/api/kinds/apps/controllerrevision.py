@@ -1,9 +1,12 @@
 """ControllerRevision."""
 
-from kybern.api.errors import Obj
+from kybern.api.errors import FieldError, Obj, required
 from kybern.api.kinds.columns import AGE, NAME, NONE, at
 from kybern.api.kinds.kind import Column, Kind
+from kybern.api.kinds.strategy import Strategy
 from kybern.api.objects import controller_of
+from kybern.api.validation.fields import not_negative
+from kybern.api.validation.metadata import immutable
 
 
 def _controller(revision: Obj, now: float) -> str:
@@ -23,9 +26,28 @@ COLUMNS = (
 )
 
 
+def _check(revision: Obj) -> list[FieldError]:
+    return not_negative(revision.get("revision"), "revision")
+
+
+def _check_new(revision: Obj) -> list[FieldError]:
+    errors = _check(revision)
+    data = revision.get("data")
+    if data is None:
+        errors.append(required("data", "data is mandatory"))
+    elif not isinstance(data, dict):
+        errors.append(required("data", "data must be a valid JSON object"))
+    return errors
+
+
+def _check_update(new: Obj, old: Obj) -> list[FieldError]:
+    return _check(new) + immutable(new.get("data"), old.get("data"), "data")
+
+
 CONTROLLER_REVISION = Kind(
     group="apps",
     kind="ControllerRevision",
     plural="controllerrevisions",
     columns=COLUMNS,
+    strategy=Strategy(check=_check_new, checks_all_on_update=False, check_update=_check_update),
 )

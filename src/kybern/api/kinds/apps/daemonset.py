@@ -3,10 +3,24 @@
 from collections.abc import Callable
 
 from kybern.api.defaults.pod_spec import default_template
-from kybern.api.errors import Obj
+from kybern.api.errors import FieldError, Obj, invalid_value, not_supported, required
 from kybern.api.kinds.columns import AGE, NAME, at, label_map, label_selector, template_columns
 from kybern.api.kinds.kind import Column, Kind, status_of
 from kybern.api.kinds.strategy import Strategy, spec_changed
+from kybern.api.validation.pod_spec_warnings import template_warnings
+from kybern.api.validation.pod_template import (
+    no_active_deadline,
+    restart_policy,
+    workload_template,
+)
+from kybern.api.validation.workloads import (
+    amount,
+    at_most_all,
+    counts,
+    fixed_selector,
+    int_or_percent,
+    selector,
+)
 
 # The template's generation is kept in this annotation for clients of the old API version.
 TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
@@ -82,6 +96,57 @@ COLUMNS = (
 )
 
 
+_STATUS_COUNTS = (
+    "currentNumberScheduled",
+    "numberMisscheduled",
+    "desiredNumberScheduled",
+    "numberReady",
+    "observedGeneration",
+    "updatedNumberScheduled",
+    "numberAvailable",
+    "numberUnavailable",
+    "collisionCount",
+)
+
+
+def _check(daemon_set: Obj) -> list[FieldError]:
+    spec = daemon_set.get("spec") or {}
+    errors = selector(spec.get("selector"), "daemonset", "spec.selector")
+    template = spec.get("template") or {}
+    errors += workload_template(template, spec.get("selector"), "spec.template")
+    errors += restart_policy(template, ("Always",), "spec.template")
+    errors += no_active_deadline(template, "DaemonSet", "spec.template")
+    errors += counts(spec, ("minReadySeconds",), "spec")
+    errors += _check_strategy(spec.get("updateStrategy") or {}, "spec.updateStrategy")
+    return errors + counts(spec, ("revisionHistoryLimit",), "spec")
+
+
+def _check_strategy(strategy: Obj, path: str) -> list[FieldError]:
+    kind = strategy.get("type")
+    if kind == "OnDelete":
+        return []
+    if kind != "RollingUpdate":
+        return [not_supported(path, strategy, ("RollingUpdate", "OnDelete"))]
+    rolling = strategy.get("rollingUpdate")
+    if rolling is None:
+        return [required(f"{path}.rollingUpdate")]
+    unavailable, surge = rolling.get("maxUnavailable"), rolling.get("maxSurge")
+    at, at_surge = f"{path}.rollingUpdate.maxUnavailable", f"{path}.rollingUpdate.maxSurge"
+    errors = int_or_percent(unavailable, at) + int_or_percent(surge, at_surge)
+    errors += at_most_all(unavailable, at) + at_most_all(surge, at_surge)
+    if amount(unavailable) and amount(surge):
+        text = "may not be set when maxUnavailable is non-zero"
+        errors.append(invalid_value(at_surge, surge, text))
+    if not amount(unavailable) and not amount(surge):
+        text = "cannot be 0 when maxSurge is 0"
+        errors.append(invalid_value(at, unavailable, text))
+    return errors
+
+
+def _check_status(new: Obj, old: Obj) -> list[FieldError]:
+    return counts(new.get("status") or {}, _STATUS_COUNTS, "status")
+
+
 DAEMON_SET = Kind(
     group="apps",
     kind="DaemonSet",
@@ -90,7 +155,15 @@ DAEMON_SET = Kind(
     categories=("all",),
     subresources=(status_of("DaemonSet"),),
     strategy=Strategy(
-        default=_default, generation=spec_changed, create=_create, update=_update, status=True
+        check=_check,
+        check_update=fixed_selector,
+        check_status=_check_status,
+        warnings=lambda o: template_warnings(o["spec"].get("template") or {}),
+        default=_default,
+        generation=spec_changed,
+        create=_create,
+        update=_update,
+        status=True,
     ),
     columns=COLUMNS,
 )

@@ -1,10 +1,12 @@
 """PodTemplate."""
 
 from kybern.api.defaults.pod_spec import default_template
-from kybern.api.errors import Obj
+from kybern.api.errors import FieldError, Obj
 from kybern.api.kinds.columns import NAME, at, containers, label_map
 from kybern.api.kinds.kind import Column, Kind
 from kybern.api.kinds.strategy import Strategy
+from kybern.api.validation.pod_spec_warnings import template_warnings
+from kybern.api.validation.pod_template import pod_template
 
 _spec = at("template", "spec", default={})
 
@@ -25,10 +27,19 @@ COLUMNS = (
 )
 
 
+def _check(obj: Obj) -> list[FieldError]:
+    return pod_template(obj.get("template") or {}, "template")
+
+
 POD_TEMPLATE = Kind(
     group="",
     kind="PodTemplate",
     plural="podtemplates",
-    strategy=Strategy(default=_default, generation=_changed),
+    strategy=Strategy(
+        check=_check,
+        warnings=lambda o: template_warnings(o.get("template") or {}, "template"),
+        default=_default,
+        generation=_changed,
+    ),
     columns=COLUMNS,
 )

@@ -1,10 +1,17 @@
 """ReplicationController, the forerunner of ReplicaSet."""
 
 from kybern.api.defaults.pod_spec import default_template
-from kybern.api.errors import Obj
+from kybern.api.errors import FieldError, Obj, invalid_value, required
 from kybern.api.kinds.columns import AGE, NAME, at, field, label_map, template_columns
 from kybern.api.kinds.kind import SCALE, Column, Kind, status_of
 from kybern.api.kinds.strategy import Strategy, spec_changed
+from kybern.api.validation.pod_spec_warnings import template_warnings
+from kybern.api.validation.pod_template import (
+    no_active_deadline,
+    pod_template,
+    restart_policy,
+)
+from kybern.api.validation.workloads import counts, replica_status
 
 
 def _default(controller: Obj) -> None:
@@ -34,6 +41,29 @@ COLUMNS = (
 )
 
 
+_STATUS_PARTS = ("fullyLabeledReplicas", "readyReplicas", "availableReplicas")
+
+
+def _check(controller: Obj) -> list[FieldError]:
+    spec = controller.get("spec") or {}
+    errors = counts(spec, ("minReadySeconds",), "spec")
+    selector, template = spec.get("selector"), spec.get("template")
+    if not selector:
+        errors.append(required("spec.selector"))
+    if spec.get("replicas") is None:
+        errors.append(required("spec.replicas"))
+    errors += counts(spec, ("replicas",), "spec")
+    if template is None:
+        return [*errors, required("spec.template")]
+    held = (template.get("metadata") or {}).get("labels") or {}
+    if selector and any(held.get(key) != value for key, value in selector.items()):
+        text = "`selector` does not match template `labels`"
+        errors.append(invalid_value("spec.template.metadata.labels", held, text))
+    errors += pod_template(template, "spec.template")
+    errors += restart_policy(template, ("Always",), "spec.template")
+    return errors + no_active_deadline(template, "ReplicationController", "spec.template")
+
+
 REPLICATION_CONTROLLER = Kind(
     group="",
     kind="ReplicationController",
@@ -46,6 +76,9 @@ REPLICATION_CONTROLLER = Kind(
     ),
     resource_prefix="/registry/controllers",
     strategy=Strategy(
+        check=_check,
+        check_status=lambda new, old: replica_status(new, old, _STATUS_PARTS),
+        warnings=lambda o: template_warnings(o["spec"].get("template") or {}),
         default=_default,
         create=lambda o: o.__setitem__("status", {"replicas": 0}),
         status=True,
