@@ -12,7 +12,9 @@ from kybern.api.kinds import Kind, Registry, ServedKind
 from kybern.api.schema import TypeSchema, schema_for
 from kybern.api.user import UserInfo
 from kybern.apiserver.admission import AdmissionAttributes, AdmissionChain
+from kybern.apiserver.allocation import Allocator
 from kybern.apiserver.authorization.authorizer import Authorizers
+from kybern.apiserver.backends.kubelets import Kubelets
 from kybern.apiserver.cache import CacheSet, ResourceCache
 from kybern.apiserver.negotiation import Output
 from kybern.apiserver.request_info import RequestInfo
@@ -39,7 +41,8 @@ class Services:
 
     ``custom_schemas`` and ``scale_paths`` hold what custom resources declare, by group, version
     and kind. ``reviews`` answers kinds that are never stored (TokenReview, SubjectAccessReview)
-    by their kind; ``token_requests`` signs a token for the named service account.
+    by their kind; ``token_requests`` signs a token for the named service account;
+    ``allocators`` take what objects own beside themselves, by group and plural.
     """
 
     registry: Registry
@@ -51,6 +54,8 @@ class Services:
     scale_paths: dict[tuple[str, str, str], ScalePaths] = field(default_factory=dict)
     reviews: Mapping[str, Review] = field(default_factory=dict)
     token_requests: TokenRequests | None = None
+    kubelets: Kubelets = field(default_factory=Kubelets)
+    allocators: Mapping[tuple[str, str], Allocator] = field(default_factory=dict)
 
     def schema(self, group: str, version: str, kind: str) -> TypeSchema:
         """The schema of a served version; raises KeyError for kinds that have none."""

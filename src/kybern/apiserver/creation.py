@@ -11,6 +11,7 @@ from kybern.api.objects import copy
 from kybern.apiserver.cache import CachedObject
 from kybern.apiserver.call import Call
 from kybern.apiserver.options import WriteOptions
+from kybern.apiserver.reservation import reserved
 from kybern.store.interface import RevisionMismatch
 
 NAME_ATTEMPTS = 8
@@ -89,18 +90,19 @@ async def store_new(call: Call, obj: Obj, options: WriteOptions) -> CachedObject
         candidate = copy(obj) if prefix else obj
         if prefix:
             candidate["metadata"]["name"] = generated_name(call, prefix)
-        final = _completed(call, candidate)
-        attributes.object = final
-        await call.services.admission.validate(attributes)
-        key = call.key(final["metadata"]["name"])
         try:
-            if not options.dry_run:
-                return await call.cache.create(key, final)
-            if call.cache.get(key) is None:
-                return final
+            async with reserved(call, candidate, None, options.dry_run):
+                final = _completed(call, candidate)
+                attributes.object = final
+                await call.services.admission.validate(attributes)
+                key = call.key(final["metadata"]["name"])
+                if not options.dry_run:
+                    return await call.cache.create(key, final)
+                if call.cache.get(key) is None:
+                    return final
         except RevisionMismatch:
             continue
-    raise _taken(call, final["metadata"]["name"], bool(prefix))
+    raise _taken(call, candidate["metadata"]["name"], bool(prefix))
 
 
 def _completed(call: Call, obj: Obj) -> Obj:

@@ -12,6 +12,7 @@ from kybern.apiserver.cache import CachedObject
 from kybern.apiserver.call import Call
 from kybern.apiserver.options import DeleteOptions
 from kybern.apiserver.replacement import TRIES, owned, unchanged
+from kybern.apiserver.reservation import release
 from kybern.apiserver.responses import success
 from kybern.component.clock import parse_rfc3339, rfc3339
 from kybern.store.interface import RevisionMismatch
@@ -99,6 +100,7 @@ async def _attempt(call: Call, key: str, cached: CachedObject, options: DeleteOp
     if kept:
         return Deleted(cached, False)
     await call.cache.delete(key, cached.mod_revision)
+    await release(call, obj)
     return Deleted(_answer(call, cached), True)
 
 

@@ -27,6 +27,7 @@ from kybern.apiserver.creation import drop_duplicate_owners, store_new
 from kybern.apiserver.field_managers import same_but_times
 from kybern.apiserver.options import WriteOptions
 from kybern.apiserver.request_info import Attributes
+from kybern.apiserver.reservation import release, reserved
 from kybern.store.interface import RevisionMismatch
 
 # Each failed try means that somebody else's write went through, so this many in a row is a livelock
@@ -121,11 +122,12 @@ async def replace(
             raise _other_uid(call, key, uid, old)
         new = await transform(owned(cached))
         _check_version(call, new, old, rules)
-        final = await _changed(call, new, old, options, rules)
-        if options.dry_run:
-            return Written(final)
         try:
-            return Written(await _store(call, key, final, old, cached))
+            async with reserved(call, new, old, options.dry_run):
+                final = await _changed(call, new, old, options, rules)
+                if options.dry_run:
+                    return Written(final)
+                return Written(await _store(call, key, final, old, cached))
         except RevisionMismatch:
             continue
     raise conflict(call.info.resource, name, OBJECT_MODIFIED, call.info.group)
@@ -173,6 +175,7 @@ async def _store(
     """Write, unless nothing changed; an object that only waited for its finalizers goes."""
     if deleted_by_update(call, final, old):
         await call.cache.delete(key, cached.mod_revision)
+        await release(call, old)
         return final
     if unchanged(final, old):
         return cached

@@ -51,7 +51,7 @@ def find_kind(registry: Registry, info: RequestInfo) -> ServedKind:
 
 def find_verb(served: ServedKind, info: RequestInfo, method: str) -> Verb:
     """What answers a request for a kind; raises StatusError 404 and 405."""
-    if method in ("HEAD", "OPTIONS"):
+    if method in ("HEAD", "OPTIONS") and info.subresource != "proxy":
         raise method_not_allowed()
     if info.subresource:
         return subresource_verb(served, info)

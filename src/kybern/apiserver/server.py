@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kybern.api.kinds import builtin_registry
 from kybern.apiserver.access import Access
+from kybern.apiserver.backends.kubelets import Kubelets
 from kybern.apiserver.bootstrap import bootstrap
 from kybern.apiserver.cache import CacheSet
 from kybern.apiserver.call import Services
@@ -46,6 +47,11 @@ class ApiServer:
             self.access.admission,
             reviews=self.access.reviews,
             token_requests=self.access.token_requests.create,
+            kubelets=Kubelets(
+                self.config.kubelet_client_certificate,
+                self.config.kubelet_client_key,
+                self.config.kubelet_certificate_authority,
+            ),
         )
         self._pipeline = Pipeline(services, self.access.authenticate, self._endpoints())
         await bootstrap(

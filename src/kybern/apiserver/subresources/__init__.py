@@ -10,15 +10,20 @@ from kybern.api.errors import method_not_allowed, no_such_path
 from kybern.api.kinds import ServedKind
 from kybern.apiserver.call import Call
 from kybern.apiserver.request_info import RequestInfo
-from kybern.apiserver.subresources import binding, eviction, parts, scale, token
+from kybern.apiserver.subresources import binding, eviction, parts, proxy, scale, streams, token
 from kybern.component.http.messages import Response
 
 Verb = Callable[[Call], Awaitable[Response]]
 _Verbs = dict[str, Verb]
 
 _OWN: dict[str, _Verbs] = {
+    "attach": streams.ATTACH_VERBS,
     "binding": binding.VERBS,
     "eviction": eviction.VERBS,
+    "exec": streams.EXEC_VERBS,
+    "log": streams.LOG_VERBS,
+    "portforward": streams.PORTFORWARD_VERBS,
+    "proxy": proxy.VERBS,
     "scale": scale.VERBS,
     "token": token.VERBS,
 }
@@ -30,6 +35,8 @@ def subresource_verb(served: ServedKind, info: RequestInfo) -> Verb:
     if declared is None:
         raise no_such_path()
     verbs = _OWN.get(info.subresource, parts.VERBS)
+    if info.subresource == "proxy" and not info.verb:
+        return proxy.proxy
     verb = verbs.get(info.verb)
     if verb is None or info.verb not in declared.verbs:
         raise method_not_allowed()

@@ -1,0 +1,211 @@
+"""``pods/log``, ``exec``, ``attach`` and ``portforward``: handed on to the pod's kubelet.
+
+The kubelet's answer goes back as it comes. After its 101 the two connections are one: WebSocket
+and SPDY frames pass through unread.
+"""
+
+from urllib.parse import urlencode
+
+from kybern.api.errors import (
+    FieldError,
+    Obj,
+    StatusError,
+    bad_request,
+    field_forbidden,
+    internal_error,
+    invalid,
+    invalid_value,
+    not_found,
+    not_supported,
+)
+from kybern.apiserver.backends.exchange import BackendUnreachable, Target, exchange
+from kybern.apiserver.call import Call
+from kybern.component.http.messages import Response
+
+_LOG_STREAMS = ("All", "Stdout", "Stderr")
+_LOG_FLAGS = ("follow", "previous", "timestamps")
+_LOG_NUMBERS = ("sinceSeconds", "tailLines", "limitBytes")
+# The client's name of a flag, the kubelet's, and what holds where the client says nothing.
+_STREAM_FLAGS = (
+    ("stdin", "input", False),
+    ("stdout", "output", True),
+    ("stderr", "error", True),
+    ("tty", "tty", False),
+)
+
+
+async def log(call: Call) -> Response:
+    """A container's log; empty for a pod that is nowhere yet."""
+    query = _log_query(call)
+    pod = _pod(call)
+    container = _container(call, pod)
+    if not pod["spec"].get("nodeName"):
+        return Response(200, {"Content-Type": "text/plain"}, b"")
+    target = _target(call, pod, f"/containerLogs/{_path(pod)}/{container}", query)
+    try:
+        response = await exchange(target, "GET", {"accept": "*/*"})
+    except BackendUnreachable as error:
+        raise StatusError(500, "", f'Get "{target.url}": {error}') from None
+    if response.status >= 400:
+        raise await _log_failure(call, response)
+    response.headers = {"Content-Type": "text/plain"}
+    return response
+
+
+async def execute(call: Call) -> Response:
+    """Run a command in a container."""
+    if not call.info.params.get("command"):
+        raise bad_request("you must specify at least one command for the container")
+    return await _container_stream(call, "exec", call.info.params["command"])
+
+
+async def attach(call: Call) -> Response:
+    """Join a container's main process."""
+    return await _container_stream(call, "attach", [])
+
+
+async def portforward(call: Call) -> Response:
+    """Carry connections to ports of the pod."""
+    pod = _assigned(call)
+    ports = [port for text in call.info.params.get("ports", ()) for port in text.split(",")]
+    query = urlencode({"port": ",".join(ports)}) if ports else ""
+    await _admit(call)
+    return await _upgraded(call, _target(call, pod, f"/portForward/{_path(pod)}", query))
+
+
+async def _container_stream(call: Call, verb: str, command: list[str]) -> Response:
+    pod = _pod(call)
+    container = _container(call, pod)
+    _assigned(call)
+    info = call.info
+    flags = [
+        (theirs, "1")
+        for ours, theirs, default in _STREAM_FLAGS
+        if (info.flag(ours) if ours in info.params else default)
+    ]
+    query = urlencode(flags + [("command", part) for part in command])
+    await _admit(call)
+    return await _upgraded(call, _target(call, pod, f"/{verb}/{_path(pod)}/{container}", query))
+
+
+async def _upgraded(call: Call, target: Target) -> Response:
+    request = call.request
+    try:
+        return await exchange(target, request.method, request.headers, request.body)
+    except BackendUnreachable as error:
+        raise StatusError(500, "", f"error dialing backend: {error}") from None
+
+
+async def _admit(call: Call) -> None:
+    attributes = call.attributes("CONNECT", {}, None, None, False)
+    await call.services.admission.admit(attributes)
+    await call.services.admission.validate(attributes)
+
+
+def _pod(call: Call) -> Obj:
+    cached = call.cache.get(call.key(call.info.name))
+    if cached is None:
+        raise call.not_found(call.info.name)
+    return cached.obj
+
+
+def _assigned(call: Call) -> Obj:
+    pod = _pod(call)
+    if not pod["spec"].get("nodeName"):
+        raise bad_request(f"pod {call.info.name} does not have a host assigned")
+    return pod
+
+
+def _path(pod: Obj) -> str:
+    return f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+
+
+def _container(call: Call, pod: Obj) -> str:
+    """The container that the request names, or the only one there is."""
+    spec, name = pod["spec"], call.info.param("container")
+    regular = [container["name"] for container in spec.get("containers") or ()]
+    others = [
+        container["name"]
+        for group in ("initContainers", "ephemeralContainers")
+        for container in spec.get(group) or ()
+    ]
+    if name:
+        if name not in regular and name not in others:
+            raise bad_request(f"container {name} is not valid for pod {call.info.name}")
+        return name
+    if len(regular) == 1:
+        return str(regular[0])
+    initial = [container["name"] for container in spec.get("initContainers") or ()]
+    ephemeral = [container["name"] for container in spec.get("ephemeralContainers") or ()]
+    listed = " ".join(initial + regular + ephemeral)
+    raise bad_request(
+        f"a container name must be specified for pod {call.info.name}, choose one of: [{listed}]"
+    )
+
+
+def _target(call: Call, pod: Obj, path: str, query: str) -> Target:
+    name = pod["spec"]["nodeName"]
+    nodes = call.services.registry.lookup("", "v1", "nodes")
+    assert nodes is not None, "nodes are a built-in kind"
+    cached = call.services.caches.cache(nodes.kind).get(nodes.kind.key("", name))
+    if cached is None:
+        raise not_found("nodes", name)
+    return call.services.kubelets.target(cached.obj, path, query)
+
+
+def _log_query(call: Call) -> str:
+    """The options for the kubelet; raises StatusError 400 and 422."""
+    info = call.info
+    pairs = [(name, "true") for name in _LOG_FLAGS if info.params and info.flag(name)]
+    errors: list[FieldError] = []
+    for name in _LOG_NUMBERS:
+        text = info.param(name)
+        if not text:
+            continue
+        number = _integer(text)
+        least = 0 if name == "tailLines" else 1
+        if number < least:
+            bound = "greater than or equal to 0" if least == 0 else "greater than 0"
+            errors.append(invalid_value(name, number, f"must be {bound}"))
+        pairs.append((name, text))
+    if info.param("sinceTime"):
+        pairs.append(("sinceTime", info.param("sinceTime")))
+        if info.param("sinceSeconds"):
+            why = "at most one of `sinceTime` or `sinceSeconds` may be specified"
+            errors.append(field_forbidden("", why))
+    stream = info.param("stream") or "All"
+    if stream not in _LOG_STREAMS:
+        errors.append(not_supported("stream", stream, _LOG_STREAMS))
+    if stream != "All" and info.param("tailLines"):
+        why = "`tailLines` and specific `stream` are mutually exclusive for now"
+        errors.append(field_forbidden("", why))
+    if errors:
+        raise invalid("PodLogOptions", info.name, errors)
+    return urlencode([*pairs, ("stream", stream)])
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+
+
+async def _log_failure(call: Call, response: Response) -> StatusError:
+    """What the kubelet has against it, as a Status of this server."""
+    body = response.body
+    text = body if isinstance(body, bytes) else b"".join([chunk async for chunk in body])
+    message = text.decode("utf-8", "replace").strip()
+    name = call.info.name
+    if response.status == 400:
+        return bad_request(message)
+    if response.status == 404:
+        why = f"the server could not find the requested resource ( pods/log {name})"
+        return StatusError(404, "NotFound", why, {"name": name, "kind": "pods/log"})
+    return internal_error(message)
+
+
+LOG_VERBS = {"get": log}
+EXEC_VERBS = {"get": execute, "create": execute}
+ATTACH_VERBS = {"get": attach, "create": attach}
+PORTFORWARD_VERBS = {"get": portforward, "create": portforward}
