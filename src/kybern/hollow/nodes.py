@@ -57,6 +57,7 @@ class HollowNode:
         self.pod_addresses = PodAddresses(f"{fallback}/24")
         self.pod_network = ""
         self.uid = ""
+        self.held_lease: Obj | None = None
         self._index = index
         self._config = config
 
@@ -107,20 +108,25 @@ class HollowNode:
         }
 
     def lease(self, now: str) -> Obj:
-        lease: Obj = {
+        """The Lease, renewed now; a new one belongs to the Node."""
+        spec = {
+            "holderIdentity": self.name,
+            "leaseDurationSeconds": LEASE_SECONDS,
+            "renewTime": now,
+        }
+        if self.held_lease is not None:
+            return {**self.held_lease, "spec": spec}
+        owner = {"apiVersion": "v1", "kind": "Node", "name": self.name, "uid": self.uid}
+        return {
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
-            "metadata": {"name": self.name, "namespace": LEASE_NAMESPACE},
-            "spec": {
-                "holderIdentity": self.name,
-                "leaseDurationSeconds": LEASE_SECONDS,
-                "renewTime": now,
+            "metadata": {
+                "name": self.name,
+                "namespace": LEASE_NAMESPACE,
+                "ownerReferences": [owner],
             },
+            "spec": spec,
         }
-        if self.uid:
-            owner = {"apiVersion": "v1", "kind": "Node", "name": self.name, "uid": self.uid}
-            lease["metadata"]["ownerReferences"] = [owner]
-        return lease
 
     def _labels(self) -> dict[str, str]:
         labels = {

@@ -59,17 +59,27 @@ class Registration:
         self._agenda.after(report * (0.5 + spread), partial(self._report, node))
 
     async def _renew(self, node: HollowNode, share: float = 1.0) -> None:
-        lease = node.lease(self._clock.micro_timestamp())
+        """Renew the Lease as last seen; after a failure, look at it again next time."""
+        now = self._clock.micro_timestamp()
         try:
-            try:
-                await self._client.update(LEASES, lease)
-            except StatusError as error:
-                if error.reason != "NotFound":
-                    raise
-                await self._client.create(LEASES, lease, LEASE_NAMESPACE)
-        except (StatusError, ApiUnreachable, ConnectionError, TimeoutError) as error:
+            if node.held_lease is None:
+                node.held_lease = await self._take_lease(node, now)
+            node.held_lease = await self._client.update(LEASES, node.lease(now))
+        except StatusError as error:
             logger.info("lease of %s: %s", node.name, error)
-        self._agenda.after(self._config.lease_renew_seconds * share, partial(self._renew, node))
+            node.held_lease = None
+        except (ApiUnreachable, ConnectionError, TimeoutError) as error:
+            logger.info("lease of %s: %s", node.name, error)
+        seconds = self._config.lease_renew_seconds * share
+        self._agenda.after(seconds, partial(self._renew, node))
+
+    async def _take_lease(self, node: HollowNode, now: str) -> Obj:
+        try:
+            return await self._client.create(LEASES, node.lease(now), LEASE_NAMESPACE)
+        except StatusError as error:
+            if error.reason != "AlreadyExists":
+                raise
+        return await self._client.get(LEASES, node.name, LEASE_NAMESPACE)
 
     async def _report(self, node: HollowNode) -> None:
         """The heartbeat of an unchanged status."""
