@@ -20,6 +20,40 @@ process of a process namespace, so that its end is the end of everything in the 
 machine's own network namespace, and the supervisor gives it the route to the node's pods.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from kybern.cluster.nodes.spec import Node, NodeSpec, known_nodes
 
-__all__ = ["Node", "NodeSpec", "known_nodes"]
+if TYPE_CHECKING:
+    from kybern.cluster.nodes.lifecycle import (
+        NodeFailed,
+        clean,
+        machine_address,
+        running,
+        start,
+        stop,
+    )
+    from kybern.cluster.nodes.switch import Switch, ensure_switch
+
+__all__ = [
+    "Node",
+    "NodeFailed",
+    "NodeSpec",
+    "Switch",
+    "clean",
+    "ensure_switch",
+    "known_nodes",
+    "machine_address",
+    "running",
+    "start",
+    "stop",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what starts nodes when it is asked for: a supervisor lives long and does without."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = "switch" if name in ("Switch", "ensure_switch") else "lifecycle"
+    return getattr(importlib.import_module(f"{__name__}.{module}"), name)

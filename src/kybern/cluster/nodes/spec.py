@@ -52,7 +52,9 @@ class Node:
         self.identity = identity(spec.data_dir)
         self.directory = spec.data_dir / "nodes" / spec.name
         self.spec_file = self.directory / "node.json"
+        self.lock_file = self.directory / "supervisor.lock"
         self.pid_file = self.directory / "supervisor.pid"
+        self.sysctl_record = self.directory / "sysctls.json"
         self.containerd = self.directory / "containerd"
         self.socket = self.containerd / "containerd.sock"
         self.kubelet_root = self.directory / "kubelet"
@@ -60,6 +62,11 @@ class Node:
         self.cni_data_dir = self.directory / "cni" / "data"
         self.log = spec.data_dir / "logs" / f"node-{spec.name}.log"
         self.cgroup = f"kybern-{self.identity}/{spec.name}"
+
+    @property
+    def cni_network(self) -> str:
+        """The CNI network's name, by which the plugins' leftovers are told from others'."""
+        return f"kybern-{self.identity}"
 
     @property
     def netns(self) -> str:
