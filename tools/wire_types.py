@@ -23,6 +23,7 @@ HEADER = """\
 # was given. Marks after a field's name:
 #   !  always written, empty or not        ?  an object written unless all of it is empty
 #   *  a zero or empty value differs from an absent one, and is kept
+#   @  the struct that the field is embedded with, which error messages name in its path
 #   :  the type's name in error messages, where it does not follow from the schema
 """
 ROOTS = {
@@ -47,6 +48,7 @@ class GoField(NamedTuple):
     name: str
     go_type: str
     options: list[str]
+    embedded: str = ""
 
 
 class Source:
@@ -62,7 +64,8 @@ class Source:
         self._read(package)
         alias = self._aliases[package].get(struct)
         if alias is not None:
-            yield from self._embedded(package, alias)
+            qualifier, _, name = alias.rpartition(".")
+            yield from self.fields(PACKAGES[qualifier] if qualifier else package, name)
             return
         for field in self._packages[package].get(struct, []):
             if field.name == "-":
@@ -77,7 +80,9 @@ class Source:
 
     def _embedded(self, package: str, go_type: str) -> Iterator[GoField]:
         qualifier, _, name = go_type.lstrip("*").rpartition(".")
-        yield from self.fields(PACKAGES[qualifier] if qualifier else package, name)
+        for field in self.fields(PACKAGES[qualifier] if qualifier else package, name):
+            path = f"{name}.{field.embedded}" if field.embedded else name
+            yield field._replace(embedded=path)
 
     def _read(self, package: str) -> None:
         if package in self._packages:
@@ -138,6 +143,8 @@ def marks(field: GoField, schema: dict[str, Any], package: str) -> str:
         out += "*"
     if is_object and out == "*":
         out = ""
+    if field.embedded:
+        out += f"@{field.embedded}"
     name = printed_type(field.go_type, package)
     return out if name == go_type_name(schema) else f"{out}:{name}"
 

@@ -88,31 +88,24 @@ def _written_nested(value: Any) -> bytes | None:
         return None
 
 
-class _Pairs(dict[str, Any]):
-    """An object as it was parsed, with the keys that came more than once."""
-
-    repeated: tuple[str, ...] = ()
+class _Members(list[tuple[str, Any]]):
+    """An object as it was written, with every member that a repeated key has."""
 
 
 def _duplicates(body: bytes) -> list[str]:
-    def keep(pairs: list[tuple[str, Any]]) -> _Pairs:
-        found = _Pairs(pairs)
-        if len(found) != len(pairs):
-            names = [name for name, _ in pairs]
-            found.repeated = tuple(dict.fromkeys(n for n in names if names.count(n) > 1))
-        return found
-
-    paths: list[str] = []
-    _collect(json.loads(body, object_pairs_hook=keep), "", paths)
-    return paths[:_MOST_DUPLICATES]
+    paths: dict[str, None] = {}
+    _collect(json.loads(body, object_pairs_hook=_Members), "", paths)
+    return list(paths)[:_MOST_DUPLICATES]
 
 
-def _collect(value: Any, path: str, paths: list[str]) -> None:
-    if isinstance(value, _Pairs):
-        for name, item in value.items():
+def _collect(value: Any, path: str, paths: dict[str, None]) -> None:
+    if isinstance(value, _Members):
+        seen: set[str] = set()
+        for name, item in value:
             inner = f"{path}.{name}" if path else name
-            if name in value.repeated:
-                paths.append(inner)
+            if name in seen:
+                paths[inner] = None
+            seen.add(name)
             _collect(item, inner, paths)
     elif isinstance(value, list):
         for index, item in enumerate(value):

@@ -7,7 +7,7 @@ name a type. Defaults that server-side apply needs to identify list items stand 
 
 from functools import cache, partial
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 from kybern.api.schema.definitions import definition, go_type_name, json_type, referenced
 from kybern.api.schema.types import ANYTHING, Field, ListType, Shape, Type
@@ -39,13 +39,22 @@ def _wire_lines() -> dict[str, str]:
     return dict(line.split(" ", 1) for line in lines)
 
 
-def _wire_facts(name: str) -> dict[str, tuple[str, str]]:
-    """Marks and type name of a definition's uncommon fields."""
+class _WireFacts(NamedTuple):
+    """What the table says of one field."""
+
+    marks: str = ""
+    embedded: str = ""
+    go_name: str = ""
+
+
+def _wire_facts(name: str) -> dict[str, _WireFacts]:
+    """Facts on a definition's uncommon fields."""
     facts = {}
     for entry in _wire_lines().get(name.removeprefix("io.k8s."), "").split():
         marked, _, go_name = entry.partition(":")
+        marked, _, embedded = marked.partition("@")
         field = marked.rstrip("!?*")
-        facts[field] = (marked[len(field) :], go_name)
+        facts[field] = _WireFacts(marked[len(field) :], embedded, go_name)
     return facts
 
 
@@ -69,22 +78,23 @@ def builtin_type(name: str) -> Type:
 def _fields(name: str) -> dict[str, Field]:
     facts = _wire_facts(name)
     return {
-        field: _field(name, field, schema, *facts.get(field, ("", "")))
+        field: _field(name, field, schema, facts.get(field, _WireFacts()))
         for field, schema in definition(name)["properties"].items()
     }
 
 
-def _field(owner: str, name: str, schema: dict[str, Any], marks: str, go_name: str) -> Field:
+def _field(owner: str, name: str, schema: dict[str, Any], facts: _WireFacts) -> Field:
     strategies = schema.get(_STRATEGY, "")
     return Field(
         name,
-        _type(schema, go_name),
-        always="!" in marks,
-        pointer="*" in marks,
-        omit_zero="?" in marks,
+        _type(schema, facts.go_name),
+        always="!" in facts.marks,
+        pointer="*" in facts.marks,
+        omit_zero="?" in facts.marks,
         patch_strategies=frozenset(strategies.split(",")) if strategies else frozenset(),
         merge_key=schema.get(_MERGE_KEY, ""),
         default=_KEY_DEFAULTS.get((owner, name)),
+        embedded=facts.embedded,
     )
 
 

@@ -67,7 +67,7 @@ class Checker:
                 else:
                     self._note_unknown(_joined(path, name))
                 continue
-            inner = _joined(fields, name)
+            inner = _joined(fields, f"{field.embedded}.{name}" if field.embedded else name)
             out[name] = self._walk(field.type, item, _joined(path, name), inner, kind.struct_name)
         return out
 

@@ -119,11 +119,11 @@ class _Scanner:
             self._escape()
 
     def _escape(self) -> None:
-        character = self._character()
+        character = self._literal_character()
         self._at += 1
         if character == b"u":
             for _ in range(4):
-                if self._character() not in b"0123456789abcdefABCDEF":
+                if self._literal_character() not in b"0123456789abcdefABCDEF":
                     raise self._invalid("in \\u hexadecimal character escape")
                 self._at += 1
         elif not _ESCAPE.match(character):
@@ -132,7 +132,7 @@ class _Scanner:
 
     def _word(self, word: bytes) -> None:
         for index, expected in enumerate(word.decode()):
-            if self._character() != expected.encode():
+            if self._literal_character() != expected.encode():
                 raise self._invalid(f"in literal {word.decode()} (expecting '{expected}')")
             self._at += 1 if index < len(word) else 0
 
@@ -140,19 +140,16 @@ class _Scanner:
         number = _NUMBER.match(self._body, self._at)
         if number is None:
             self._at += 1
-            self._character()
             raise self._invalid("in numeric literal")
         self._at = number.end()
         following = self._body[self._at : self._at + 1]
         if following == b".":
             self._at += 1
-            self._character()
             raise self._invalid("after decimal point in numeric literal")
-        if following in (b"e", b"E") and following:
+        if following in (b"e", b"E"):
             self._at += 1
-            if self._character() in b"+-":
+            if self._literal_character() in b"+-":
                 self._at += 1
-                self._character()
             raise self._invalid("in exponent of numeric literal")
 
     def _skip_blanks(self) -> None:
@@ -164,8 +161,12 @@ class _Scanner:
             raise _Problem(_END)
         return self._body[self._at : self._at + 1]
 
+    def _literal_character(self) -> bytes:
+        """Inside a literal, upstream's parser takes the end of the text for a blank."""
+        return self._body[self._at : self._at + 1] or b" "
+
     def _invalid(self, context: str) -> _Problem:
-        return _Problem(f"invalid character {_quoted(self._body[self._at])} {context}")
+        return _Problem(f"invalid character {_quoted(self._literal_character()[0])} {context}")
 
 
 def _quoted(byte: int) -> str:

@@ -105,7 +105,8 @@ def _struct(kind: Type) -> Reader:
 
 
 def _absent(field: Field) -> Any:
-    return None if field.pointer else zero(field.type)
+    nothing = field.pointer or field.type.shape is Shape.BYTES
+    return None if nothing else zero(field.type)
 
 
 def _field_reader(field: Field) -> Reader:
@@ -272,6 +273,7 @@ _ZEROES: dict[Shape, Any] = {
     Shape.INTEGER: 0,
     Shape.NUMBER: 0,
     Shape.BOOLEAN: False,
+    Shape.BYTES: "",
     Shape.QUANTITY: "0",
     Shape.INT_OR_STRING: 0,
 }

@@ -15,7 +15,10 @@ _LAYOUTS = {"time": "2006-01-02T15:04:05Z07:00", "micro": "2006-01-02T15:04:05.0
 
 def _parse(text: str, layout: str, decimals: bool) -> datetime:
     match = _RFC3339.fullmatch(text)
-    if match is None or (decimals and len(match[2] or "") != 6):
+    if match is not None and decimals and len(match[2] or "") != 6:
+        rest = text[19:]
+        raise ValueError(f'parsing time "{text}" as "{layout}": cannot parse "{rest}" as ".000000"')
+    if match is None:
         raise ValueError(f'parsing time "{text}" as "{layout}": cannot parse "{text}" as "2006"')
     fraction = (match[2] or "0")[:6].ljust(6, "0")
     zone = "+00:00" if match[3] == "Z" else match[3]

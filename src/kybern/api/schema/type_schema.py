@@ -7,13 +7,13 @@ whatever they or a patch made of it into the normal form again.
 
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
 
 from kybern.api.errors import bad_request
 from kybern.api.schema.body import Malformed, read_body
 from kybern.api.schema.builtin import builtin_type
 from kybern.api.schema.check import Checker, WrongType
 from kybern.api.schema.definitions import definition_of_kind
+from kybern.api.schema.foreign_kind import foreign_kind, kind_problem
 from kybern.api.schema.normalise import Irregular, reader
 from kybern.api.schema.structural import structural_type
 from kybern.api.schema.types import Obj, Type
@@ -71,17 +71,11 @@ class TypeSchema:
             raise self._unrecognized(
                 f"couldn't get version/kind; json parse error: {problem}", body
             ) from None
-        if not isinstance(value, dict):
-            found = "array" if isinstance(value, list) else _scalar_name(value)
-            target = (
-                'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; '
-                'Kind string "json:\\"kind,omitempty\\"" }'
-            )
-            raise self._unrecognized(
-                "couldn't get version/kind; json parse error: json: cannot unmarshal "
-                f"{found} into Go value of type {target}",
-                body,
-            )
+        # Like upstream's decoder, take null for an object without fields.
+        value = {} if value is None else value
+        kindless = kind_problem(value)
+        if kindless:
+            raise self._unrecognized(kindless, body)
         self._claim_kind(value)
         obj, unknown = self._read(value)
         return Decoded(obj, unknown, duplicates)
@@ -115,22 +109,22 @@ class TypeSchema:
             raise self._cannot_be_handled("the object has values outside their range") from None
 
     def _claim_kind(self, value: Obj) -> None:
-        version, kind = value.get("apiVersion"), value.get("kind")
-        if not version:
-            value["apiVersion"] = self.api_version
-        if not kind:
-            value["kind"] = self.kind
-        if kind and isinstance(kind, str) and kind != self.kind:
+        """Fill in what is missing of apiVersion and kind; refuse others than this schema's."""
+        api_version = value.get("apiVersion") or self.api_version
+        kind = value.get("kind") or self.kind
+        value["apiVersion"], value["kind"] = api_version, kind
+        if (api_version, kind) == (self.api_version, self.kind):
+            return
+        group, _, version = api_version.rpartition("/")
+        problem = foreign_kind(group, version, kind, self.group, self.kind)
+        if problem:
             raise bad_request(
-                f'{kind} in version "{_bare_version(version) or self.version}" cannot be handled '
-                f'as a {self.kind}: no kind "{kind}" is registered for version '
-                f'"{version or self.api_version}" in this resource'
+                f'{kind} in version "{version}" cannot be handled as a {self.kind}: {problem}'
             )
-        if version and isinstance(version, str) and version != self.api_version:
-            raise bad_request(
-                f"the API version in the data ({version}) does not match the expected API version "
-                f"({self.api_version})"
-            )
+        raise bad_request(
+            f"the API version in the data ({api_version}) does not match the expected API version "
+            f"({self.api_version})"
+        )
 
     def _cannot_be_handled(self, why: str) -> Exception:
         return bad_request(
@@ -151,16 +145,6 @@ def _summary(body: bytes) -> str:
     start = body[:_SUMMARY_BYTES]
     text = start.decode("utf-8", "replace") if body[:1] == b"{" else start.hex()
     return text + (" ..." if len(body) > _SUMMARY_BYTES else "")
-
-
-def _scalar_name(value: Any) -> str:
-    if isinstance(value, bool):
-        return "bool"
-    return "string" if isinstance(value, str) else "number"
-
-
-def _bare_version(api_version: Any) -> str:
-    return api_version.rpartition("/")[2] if isinstance(api_version, str) else ""
 
 
 @cache

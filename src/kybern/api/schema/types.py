@@ -81,7 +81,8 @@ class Field:
     """A struct's field: its type, what the wire does with empty values, and how patches merge.
 
     ``always``: written even if empty. ``pointer``: an empty value differs from an absent one.
-    ``omit_zero``: an object that is left out if nothing in it is set.
+    ``omit_zero``: an object that is left out if nothing in it is set. ``embedded``: the struct that
+    upstream embeds the field with, as error messages have it.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Field:
     patch_strategies: frozenset[str] = field(default_factory=frozenset)
     merge_key: str = ""
     default: Any = None
+    embedded: str = ""
 
 
 ANYTHING = Type(Shape.ANY, preserve_unknown=True)
