@@ -4,10 +4,15 @@
 directly.
 """
 
+import asyncio
 from pathlib import Path
 
 from kybern.api.kinds import builtin_registry
 from kybern.apiserver.access import Access
+from kybern.apiserver.allocation.cluster_ips import ClusterIps
+from kybern.apiserver.allocation.node_ports import NodePorts
+from kybern.apiserver.allocation.repair import Repair
+from kybern.apiserver.allocation.services import ServiceAllocator
 from kybern.apiserver.backends.kubelets import Kubelets
 from kybern.apiserver.bootstrap import bootstrap
 from kybern.apiserver.cache import CacheSet
@@ -16,6 +21,7 @@ from kybern.apiserver.config import Config
 from kybern.apiserver.discovery import Discovery
 from kybern.apiserver.endpoints import own_endpoints
 from kybern.apiserver.loopback import Loopback
+from kybern.apiserver.openapi import OpenApi
 from kybern.apiserver.pipeline import Endpoint, Pipeline
 from kybern.component.clock import Clock
 from kybern.component.http.messages import Request, Response
@@ -33,12 +39,16 @@ class ApiServer:
         self.caches = CacheSet(store, clock)
         self.access = Access(config, self.caches, self.registry, clock)
         self._pipeline: Pipeline | None = None
+        self._repair: asyncio.Task[None] | None = None
         self._ready = False
 
     async def start(self) -> None:
         """Load what is stored, and make the objects that every cluster has."""
         await self.caches.start()
         await self.access.start()
+        loopback = Loopback(self.handler)
+        ips = ClusterIps(self.config, self.access.lookup, loopback, self.clock)
+        ports = NodePorts(self.config.node_ports, self.store, self.clock)
         services = Services(
             self.registry,
             self.caches,
@@ -47,6 +57,7 @@ class ApiServer:
             self.access.admission,
             reviews=self.access.reviews,
             token_requests=self.access.token_requests.create,
+            allocators={("", "services"): ServiceAllocator(ips, ports)},
             kubelets=Kubelets(
                 self.config.kubelet_client_certificate,
                 self.config.kubelet_client_key,
@@ -55,8 +66,14 @@ class ApiServer:
         )
         self._pipeline = Pipeline(services, self.access.authenticate, self._endpoints())
         await bootstrap(
-            Loopback(self.handler), self.config, self.clock, _read(self.config.client_ca_file), ""
+            loopback,
+            self.config,
+            self.clock,
+            _read(self.config.client_ca_file),
+            _read(self.config.requestheader_client_ca_file),
         )
+        repair = Repair(self.access.lookup, ips, ports)
+        self._repair = asyncio.create_task(repair.run(), name="allocation-repair")
         self._ready = True
 
     async def handler(self, request: Request) -> Response:
@@ -67,6 +84,9 @@ class ApiServer:
     async def close(self) -> None:
         """Stop following the store, which stays open."""
         self._ready = False
+        if self._repair is not None:
+            self._repair.cancel()
+            await asyncio.gather(self._repair, return_exceptions=True)
         await self.caches.close()
 
     def _endpoints(self) -> dict[str, Endpoint]:
@@ -80,6 +100,9 @@ class ApiServer:
         )
         for path in ("/api", "/api/", "/apis", "/apis/"):
             endpoints[path] = discovery
+        openapi = OpenApi(self.registry, {})
+        for path in ("/openapi/v2", "/openapi/v3", "/openapi/v3/"):
+            endpoints[path] = openapi
         return endpoints
 
     def _store_problem(self) -> str:
