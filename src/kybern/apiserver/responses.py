@@ -16,7 +16,7 @@ from kybern.api.kinds import ServedKind
 from kybern.apiserver.cache import CachedObject
 from kybern.apiserver.call import Call
 from kybern.apiserver.negotiation import JSON, PLAIN, YAML, Output
-from kybern.component.http.messages import Response
+from kybern.component.http.messages import Request, Response
 
 # Bodies above this many bytes are compressed for clients that accept it, as upstream does.
 GZIP_THRESHOLD = 128 * 1024
@@ -184,13 +184,19 @@ def _joined_list(call: Call, items: Sequence[Any], metadata: Obj) -> Response:
 
 
 def compressed(call: Call, response: Response) -> Response:
-    """The response, with a large body gzipped for clients that accept it."""
+    """The response to a call, with a large body gzipped for clients that accept it."""
+    return compressed_for(call.request, response)
+
+
+def compressed_for(request: Request, response: Response) -> Response:
+    """The response to any request, with a large body gzipped."""
     body = response.body
     if not isinstance(body, bytes) or len(body) < GZIP_THRESHOLD:
         return response
-    if "gzip" in call.request.headers.get("accept-encoding", ""):
+    if "gzip" in request.headers.get("accept-encoding", ""):
         response.headers["Content-Encoding"] = "gzip"
-        response.headers["Vary"] = "Accept-Encoding"
+        vary = response.headers.get("Vary")
+        response.headers["Vary"] = f"{vary}, Accept-Encoding" if vary else "Accept-Encoding"
         response.body = _gzip(body)
     return response
 
