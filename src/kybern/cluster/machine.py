@@ -6,8 +6,10 @@ network namespaces on a bridge, whose gateway address is where they reach the co
 
 from dataclasses import dataclass
 
+from kybern.client import Client
 from kybern.cluster import credentials, nodes
 from kybern.cluster.nodes import Node, NodeSpec
+from kybern.cluster.nodes.roles import grant
 from kybern.cluster.nodes.switch import Switch, ensure_switch
 from kybern.cluster.record import Record
 from kybern.component.clock import Clock
@@ -31,8 +33,9 @@ class Machine:
         switch = await ensure_switch(record.data_dir)
         return cls(switch.gateway, switch)
 
-    async def start_nodes(self, record: Record, clock: Clock) -> None:
+    async def start_nodes(self, record: Record, clock: Clock, client: Client) -> None:
         """Start the wanted nodes; returns when their runtimes answer."""
+        await grant(client)
         server = f"https://{self.gateway}:{record.secure_port}"
         for index in range(record.nodes):
             name = local_host_name() if self.switch is None else f"node-{index + 1}"

@@ -45,7 +45,7 @@ async def bring_up(record: Record, timeout: float, steps: Steps) -> None:
             try:
                 if machine is not None:
                     with steps.step("node" if record.nodes == 1 else f"{record.nodes} nodes"):
-                        await machine.start_nodes(record, clock)
+                        await machine.start_nodes(record, clock, client)
                 with steps.step(_node_title(record)):
                     await _wait_for_nodes(record, client, steps)
             finally:
