@@ -1,7 +1,9 @@
 """``kybern run apiserver``: credentials, the store, the server, HTTPS, and the first objects."""
 
 import asyncio
+import contextlib
 import logging
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from kybern.apiserver import kubernetes_service
@@ -28,16 +30,21 @@ async def run(config: Config, clock: Clock, ready: asyncio.Event | None = None) 
         server = ApiServer(config, store, clock)
         await server.start()
         try:
-            await _serve(server, credentials, clock, ready)
+            async with listening(server, credentials, clock):
+                if ready is not None:
+                    ready.set()
+                await asyncio.Event().wait()
         finally:
             await server.close()
     finally:
         await store.close()
 
 
-async def _serve(
-    server: ApiServer, credentials: Credentials, clock: Clock, ready: asyncio.Event | None
-) -> None:
+@contextlib.asynccontextmanager
+async def listening(
+    server: ApiServer, credentials: Credentials, clock: Clock
+) -> AsyncIterator[None]:
+    """HTTPS for a started server: published as a Service, its kubeconfig written."""
     config = credentials.config
     tls = TlsConfig(config.tls_cert_file, config.tls_private_key_file, True)
     edge = await serve(server.handler, config.bind_address, config.secure_port, tls, clock=clock)
@@ -47,8 +54,6 @@ async def _serve(
         )
         write_admin_kubeconfig(credentials, edge.port)
         log.info("The API server answers on port %d.", edge.port)
-        if ready is not None:
-            ready.set()
-        await asyncio.Event().wait()
+        yield
     finally:
         await edge.close()

@@ -247,9 +247,9 @@ class DeploymentController(Controller):
     async def _write_revision(self, deployment: Obj, revision: str) -> None:
         if objects.annotations(deployment).get(rollout.REVISION) == revision:
             return
-        patch = {"metadata": {"annotations": {rollout.REVISION: revision}}}
-        name, namespace = objects.name(deployment), objects.namespace(deployment)
-        written = await self.client.patch(DEPLOYMENTS, name, patch, namespace)
+        annotations = {**objects.annotations(deployment), rollout.REVISION: revision}
+        deployment["metadata"] = {**deployment["metadata"], "annotations": annotations}
+        written = await self.client.update(DEPLOYMENTS, deployment)
         deployment["metadata"] = written["metadata"]
 
     async def _scale(self, deployment: Obj, one: Obj, size: int) -> bool:

@@ -74,18 +74,21 @@ class PodGarbageCollector(Controller):
     async def _fail_and_remove(self, pod: Obj) -> None:
         """A pod whose node is gone has failed; say so before it goes, for its controller."""
         if not objects.is_pod_terminal(pod):
-            failed = objects.copy(pod)
-            failed.setdefault("status", {})["phase"] = "Failed"
-            message = "PodGC: node no longer exists"
-            objects.set_condition(
-                failed,
-                "DisruptionTarget",
-                "True",
-                "DeletionByPodGC",
-                message,
-                self.clock.timestamp(),
+            condition = {
+                "type": "DisruptionTarget",
+                "status": "True",
+                "reason": "DeletionByPodGC",
+                "message": "PodGC: node no longer exists",
+                "lastTransitionTime": self.clock.timestamp(),
+            }
+            patch = {
+                "metadata": {"uid": objects.uid(pod)},
+                "status": {"phase": "Failed", "conditions": [condition]},
+            }
+            name, namespace = objects.name(pod), objects.namespace(pod)
+            await self.client.patch(
+                PODS, name, patch, namespace, kind="strategic", subresource="status"
             )
-            await self.client.update_status(PODS, failed)
         await self._remove(pod)
 
     async def _remove(self, pod: Obj) -> None:
