@@ -8,6 +8,7 @@ from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.configuration import ProfileSettings
 from kybern.scheduler.events import Registration
 from kybern.scheduler.plugin import Filter, Plugin, Score
+from kybern.scheduler.plugins.pod_topology_spread import PodTopologySpread
 from kybern.scheduler.plugins.registry import PLUGINS
 from kybern.scheduler.pod_shape import PodShape
 
@@ -29,13 +30,16 @@ class Profile:
             weight = enabled.weight if enabled.scores else 0
             self.plugins.append((plugin if enabled.filters else _ScoreOnly(plugin), weight))
 
+        spread = self.by_name.get(PodTopologySpread.name)
+        self._spread = spread if isinstance(spread, PodTopologySpread) else None
+
     def version(self) -> int:
         """Changes when classes made earlier are out of date."""
         return sum(plugin.version() for plugin in self.by_name.values())
 
     def default_selector(self, pod: Obj) -> LabelSelector | None:
         """The selector of the workloads around the pod, where a plugin spreads by it."""
-        return None
+        return self._spread.default_selector(pod) if self._spread is not None else None
 
     def registrations(self) -> Mapping[str, tuple[Registration, ...]]:
         """Queueing hints by plugin."""

@@ -12,7 +12,15 @@ from functools import partial
 from typing import Any
 
 from kybern.api.errors import StatusError
-from kybern.api.resources import NAMESPACES, NODES, PODS
+from kybern.api.resources import (
+    NAMESPACES,
+    NODES,
+    PODS,
+    REPLICA_SETS,
+    REPLICATION_CONTROLLERS,
+    SERVICES,
+    STATEFUL_SETS,
+)
 from kybern.client import Client, EventRecorder, Informers
 from kybern.client.informer import object_key
 from kybern.client.transport import ApiUnreachable
@@ -79,6 +87,10 @@ class Scheduler:
         # Nodes come first, so that pods find theirs.
         self._informers.informer(NODES).on_change(self.intake.node_changed)
         self._informers.informer(NAMESPACES).on_change(self.intake.namespace_changed)
+        workloads = self.cluster.workloads
+        self._informers.informer(SERVICES).on_change(workloads.service_changed)
+        for owners in (REPLICATION_CONTROLLERS, REPLICA_SETS, STATEFUL_SETS):
+            self._informers.informer(owners).on_change(workloads.owner_changed)
         self._pods.on_change(self.intake.pod_changed)
         try:
             await self._informers.start()

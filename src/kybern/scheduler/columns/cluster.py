@@ -12,6 +12,7 @@ from kybern.scheduler.columns.match_groups import GroupKey, MatchGroup, MatchGro
 from kybern.scheduler.columns.node_table import NodeTable
 from kybern.scheduler.ports import HostPort, host_ports
 from kybern.scheduler.requests import Requests, requests_of
+from kybern.scheduler.workload_selectors import WorkloadSelectors
 
 Obj = dict[str, Any]
 
@@ -43,6 +44,7 @@ class ClusterColumns:
         self.ports: dict[int, list[HostPort]] = {}
         self.namespaces: dict[str, Mapping[str, str]] = {}
         self.namespaces_version = 0
+        self.workloads = WorkloadSelectors()
 
     def set_node(self, node: Obj) -> bool:
         """A Node was added or changed; False if the change means nothing to scheduling."""

@@ -2,6 +2,7 @@
 
 from kybern.scheduler.plugin import Plugin
 from kybern.scheduler.plugins.default_binder import DefaultBinder
+from kybern.scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from kybern.scheduler.plugins.node_affinity import NodeAffinity
 from kybern.scheduler.plugins.node_name import NodeName
 from kybern.scheduler.plugins.node_ports import NodePorts
@@ -10,6 +11,7 @@ from kybern.scheduler.plugins.node_resources_balanced_allocation import (
 )
 from kybern.scheduler.plugins.node_resources_fit import NodeResourcesFit
 from kybern.scheduler.plugins.node_unschedulable import NodeUnschedulable
+from kybern.scheduler.plugins.pod_topology_spread import PodTopologySpread
 from kybern.scheduler.plugins.priority_sort import PrioritySort
 from kybern.scheduler.plugins.scheduling_gates import SchedulingGates
 from kybern.scheduler.plugins.taint_toleration import TaintToleration
@@ -25,6 +27,8 @@ PLUGINS: dict[str, type[Plugin]] = {
         NodeAffinity,
         NodePorts,
         NodeResourcesFit,
+        PodTopologySpread,
+        InterPodAffinity,
         NodeResourcesBalancedAllocation,
         DefaultBinder,
     )

@@ -1,0 +1,121 @@
+"""Required inter-pod affinity and anti-affinity, both ways."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kybern.scheduler.columns.cluster import ClusterColumns
+from kybern.scheduler.columns.column import Mask, Rows
+from kybern.scheduler.columns.domain_sums import domain_sums
+from kybern.scheduler.columns.match_groups import MatchGroup, RowCounter, Weigh
+from kybern.scheduler.plugin import Basis, Filter, Verdict
+from kybern.scheduler.pod_shape import PodShape
+
+AFFINITY = "node(s) didn't match pod affinity rules"
+ANTI_AFFINITY = "node(s) didn't match pod anti-affinity rules"
+EXISTING = "node(s) didn't satisfy existing pods anti-affinity rules"
+
+
+class PodAffinityFilter(Filter):
+    """``others`` are the topology keys of anti-affinity terms of pods in place."""
+
+    basis = Basis.CLUSTER
+
+    def __init__(self, cluster: ClusterColumns, shape: PodShape, others: Sequence[str]) -> None:
+        self._cluster = cluster
+        self._shape = shape
+        terms = shape.terms
+        self._together_keys = tuple(dict.fromkeys(t.topology_key for t in terms.required))
+        self._together = self._counter("together", terms.required, self._matches_all())
+        self._apart = [
+            (term.topology_key, self._counter("apart", term, self._matches_one(term)))
+            for term in terms.required_anti
+        ]
+        who = (shape.namespace, tuple(sorted(shape.labels.items())))
+        self._others = [
+            (key, self._counter("owners", (key, who), self._owned_against(key))) for key in others
+        ]
+        labels = cluster.namespace_labels(shape.namespace)
+        self._matches_itself = all(
+            term.matches(shape.namespace, shape.labels, labels) for term in terms.required
+        )
+
+    def feasible(self, rows: Any) -> Mask:
+        return self._near(rows) & ~self._repelled(rows, self._apart, self._others)
+
+    def verdicts(self, plugin: str, rows: Rows) -> list[Verdict]:
+        near = self._near(rows)
+        repelled = self._repelled(rows, self._apart)
+        parts = (
+            (rows[~near], AFFINITY, True),
+            (rows[near & repelled], ANTI_AFFINITY, False),
+            (rows[near & ~repelled], EXISTING, False),
+        )
+        return [Verdict(plugin, (why,), final, part) for part, why, final in parts if len(part)]
+
+    def close(self) -> None:
+        for counter in [self._together, *(c for _, c in self._apart + self._others)]:
+            self._cluster.groups.release(counter)
+
+    def _near(self, rows: Any) -> Mask:
+        """Pods that meet all required terms run in the row's domain of every key."""
+        nodes = self._cluster.nodes
+        labelled: Mask = np.ones(nodes.count(rows), dtype=np.bool_)
+        found: Mask = np.ones(len(labelled), dtype=np.bool_)
+        is_first = self._matches_itself
+        for key in self._together_keys:
+            column = nodes.label(key)
+            domains = column.domains.values[rows]
+            sums = domain_sums(self._together, column)
+            labelled &= domains >= 0
+            found &= sums[domains] > 0
+            is_first = is_first and not sums.any()
+        # The first of a series with affinity to itself may go anywhere that has the labels.
+        return labelled if is_first else labelled & found
+
+    def _repelled(self, rows: Any, *kinds: Sequence[tuple[str, RowCounter]]) -> Mask:
+        nodes = self._cluster.nodes
+        result: Mask = np.zeros(nodes.count(rows), dtype=np.bool_)
+        for kind in kinds:
+            for key, counter in kind:
+                column = nodes.label(key)
+                result |= domain_sums(counter, column)[column.domains.values[rows]] > 0
+        return result
+
+    def _counter(self, kind: str, key: Any, weigh: Weigh) -> RowCounter:
+        return self._cluster.groups.counter((kind, key), weigh)
+
+    def _matches_all(self) -> Weigh:
+        cluster, terms = self._cluster, self._shape.terms.required
+
+        def weigh(group: MatchGroup) -> int:
+            labels = cluster.namespace_labels(group.key.namespace)
+            return int(
+                bool(terms)
+                and all(t.matches(group.key.namespace, group.labels, labels) for t in terms)
+            )
+
+        return weigh
+
+    def _matches_one(self, term: Any) -> Weigh:
+        cluster = self._cluster
+
+        def weigh(group: MatchGroup) -> int:
+            labels = cluster.namespace_labels(group.key.namespace)
+            return int(term.matches(group.key.namespace, group.labels, labels))
+
+        return weigh
+
+    def _owned_against(self, key: str) -> Weigh:
+        """Anti-affinity terms over ``key`` that a group's pods own and that speak of the pod."""
+        cluster, shape = self._cluster, self._shape
+
+        def weigh(group: MatchGroup) -> int:
+            labels = cluster.namespace_labels(shape.namespace)
+            return sum(
+                term.topology_key == key and term.matches(shape.namespace, shape.labels, labels)
+                for term in group.key.terms.required_anti
+            )
+
+        return weigh

@@ -1,0 +1,80 @@
+"""Soft topology spread: the fewer matching pods in a row's domains, the better.
+
+Counts weigh with the logarithm of the number of domains, so that few zones do not drown in many
+hosts; which domains there are is taken from the feasible nodes only.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kybern.scheduler.columns.cluster import ClusterColumns
+from kybern.scheduler.columns.column import Rows, Values
+from kybern.scheduler.columns.domain_sums import domain_sums
+from kybern.scheduler.plugin import MAX_SCORE, Basis, Score
+from kybern.scheduler.plugins.spread_constraint import Constraint, CountedNodes, counter_of
+from kybern.scheduler.pod_shape import PodShape
+
+HOSTNAME = "kubernetes.io/hostname"
+IGNORED = -1
+
+
+class SpreadScore(Score):
+    basis = Basis.CLUSTER
+    normalises = True
+
+    def __init__(
+        self,
+        cluster: ClusterColumns,
+        shape: PodShape,
+        constraints: Sequence[Constraint],
+        needs_all_keys: bool,
+    ) -> None:
+        self._cluster = cluster
+        self._constraints = constraints
+        self._needs_all_keys = needs_all_keys
+        self._counted = CountedNodes(cluster, shape, constraints, needs_all_keys)
+        self._counters = [counter_of(cluster, shape.namespace, c.selector) for c in constraints]
+
+    def raw(self, rows: Any) -> Values:
+        """``rows`` are the feasible ones; rows without a needed label get ``IGNORED``."""
+        nodes = self._cluster.nodes
+        domains = [nodes.label(c.key).domains.values[rows] for c in self._constraints]
+        ignored = np.zeros(nodes.count(rows), dtype=np.bool_)
+        if self._needs_all_keys:
+            for ids in domains:
+                ignored |= ids < 0
+        total: NDArray[np.float64] = np.zeros(len(ignored))
+        for index, constraint in enumerate(self._constraints):
+            counts, size = self._counts(index, rows, domains[index], ignored)
+            score = counts * math.log(size + 2) + (constraint.max_skew - 1)
+            total += np.where(domains[index] >= 0, score, 0.0)
+        rounded: Values = np.floor(total + 0.5).astype(np.int64)
+        return np.where(ignored, IGNORED, rounded)
+
+    def normalised(self, raw: Values, rows: Rows) -> Values:
+        judged = raw != IGNORED
+        if not judged.any():
+            return np.zeros_like(raw)
+        least, most = int(raw[judged].min()), int(raw[judged].max())
+        if most == 0:
+            return np.where(judged, MAX_SCORE, 0)
+        return np.where(judged, MAX_SCORE * (most + least - raw) // most, 0)
+
+    def close(self) -> None:
+        for counter in self._counters:
+            self._cluster.groups.release(counter)
+
+    def _counts(self, index: int, rows: Any, domains: Values, ignored: Any) -> tuple[Values, int]:
+        """Matching pods in each row's domain, and how many domains the feasible rows span."""
+        counter = self._counters[index]
+        if self._constraints[index].key == HOSTNAME:
+            return counter.counts.values[rows], len(domains) - int(ignored.sum())
+        column = self._cluster.nodes.label(self._constraints[index].key)
+        sums = domain_sums(counter, column, self._counted.masks()[index])
+        seen = np.zeros(len(sums), dtype=np.bool_)
+        seen[domains[~ignored]] = True
+        return sums[domains], int(seen.sum())
