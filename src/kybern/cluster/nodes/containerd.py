@@ -10,11 +10,11 @@ from pathlib import Path
 
 from kybern.cluster.nodes import cgroup
 from kybern.cluster.nodes.spec import Node
+from kybern.kubelet.images import pause
 
 _CAP_SYS_RESOURCE = 24
 _CNI_DIRECTORIES = (Path("/usr/lib/cni"), Path("/opt/cni/bin"), Path("/usr/libexec/cni"))
 _PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-PAUSE_IMAGE = "kybern.io/pause:1"
 
 _TEMPLATE = """\
 version = 2
@@ -90,7 +90,7 @@ def configuration(node: Node, runtimes: dict[str, str], cni_bin: Path, snapshott
     text = _TEMPLATE.format(
         base=node.containerd,
         socket=node.socket,
-        pause=PAUSE_IMAGE,
+        pause=pause.REFERENCE,
         restrict_oom_score_adj=str(not _may_lower_oom_score()).lower(),
         cni_bin=cni_bin,
         cni_conf=node.cni_conf_dir,

@@ -21,6 +21,8 @@ from kybern.cluster.nodes import cgroup, containerd, leftovers
 from kybern.cluster.nodes.spec import Node, known_nodes
 from kybern.cluster.nodes.supervisor import STOP_SECONDS
 from kybern.cluster.nodes.switch import connect, remove_switch
+from kybern.kubelet.images import archive
+from kybern.kubelet.images.pause import pause_image
 
 _POLL_SECONDS = 0.02
 _NAMESPACES = ("--mount", "--uts", "--pid", "--cgroup", "--fork", "--mount-proc")
@@ -59,12 +61,13 @@ def running(node: Node) -> int | None:
 
 
 async def start(node: Node, timeout: float = 30) -> None:
-    """Start a node unless it runs; returns when its containerd answers and its agent was started.
+    """Start a node unless it runs; returns when its containerd can run pods.
 
     What a crash or a reboot left is removed first, unless containers are still alive: they are
     adopted. Raises NodeFailed, or FileNotFoundError naming a program that is not installed.
     """
-    if await asyncio.to_thread(running, node) is None:
+    launched = await asyncio.to_thread(running, node) is None
+    if launched:
         await asyncio.to_thread(_launch, node)
     try:
         async with asyncio.timeout(timeout):
@@ -72,6 +75,8 @@ async def start(node: Node, timeout: float = 30) -> None:
                 await asyncio.sleep(_POLL_SECONDS)
     except TimeoutError:
         raise NodeFailed(f"node {node.name} did not start; {node.log} says why") from None
+    if launched:
+        await archive.import_archive(str(node.socket), archive.build(pause_image()))
     if node.spec.namespaced:
         # Version 2 of cgroups has processes in leaves only; this is the last one that is not.
         supervisor = running(node)
