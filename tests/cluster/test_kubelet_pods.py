@@ -37,3 +37,214 @@ async def test_a_pod_becomes_ready_with_an_address(lab: Lab) -> None:
     assert lab.events.reasons(pod["metadata"]["name"]) == ["Pulled", "Created", "Started"]
     await lab.gone(pod)
     assert lab.status_of(pod) is pod["status"]
+
+
+async def test_containers_share_localhost_and_volumes(lab: Lab) -> None:
+    server = shell("echo hello > /data/file; nc -ll -p 8080 -e echo from-server", "server")
+    client = shell(
+        "until [ -s /data/file ] && echo | nc 127.0.0.1 8080 > /data/got; do sleep 0.1; done; "
+        "cat /data/got /data/file; " + STAY,
+        "main",
+    )
+    for container in (server, client):
+        container["volumeMounts"] = [{"name": "shared", "mountPath": "/data"}]
+    pod = lab.run(lab.pod(server, client, volumes=[{"name": "shared", "emptyDir": {}}]))
+    await lab.until_ready(pod)
+    await until(lambda: lab.log(pod) == "from-server\nhello\n", "the client's output")
+    await lab.gone(pod)
+
+
+async def test_init_containers_run_in_order_before_the_others(lab: Lab) -> None:
+    mount = [{"name": "shared", "mountPath": "/data"}]
+    first = shell("echo one >> /data/order", "first", volumeMounts=mount)
+    second = shell("echo two >> /data/order", "second", volumeMounts=mount)
+    main = shell("cat /data/order; " + STAY, volumeMounts=mount)
+    pod = lab.run(
+        lab.pod(
+            main, initContainers=[first, second], volumes=[{"name": "shared", "emptyDir": {}}]
+        )
+    )
+    status = await lab.until_ready(pod)
+    await until(lambda: lab.log(pod) == "one\ntwo\n", "the order")
+    assert [s["name"] for s in status["initContainerStatuses"]] == ["first", "second"]
+    for init in status["initContainerStatuses"]:
+        assert init["ready"]
+        assert init["state"]["terminated"]["reason"] == "Completed"
+    assert lab.condition(pod, "Initialized") == "True"
+    await lab.gone(pod)
+
+
+async def test_a_failed_init_container_fails_a_pod_that_never_restarts(lab: Lab) -> None:
+    pod = lab.run(
+        lab.pod(shell(STAY), restartPolicy="Never", initContainers=[shell("exit 3", "first")])
+    )
+    status = await lab.until_phase(pod, "Failed")
+    assert status["initContainerStatuses"][0]["state"]["terminated"]["exitCode"] == 3
+    assert lab.condition(pod, "Initialized") == "False"
+    await lab.gone(pod)
+
+
+async def test_a_sidecar_starts_first_stays_and_ends_last(lab: Lab) -> None:
+    mount = [{"name": "shared", "mountPath": "/data"}]
+    sidecar = shell(
+        "echo side-up >> /data/order; trap 'sleep 0.3; exit 0' TERM; while :; do sleep 0.1; done",
+        "side",
+        restartPolicy="Always",
+        volumeMounts=mount,
+    )
+    main = shell("cat /data/order", volumeMounts=mount)
+    pod = lab.run(
+        lab.pod(
+            main,
+            restartPolicy="Never",
+            initContainers=[sidecar],
+            volumes=[{"name": "shared", "emptyDir": {}}],
+        )
+    )
+    status = await lab.until_phase(pod, "Succeeded")
+    assert lab.log(pod) == "side-up\n"
+    main_end = status["containerStatuses"][0]["state"]["terminated"]["finishedAt"]
+    side_end = status["initContainerStatuses"][0]["state"]["terminated"]["finishedAt"]
+    assert side_end >= main_end
+    await lab.gone(pod)
+
+
+async def test_phases_follow_exit_codes_and_restart_policy(lab: Lab) -> None:
+    good = lab.run(lab.pod(shell("exit 0"), restartPolicy="Never"))
+    bad = lab.run(lab.pod(shell("exit 7"), restartPolicy="Never"))
+    status = await lab.until_phase(good, "Succeeded")
+    assert status["containerStatuses"][0]["state"]["terminated"]["reason"] == "Completed"
+    ready = next(c for c in status["conditions"] if c["type"] == "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "PodCompleted")
+    status = await lab.until_phase(bad, "Failed")
+    ended = status["containerStatuses"][0]["state"]["terminated"]
+    assert (ended["exitCode"], ended["reason"]) == (7, "Error")
+    await lab.gone(good)
+    await lab.gone(bad)
+
+
+async def test_a_crashing_container_backs_off(lab: Lab) -> None:
+    pod = lab.run(lab.pod(shell("exit 1")))
+    await until(
+        lambda: lab.container(pod)["state"].get("waiting", {}).get("reason") == "CrashLoopBackOff",
+        "the back-off",
+    )
+    container = lab.container(pod)
+    name = pod["metadata"]["name"]
+    assert container["restartCount"] == 1
+    assert container["state"]["waiting"]["message"] == (
+        f"back-off 10s restarting failed container=main "
+        f"pod={name}_default({pod['metadata']['uid']})"
+    )
+    assert container["lastState"]["terminated"]["exitCode"] == 1
+    assert lab.status_of(pod)["phase"] == "Running"
+    assert "BackOff" in lab.events.reasons(name)
+    await lab.gone(pod)
+
+
+async def test_a_killed_container_is_started_again(lab: Lab) -> None:
+    pod = lab.run(lab.pod(shell(STAY)))
+    await lab.until_ready(pod)
+    identity = lab.container(pod)["containerID"]
+    await lab.parts.runtime.stop_container(identity.partition("://")[2], 0)
+    await until(lambda: lab.container(pod)["restartCount"] == 1, "a restart")
+    await lab.until_ready(pod)
+    container = lab.container(pod)
+    assert container["containerID"] != identity
+    assert container["lastState"]["terminated"]["containerID"] == identity
+    await lab.gone(pod)
+
+
+async def test_a_stopped_sandbox_is_replaced(lab: Lab) -> None:
+    pod = lab.run(lab.pod(shell(STAY)))
+    await lab.until_ready(pod)
+    before = lab.container(pod)["containerID"]
+    sandbox = (await lab.parts.reader.pod(pod["metadata"]["uid"])).sandboxes[0]
+    await lab.parts.runtime.stop_sandbox(sandbox.id)
+    await until(
+        lambda: lab.container(pod).get("containerID") != before
+        and lab.condition(pod, "Ready") == "True",
+        "a new sandbox",
+    )
+    assert "SandboxChanged" in lab.events.reasons(pod["metadata"]["name"])
+    await lab.gone(pod)
+
+
+async def test_a_missing_image_shows_why(lab: Lab) -> None:
+    never = lab.run(lab.pod({**shell(STAY), "image": "kybern.test/no:1", "imagePullPolicy": "Never"}))
+    wrong = lab.run(lab.pod({**shell(STAY), "image": "upper/CASE"}))
+    missing = lab.run(lab.pod({**shell(STAY), "image": "127.0.0.1:1/no:1"}))
+
+    def reason(pod: dict) -> str:  # type: ignore[type-arg]
+        return lab.container(pod)["state"].get("waiting", {}).get("reason", "")
+
+    await until(lambda: reason(never) == "ErrImageNeverPull", "ErrImageNeverPull")
+    await until(lambda: reason(wrong) == "InvalidImageName", "InvalidImageName")
+    await until(lambda: reason(missing) == "ErrImagePull", "ErrImagePull")
+    assert lab.status_of(never)["phase"] == "Pending"
+    missing_name = missing["metadata"]["name"]
+    assert lab.events.reasons(missing_name)[:2] == ["Pulling", "Failed"]
+    lab.workers.wake(missing["metadata"]["uid"])
+    await until(lambda: reason(missing) == "ImagePullBackOff", "ImagePullBackOff")
+    for pod in (never, wrong, missing):
+        await lab.gone(pod)
+
+
+async def test_termination_waits_for_the_grace_and_no_longer(lab: Lab) -> None:
+    polite = lab.run(lab.pod(shell("trap 'sleep 0.2; exit 5' TERM; while :; do sleep 0.1; done")))
+    stubborn = lab.run(lab.pod(shell("trap '' TERM; while :; do sleep 0.1; done")))
+    await lab.until_ready(polite)
+    await lab.until_ready(stubborn)
+    for pod in (polite, stubborn):
+        lab.delete(pod, grace=2)
+    workers = [lab.workers.get(pod["metadata"]["uid"]) for pod in (polite, stubborn)]
+    await until(lambda: all(w and w.terminated for w in workers), "both are terminated")
+    assert lab.container(polite)["state"]["terminated"]["exitCode"] == 5
+    assert lab.container(stubborn)["state"]["terminated"]["exitCode"] == 137
+    assert lab.status_of(polite)["phase"] == "Failed"
+    await lab.gone(polite)
+    await lab.gone(stubborn)
+
+
+async def test_a_shorter_grace_overtakes_a_longer_one(lab: Lab) -> None:
+    pod = lab.run(lab.pod(shell("trap '' TERM; while :; do sleep 0.1; done")))
+    await lab.until_ready(pod)
+    lab.delete(pod, grace=600)
+    await until(lambda: "Killing" in lab.events.reasons(pod["metadata"]["name"]), "the kill begins")
+    await lab.gone(pod)
+
+
+async def test_termination_messages_and_out_of_memory(lab: Lab) -> None:
+    said = lab.run(
+        lab.pod(shell("printf 'last words' > /dev/termination-log; exit 1"), restartPolicy="Never")
+    )
+    logged = lab.run(
+        lab.pod(
+            shell("echo from the log; exit 1", terminationMessagePolicy="FallbackToLogsOnError"),
+            restartPolicy="Never",
+        )
+    )
+    hungry = lab.run(
+        lab.pod(
+            shell(
+                "x=$(head -c 200000000 /dev/zero | tr '\\0' x); echo ${#x}",
+                resources={"limits": {"memory": "16Mi"}, "requests": {"memory": "16Mi"}},
+            ),
+            restartPolicy="Never",
+        )
+    )
+    for pod in (said, logged, hungry):
+        await lab.until_phase(pod, "Failed")
+    assert lab.container(said)["state"]["terminated"]["message"] == "last words"
+    assert lab.container(logged)["state"]["terminated"]["message"] == "from the log\n"
+    ended = lab.container(hungry)["state"]["terminated"]
+    assert (ended["reason"], ended["exitCode"]) == ("OOMKilled", 137)
+    for pod in (said, logged, hungry):
+        await lab.gone(pod)
+
+
+async def test_an_active_deadline_fails_the_pod(lab: Lab) -> None:
+    pod = lab.run(lab.pod(shell(STAY), activeDeadlineSeconds=1))
+    status = await lab.until_phase(pod, "Failed")
+    assert status["reason"] == "DeadlineExceeded"
+    await lab.gone(pod)

@@ -20,6 +20,7 @@ from kybern.kubelet.parts import Parts
 from kybern.kubelet.pods import spec
 from kybern.kubelet.pods.killing import kill_pod, remove_pod
 from kybern.kubelet.pods.sync import PodSync
+from kybern.kubelet.status.conditions import OWNED
 from kybern.kubelet.status.generate import generate
 from kybern.rpc.client import RpcError
 
@@ -54,6 +55,7 @@ class PodWorker:
         self._terminating = pod is None
         self._wakened = asyncio.Event()
         self._wakened.set()
+        self._dirty = False
         self._failures = 0
         self._task = asyncio.create_task(self._run(), name=f"pod worker {uid}")
 
@@ -61,9 +63,9 @@ class PodWorker:
 
     def update(self, pod: Obj) -> None:
         """A newer version of the pod from the API."""
-        self.pod = pod
-        self.in_api = True
-        self.wake()
+        known, self.pod, self.in_api = self.pod, pod, True
+        if known is None or _wanted(known) != _wanted(pod):
+            self.wake()
 
     def remove(self) -> None:
         """The API no longer has the pod."""
@@ -77,6 +79,8 @@ class PodWorker:
             self.wake()
 
     def wake(self) -> None:
+        """Something happened; a sync that runs is followed by another one."""
+        self._dirty = True
         self._wakened.set()
 
     async def done(self) -> None:
@@ -110,21 +114,25 @@ class PodWorker:
     async def _keep_syncing(self) -> None:
         """Sync until the pod is to end. While a sync runs, the status still follows the runtime."""
         running: asyncio.Task[float] | None = None
-        delay: float | None = 0.0
+        loop = asyncio.get_running_loop()
+        due = earliest = loop.time()
         try:
             while not self._must_end():
                 self._wakened.clear()
-                if running is None and delay == 0.0:
+                now = loop.time()
+                if running is None and now >= (earliest if self._dirty else due):
+                    self._dirty = False
                     running = asyncio.create_task(self._sync_once())
                     running.add_done_callback(lambda _: self._wakened.set())
                 elif running is not None and running.done():
-                    delay, running = running.result(), None
+                    due, running = now + running.result(), None
+                    # News may come at once, but not faster than a failing step can be retried.
+                    earliest = now + RETRY_SECONDS if self._failures else now
                     continue
                 elif running is not None:
                     await self._refresh()
-                await self._pause(None if running is not None else delay)
-                if running is None:
-                    delay = 0.0
+                wait = (earliest if self._dirty else due) - now
+                await self._pause(None if running is not None else wait)
         finally:
             if running is not None:
                 running.cancel()
@@ -289,3 +297,17 @@ class PodWorker:
             logs = self._parts.paths.logs(self.pod)
             await asyncio.to_thread(shutil.rmtree, logs, ignore_errors=True)
         self._parts.status.forget(self.uid)
+
+
+def _wanted(pod: Obj) -> list[object]:
+    """What of a pod the worker acts on: all but what this kubelet itself writes."""
+    meta = pod["metadata"]
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return [
+        pod["spec"],
+        meta.get("labels"),
+        meta.get("annotations"),
+        meta.get("deletionTimestamp"),
+        meta.get("deletionGracePeriodSeconds"),
+        [(c["type"], c["status"]) for c in conditions if c["type"] not in OWNED],
+    ]
