@@ -94,5 +94,5 @@ def _with_implied_group(name: str, groups: list[str]) -> tuple[str, ...]:
 
 
 def _values(header: str) -> list[str]:
-    """Repeated headers arrive joined by commas."""
-    return [value.strip() for value in header.split(",") if value.strip()]
+    """Repeated headers arrive joined by line breaks, because a group's name may hold a comma."""
+    return [value.strip() for value in header.split("\n") if value.strip()]

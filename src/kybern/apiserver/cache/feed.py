@@ -12,6 +12,7 @@ import logging
 from itertools import count
 
 from kybern.api.kinds import Kind
+from kybern.apiserver.cache.compaction import compact_regularly
 from kybern.apiserver.cache.objects import DerivedBudget
 from kybern.apiserver.cache.options import too_large_resource_version
 from kybern.apiserver.cache.resource import ResourceCache
@@ -38,6 +39,7 @@ class CacheSet:
         self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
         self._order = count()
         self._task: asyncio.Task[None] | None = None
+        self._compaction: asyncio.Task[None] | None = None
         self._closed = False
 
     async def start(self) -> None:
@@ -45,15 +47,17 @@ class CacheSet:
         assert self._task is None, "start only once"
         self.revision = await self.store.revision()
         self._task = asyncio.create_task(self._follow(), name="cache-feed")
+        self._compaction = asyncio.create_task(compact_regularly(self.store), name="compaction")
         for cache in list(self._caches.values()):
             await cache.start()
 
     async def close(self) -> None:
         """Stop following; end every watch. The store stays open."""
         self._closed = True
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        tasks = [task for task in (self._task, self._compaction) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._end()
 
     @property

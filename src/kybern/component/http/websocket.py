@@ -40,7 +40,7 @@ class WebSocket:
         size = 0
         while True:
             frame = await self._next_frame()
-            if frame is None:
+            if frame is None or frame.opcode is Opcode.CLOSE:
                 return None
             if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
                 kind = frame.opcode
