@@ -77,6 +77,7 @@ class Strategy:
     has no generation. ``status`` tells whether the main resource must leave ``status`` alone.
     ``status_fields`` are the top-level fields that the status subresource writes.
     ``record_user`` writes the requesting user into the object, before ``prepare_for_create``.
+    ``create_keeps_status`` is for nodes, which register with their status.
     ``checks_all_on_update`` is off where upstream validates only the change.
     """
 
@@ -94,6 +95,7 @@ class Strategy:
     namespaced: bool = True
     generation: Callable[[Obj, Obj], bool] | None = None
     status: bool = False
+    create_keeps_status: bool = False
     status_fields: tuple[str, ...] = ("status",)
     status_keeps_labels: bool = False
     checks_all_on_update: bool = True
@@ -110,7 +112,7 @@ class Strategy:
 
     def prepare_for_create(self, obj: Obj) -> None:
         """Drop what a client may not set; runs after name, UID and creation time are set."""
-        if self.status:
+        if self.status and not self.create_keeps_status:
             for name in self.status_fields:
                 obj.pop(name, None)
         if self.generation is not None:

@@ -1,9 +1,5 @@
 """Validation of pods, of what an update may change, and of status updates."""
 
-import difflib
-
-import orjson
-
 from kybern.api.errors import (
     FieldError,
     Obj,
@@ -14,6 +10,7 @@ from kybern.api.errors import (
 from kybern.api.validation.addresses import ip
 from kybern.api.validation.affinity import tolerations
 from kybern.api.validation.containers import image_spaces
+from kybern.api.validation.difference import difference
 from kybern.api.validation.fields import MAX_INT32, named
 from kybern.api.validation.metadata import immutable, object_meta
 from kybern.api.validation.names import between, dns_subdomain
@@ -72,7 +69,7 @@ def check_pod_update(new: Obj, old: Obj) -> list[FieldError]:
         errors += _narrowed_while_gated(munged, before)
     if munged != before:
         text = f"pod updates may not change fields other than {UPDATABLE}\n"
-        errors.append(field_forbidden("spec", text + _difference(before, munged)))
+        errors.append(field_forbidden("spec", text + difference(before, munged)))
     return errors
 
 
@@ -163,16 +160,6 @@ def _narrowed_while_gated(munged: Obj, old: Obj) -> list[FieldError]:
     else:
         munged.pop("affinity", None)
     return errors
-
-
-def _difference(old: Obj, new: Obj) -> str:
-    """What changed, line by line."""
-    before, after = (
-        orjson.dumps(spec, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode().split("\n")
-        for spec in (old, new)
-    )
-    lines = difflib.unified_diff(before, after, lineterm="", n=3)
-    return "\n".join(list(lines)[2:]) + "\n"
 
 
 def check_pod_status(new: Obj, old: Obj) -> list[FieldError]:

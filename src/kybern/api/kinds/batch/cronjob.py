@@ -1,10 +1,15 @@
 """CronJob."""
 
-from kybern.api.errors import Obj
+from kybern.api.errors import FieldError, Obj, invalid_value, not_supported, required
 from kybern.api.kinds.batch.job import default_job_spec
 from kybern.api.kinds.columns import AGE, NAME, NONE, at, containers, label_selector, since
 from kybern.api.kinds.kind import Column, Kind, status_of
 from kybern.api.kinds.strategy import Strategy, spec_changed
+from kybern.api.validation.fields import one_of
+from kybern.api.validation.job_spec import job_spec
+from kybern.api.validation.pod_spec_warnings import template_warnings
+from kybern.api.validation.schedule import schedule, time_zone
+from kybern.api.validation.workloads import counts
 
 
 def _default(cron_job: Obj) -> None:
@@ -47,6 +52,41 @@ COLUMNS = (
 )
 
 
+_POLICIES = ("Allow", "Forbid", "Replace")
+_LONGEST_NAME = 52
+
+
+def _check(cron_job: Obj) -> list[FieldError]:
+    spec = cron_job.get("spec") or {}
+    errors: list[FieldError] = []
+    if not spec.get("schedule"):
+        errors.append(required("spec.schedule"))
+    else:
+        errors += schedule(spec["schedule"], spec.get("timeZone"), "spec.schedule")
+    errors += counts(spec, ("startingDeadlineSeconds",), "spec")
+    errors += time_zone(spec.get("timeZone"), "spec.timeZone")
+    errors += one_of(spec.get("concurrencyPolicy"), _POLICIES, "spec.concurrencyPolicy")
+    at = "spec.jobTemplate.spec"
+    job = (spec.get("jobTemplate") or {}).get("spec") or {}
+    errors += job_spec(job, at)
+    if job.get("selector") is not None:
+        text = "`selector` will be auto-generated"
+        errors.append(invalid_value(f"{at}.selector", job["selector"], text))
+    if job.get("manualSelector"):
+        errors.append(not_supported(f"{at}.manualSelector", True, ("nil", "false")))
+    return errors + counts(spec, ("successfulJobsHistoryLimit", "failedJobsHistoryLimit"), "spec")
+
+
+def _check_new(cron_job: Obj) -> list[FieldError]:
+    """The names of its jobs end in a number, for which there has to be room."""
+    errors = _check(cron_job)
+    name = cron_job["metadata"].get("name", "")
+    if len(name) > _LONGEST_NAME:
+        text = f"must be no more than {_LONGEST_NAME} characters"
+        errors.append(invalid_value("metadata.name", name, text))
+    return errors
+
+
 CRON_JOB = Kind(
     group="batch",
     kind="CronJob",
@@ -55,6 +95,12 @@ CRON_JOB = Kind(
     categories=("all",),
     subresources=(status_of("CronJob"),),
     strategy=Strategy(
+        check=_check_new,
+        checks_all_on_update=False,
+        check_update=lambda new, old: _check(new),
+        warnings=lambda o: template_warnings(
+            _job(o, 0.0).get("template") or {}, "spec.jobTemplate.spec.template"
+        ),
         default=_default,
         create=lambda o: o.__setitem__("status", {}),
         status=True,

@@ -1,9 +1,10 @@
 """Namespace: its phase, its finalizers, its name as a label."""
 
-from kybern.api.errors import Obj
+from kybern.api.errors import FieldError, Obj, invalid_value
 from kybern.api.kinds.columns import AGE, NAME, at, field
 from kybern.api.kinds.kind import Column, Kind, Subresource, status_of
 from kybern.api.kinds.strategy import Strategy, Write
+from kybern.api.validation.fields import qualified_name
 from kybern.api.validation.names import dns_label
 
 NAME_LABEL = "kubernetes.io/metadata.name"
@@ -43,6 +44,31 @@ def _finalize(new: Obj, old: Obj) -> None:
     new["status"] = old.get("status") or {}
 
 
+_STANDARD_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
+
+
+def _check_finalizers(namespace: Obj) -> list[FieldError]:
+    errors: list[FieldError] = []
+    for name in (namespace.get("spec") or {}).get("finalizers") or ():
+        wrong = qualified_name(name, "spec.finalizers")
+        errors += wrong
+        if "/" not in name and name not in _STANDARD_FINALIZERS:
+            text = "name is neither a standard finalizer name nor is it fully qualified"
+            errors.append(invalid_value("spec.finalizers", name, text))
+    return errors
+
+
+def _check_status(new: Obj, old: Obj) -> list[FieldError]:
+    phase = (new.get("status") or {}).get("phase", "")
+    deleting = bool(new["metadata"].get("deletionTimestamp"))
+    wanted = "Terminating" if deleting else "Active"
+    if phase == wanted:
+        return []
+    state = "not empty" if deleting else "empty"
+    text = f"may only be '{wanted}' if `deletionTimestamp` is {state}"
+    return [invalid_value("status.Phase", phase, text)]
+
+
 NAMESPACE = Kind(
     group="",
     kind="Namespace",
@@ -55,10 +81,13 @@ NAMESPACE = Kind(
         status_of("Namespace"),
     ),
     strategy=Strategy(
+        check=_check_finalizers,
+        checks_all_on_update=False,
+        check_status=_check_status,
         default=_default,
         create=_create,
         update=_update,
-        writes={"finalize": Write(_finalize)},
+        writes={"finalize": Write(_finalize, lambda new, old: _check_finalizers(new))},
         name_rule=dns_label,
         namespaced=False,
         status=True,

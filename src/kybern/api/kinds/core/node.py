@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 
-from kybern.api.errors import Obj
+from kybern.api.errors import FieldError, Obj, duplicate, field_forbidden
 from kybern.api.kinds.columns import AGE, NAME, NONE, UNKNOWN, at, field
 from kybern.api.kinds.kind import PROXY, Column, Kind, Subresource, status_of
 from kybern.api.kinds.strategy import Strategy
 from kybern.api.objects import condition, labels
+from kybern.api.validation.addresses import cidr
+from kybern.api.validation.resources import resource_amount
+from kybern.api.validation.taints import taints
 
 _ROLE_PREFIX = "node-role.kubernetes.io/"
 _ROLE_LABEL = "kubernetes.io/role"
@@ -75,6 +78,60 @@ COLUMNS = (
 )
 
 
+_FROM_EMPTY = 'node updates may not change {} except from "" to valid'
+
+
+def _check(node: Obj) -> list[FieldError]:
+    spec = node.get("spec") or {}
+    errors = taints(spec.get("taints") or [], "metadata.taints")
+    return errors + _check_amounts(node)
+
+
+def _check_amounts(node: Obj) -> list[FieldError]:
+    status = node.get("status") or {}
+    errors: list[FieldError] = []
+    for group in ("capacity", "allocatable"):
+        for name, amount in (status.get(group) or {}).items():
+            errors += resource_amount(name, amount, f"status.{group}.{name}")
+    return errors
+
+
+def _check_new(node: Obj) -> list[FieldError]:
+    errors = _check(node)
+    for i, text in enumerate((node.get("spec") or {}).get("podCIDRs") or ()):
+        errors += cidr(text, f"spec.podCIDRs[{i}]")
+    return errors
+
+
+def _check_update(new: Obj, old: Obj) -> list[FieldError]:
+    errors = _check_amounts(new)
+    after, before = new.get("spec") or {}, old.get("spec") or {}
+    seen: list[Obj] = []
+    for i, address in enumerate((new.get("status") or {}).get("addresses") or ()):
+        if address in seen:
+            errors.append(duplicate(f"status.addresses[{i}]", address))
+        seen.append(address)
+    if before.get("podCIDRs") and after.get("podCIDRs") != before["podCIDRs"]:
+        errors.append(field_forbidden("spec.podCIDRs", _FROM_EMPTY.format("podCIDR")))
+    if before.get("providerID") and after.get("providerID") != before["providerID"]:
+        errors.append(field_forbidden("spec.providerID", _FROM_EMPTY.format("providerID")))
+    return errors + taints(after.get("taints") or [], "metadata.taints")
+
+
+def _update(new: Obj, old: Obj) -> None:
+    """``podCIDR`` is the first of ``podCIDRs``; clients may set either alone."""
+    _same_cidrs(new)
+
+
+def _same_cidrs(node: Obj) -> None:
+    spec = node.get("spec") or {}
+    one, many = spec.get("podCIDR"), spec.get("podCIDRs")
+    if one and not many:
+        spec["podCIDRs"] = [one]
+    elif many and not one:
+        spec["podCIDR"] = many[0]
+
+
 NODE = Kind(
     group="",
     kind="Node",
@@ -86,7 +143,18 @@ NODE = Kind(
         status_of("Node"),
     ),
     resource_prefix="/registry/minions",
-    strategy=Strategy(default=_default, namespaced=False, status=True),
+    strategy=Strategy(
+        status=True,
+        create_keeps_status=True,
+        create=_same_cidrs,
+        update=_update,
+        check=_check_new,
+        checks_all_on_update=False,
+        check_update=_check_update,
+        check_status=_check_update,
+        default=_default,
+        namespaced=False,
+    ),
     columns=COLUMNS,
     selectable_fields={"spec.unschedulable": field("spec", "unschedulable", default="false")},
 )

@@ -2,10 +2,19 @@
 
 from kybern.api.defaults.pod_spec import default_resource_list
 from kybern.api.defaults.volumes import default_volume_source
-from kybern.api.errors import Obj
+from kybern.api.errors import FieldError, Obj, field_forbidden, invalid_value, required
 from kybern.api.kinds.columns import AGE, NAME, UNSET, at
 from kybern.api.kinds.kind import Column, Kind, status_of
 from kybern.api.kinds.strategy import Strategy
+from kybern.api.quantity import Quantity
+from kybern.api.validation.affinity import node_selector
+from kybern.api.validation.claims import VOLUME_MODES
+from kybern.api.validation.claims import access_modes as check_modes
+from kybern.api.validation.difference import difference
+from kybern.api.validation.fields import named, one_of
+from kybern.api.validation.metadata import immutable
+from kybern.api.validation.names import dns_subdomain
+from kybern.api.validation.persistent_sources import persistent_source, source_of
 
 _SHORT_MODES = {
     "ReadWriteOnce": "RWO",
@@ -83,6 +92,58 @@ COLUMNS = (
 )
 
 
+_RECLAIM = ("Delete", "Recycle", "Retain")
+
+
+def _check(volume: Obj) -> list[FieldError]:
+    spec = volume.get("spec") or {}
+    errors = check_modes(spec.get("accessModes") or [], "spec.accessModes")
+    capacity = spec.get("capacity") or {}
+    if not capacity:
+        errors.append(required("spec.capacity"))
+    elif set(capacity) != {"storage"}:
+        text = 'supported values: "storage"'
+        errors.append(
+            FieldError("FieldValueNotSupported", "spec.capacity", f"Unsupported value: {text}")
+        )
+    for name, amount in capacity.items():
+        if Quantity.parse(amount).nano <= 0:
+            shown = Quantity.parse(amount).canonical()
+            errors.append(
+                invalid_value(f"spec.capacity[{name}]", shown, "must be greater than zero")
+            )
+    reclaim = spec.get("persistentVolumeReclaimPolicy")
+    at = "spec.persistentVolumeReclaimPolicy"
+    errors += one_of(reclaim, _RECLAIM, at, optional=True)
+    affinity = (spec.get("nodeAffinity") or {}).get("required")
+    if affinity is not None:
+        errors += node_selector(affinity, "spec.nodeAffinity.required")
+    elif spec.get("local") is not None:
+        text = "Local volume requires node affinity"
+        errors.append(required("metadata.annotations", text))
+    errors += persistent_source(spec, "spec")
+    if (spec.get("hostPath") or {}).get("path") == "/" and reclaim == "Recycle":
+        text = "may not be 'recycle' for a hostPath mount of '/'"
+        errors.append(field_forbidden(at, text))
+    storage_class = spec.get("storageClassName")
+    if storage_class:
+        errors += named(dns_subdomain(storage_class), storage_class, "spec.storageClassName")
+    if spec.get("volumeMode") is not None:
+        errors += one_of(spec["volumeMode"], VOLUME_MODES, "spec.volumeMode")
+    return errors
+
+
+def _check_update(new: Obj, old: Obj) -> list[FieldError]:
+    after, before = new.get("spec") or {}, old.get("spec") or {}
+    errors: list[FieldError] = []
+    if source_of(after) != source_of(before):
+        text = "spec.persistentvolumesource is immutable after creation\n"
+        text += difference(source_of(before), source_of(after))
+        errors.append(field_forbidden("spec.persistentvolumesource", text))
+    errors += immutable(after.get("volumeMode"), before.get("volumeMode"), "volumeMode")
+    return errors
+
+
 PERSISTENT_VOLUME = Kind(
     group="",
     kind="PersistentVolume",
@@ -91,6 +152,8 @@ PERSISTENT_VOLUME = Kind(
     short_names=("pv",),
     subresources=(status_of("PersistentVolume"),),
     strategy=Strategy(
+        check=_check,
+        check_update=_check_update,
         default=_default,
         create=_create,
         update_status=_update_status,

@@ -2,12 +2,16 @@
 
 from kybern.api.defaults.pod_spec import default_resource_list
 from kybern.api.defaults.volumes import default_claim_spec
-from kybern.api.errors import Obj
+from kybern.api.errors import FieldError, Obj, field_forbidden
 from kybern.api.kinds.columns import AGE, NAME, UNSET, at
 from kybern.api.kinds.core.persistentvolume import access_modes, storage_class
 from kybern.api.kinds.kind import Column, Kind, status_of
 from kybern.api.kinds.strategy import Strategy
 from kybern.api.objects import copy
+from kybern.api.quantity import Quantity
+from kybern.api.validation.claims import claim_spec
+from kybern.api.validation.difference import difference
+from kybern.api.validation.metadata import immutable
 
 
 def _default(claim: Obj) -> None:
@@ -72,12 +76,56 @@ COLUMNS = (
 )
 
 
+_FROZEN = (
+    "spec is immutable after creation except resources.requests and volumeAttributesClassName "
+    "for bound claims\n"
+)
+
+
+def _check(claim: Obj) -> list[FieldError]:
+    return claim_spec(claim.get("spec") or {}, "spec")
+
+
+def _storage(claim: Obj) -> Quantity:
+    resources = (claim.get("spec") or {}).get("resources") or {}
+    return Quantity.parse((resources.get("requests") or {}).get("storage", 0))
+
+
+def _check_update(new: Obj, old: Obj) -> list[FieldError]:
+    """A claim is fixed, but may be bound, and grow once it is bound."""
+    after, before = copy(new.get("spec") or {}), copy(old.get("spec") or {})
+    if not before.get("volumeName"):
+        before["volumeName"] = after.get("volumeName")
+    if before.get("storageClassName") is None:
+        before["storageClassName"] = after.get("storageClassName")
+    if (new.get("status") or {}).get("phase") == "Bound":
+        for spec in (after, before):
+            (spec.get("resources") or {}).pop("requests", None)
+            spec.pop("volumeAttributesClassName", None)
+    errors: list[FieldError] = []
+    names = {*after, *before}
+    if any(after.get(name) != before.get(name) for name in names):
+        errors.append(field_forbidden("spec", _FROZEN + difference(before, after)))
+    held = Quantity.parse(((old.get("status") or {}).get("capacity") or {}).get("storage", 0))
+    if _storage(new) < _storage(old) and _storage(new) <= held:
+        text = "field can not be less than status.capacity"
+        errors.append(field_forbidden("spec.resources.requests.storage", text))
+    return errors + immutable(after.get("volumeMode"), before.get("volumeMode"), "volumeMode")
+
+
 PERSISTENT_VOLUME_CLAIM = Kind(
     group="",
     kind="PersistentVolumeClaim",
     plural="persistentvolumeclaims",
     short_names=("pvc",),
     subresources=(status_of("PersistentVolumeClaim"),),
-    strategy=Strategy(default=_default, create=_create, update=_update, status=True),
+    strategy=Strategy(
+        check=_check,
+        check_update=_check_update,
+        default=_default,
+        create=_create,
+        update=_update,
+        status=True,
+    ),
     columns=COLUMNS,
 )

@@ -4,6 +4,7 @@ from kybern.api.errors import Obj
 from kybern.api.kinds.columns import field
 from kybern.api.kinds.core.service_changes import externally_accessible, prepare_update
 from kybern.api.kinds.core.service_columns import SERVICE_COLUMNS
+from kybern.api.kinds.core.service_validation import check_service, check_service_update
 from kybern.api.kinds.kind import PROXY, Kind, Subresource, status_of
 from kybern.api.kinds.strategy import Strategy
 from kybern.api.validation.names import dns_label
@@ -43,6 +44,24 @@ def _default(service: Obj) -> None:
 
 def _create(service: Obj) -> None:
     service["status"] = {"loadBalancer": {}}
+    _same_addresses(service["spec"])
+
+
+def _same_addresses(spec: Obj) -> None:
+    """``clusterIP`` is the first of ``clusterIPs``; clients may set either alone."""
+    if spec.get("clusterIP") and not spec.get("clusterIPs"):
+        spec["clusterIPs"] = [spec["clusterIP"]]
+
+
+def _update(new: Obj, old: Obj) -> None:
+    after, before = new.setdefault("spec", {}), old.get("spec") or {}
+    one, many = after.get("clusterIP"), after.get("clusterIPs")
+    same_one, same_many = one == before.get("clusterIP"), many == before.get("clusterIPs")
+    if before.get("clusterIP") and not same_one and same_many:
+        # Only the old field was written, so the newer one follows it.
+        after["clusterIPs"] = [one] if one else []
+    prepare_update(new, old)
+    _same_addresses(after)
 
 
 SERVICE = Kind(
@@ -57,9 +76,11 @@ SERVICE = Kind(
     ),
     resource_prefix="/registry/services/specs",
     strategy=Strategy(
+        check=check_service,
+        check_update=check_service_update,
         default=_default,
         create=_create,
-        update=prepare_update,
+        update=_update,
         name_rule=dns_label,
         status=True,
         allow_create_on_update=True,

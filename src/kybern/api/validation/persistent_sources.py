@@ -1,0 +1,65 @@
+"""Validation of the volume source of a persistent volume."""
+
+from kybern.api.errors import FieldError, Obj, field_forbidden, required
+from kybern.api.validation.fields import no_backsteps
+from kybern.api.validation.volumes import (
+    MORE_THAN_ONE,
+    csi_driver_name,
+    fibre_channel,
+    host_path,
+    needed,
+    nfs,
+)
+
+_REQUIRED = {
+    "gcePersistentDisk": ("pdName",),
+    "awsElasticBlockStore": ("volumeID",),
+    "cephfs": ("monitors",),
+    "rbd": ("monitors", "image"),
+    "cinder": ("volumeID",),
+    "flexVolume": ("driver",),
+    "vsphereVolume": ("volumePath",),
+    "photonPersistentDisk": ("pdID",),
+    "portworxVolume": ("volumeID",),
+    "azureFile": ("secretName", "shareName"),
+    "azureDisk": ("diskName", "diskURI"),
+    "glusterfs": ("endpoints", "path"),
+    "scaleIO": ("gateway", "system", "volumeName"),
+    "storageos": (),
+    "flocker": (),
+    "quobyte": ("registry", "volume"),
+    "iscsi": ("targetPortal", "iqn"),
+}
+_CHECKS = {"hostPath": host_path, "nfs": nfs, "fc": fibre_channel}
+_SPECIAL = ("local", "csi")
+
+
+def source_of(spec: Obj) -> Obj:
+    """The part of a volume's spec that says what it is stored in."""
+    names = {*_REQUIRED, *_CHECKS, *_SPECIAL}
+    return {name: value for name, value in spec.items() if name in names}
+
+
+def persistent_source(spec: Obj, path: str) -> list[FieldError]:
+    """Exactly one source, and what it needs."""
+    errors: list[FieldError] = []
+    found = False
+    for name, source in source_of(spec).items():
+        at = f"{path}.{name}"
+        if found:
+            errors.append(field_forbidden(at, MORE_THAN_ONE))
+            continue
+        found = True
+        if name in _CHECKS:
+            errors += _CHECKS[name](source, at)
+        elif name == "csi":
+            errors += csi_driver_name(source.get("driver", ""), f"{at}.driver")
+            errors += needed(source, ("volumeHandle",), at)
+        elif name == "local":
+            errors += needed(source, ("path",), at)
+            errors += no_backsteps(source.get("path", ""), f"{at}.path")
+        else:
+            errors += needed(source, _REQUIRED[name], at)
+    if not found:
+        errors.append(required(path, "must specify a volume type"))
+    return errors
