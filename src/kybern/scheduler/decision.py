@@ -103,6 +103,10 @@ class Decider:
             verdicts += self._with_nominated(pod, int(row), pod_class)
         return FitError(self.cluster.nodes.node_count, verdicts)
 
+    def draw_offset(self, count: int) -> int:
+        """A random position among ``count``."""
+        return int(self._random.random() * count)
+
     def fits_with_nominated(self, pod: Obj, pod_class: PodClass, row: int) -> bool:
         """Whether the pod still fits when the pods nominated to the row are counted as there."""
         return not self._with_nominated(pod, row, pod_class)
@@ -183,7 +187,7 @@ class Decider:
             [row for row in live if all(nodes.names[row] in more for more in allowed[1:])],
             dtype=np.intp,
         )
-        good = rows[[self._fits_now(pod, pod_class, int(row)) for row in rows]] if live else rows
+        good = rows[[self.fits_now(pod, pod_class, int(row)) for row in rows]] if live else rows
         if not len(good):
             error = self.diagnose(pod, pod_class, rows, [int(row) for row in rows])
             error.confined_by = names
@@ -199,7 +203,8 @@ class Decider:
             row = self._draw(good[total == total.max()])
         return Placement(nodes.names[row], row, len(good), len(rows))
 
-    def _fits_now(self, pod: Obj, pod_class: PodClass, row: int) -> bool:
+    def fits_now(self, pod: Obj, pod_class: PodClass, row: int) -> bool:
+        """Every filter on one row as the columns are, with and without nominated pods."""
         if not pod_class.fits(row):
             return False
         contested = self.nominations.rivals(pod, self.cluster.nodes.names[row])

@@ -58,11 +58,8 @@ class _ScoreOnly(Plugin):
 
     def __init__(self, inner: Plugin) -> None:
         super().__init__(inner.cluster, inner.args)
+        self.name = inner.name  # type: ignore[misc]
         self._inner = inner
-
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        return self._inner.name
 
     def filter(self, shape: PodShape) -> Filter | None:
         return None

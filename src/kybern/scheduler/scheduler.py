@@ -15,6 +15,7 @@ from kybern.api.errors import StatusError
 from kybern.api.resources import (
     NAMESPACES,
     NODES,
+    POD_DISRUPTION_BUDGETS,
     PODS,
     REPLICA_SETS,
     REPLICATION_CONTROLLERS,
@@ -33,7 +34,10 @@ from kybern.scheduler.intake import Intake, is_assigned
 from kybern.scheduler.nominations import Nominations
 from kybern.scheduler.outbox import Outbox
 from kybern.scheduler.plugins.default_binder import DefaultBinder
+from kybern.scheduler.plugins.default_preemption import DefaultPreemption
 from kybern.scheduler.pod_status import event_note, patch_status, scheduled_condition
+from kybern.scheduler.preemption_search import PreemptionSearch
+from kybern.scheduler.preemptor import Preemptor
 from kybern.scheduler.profile import Profile
 from kybern.scheduler.queue import SchedulingQueue
 from kybern.scheduler.queued_pod import QueuedPod
@@ -77,7 +81,14 @@ class Scheduler:
         self.intake = Intake(self.cluster, self.queue, self.nominations, self.profiles)
         self._binds = Outbox("bind", BINDS_AT_ONCE, WAITING_CALLS)
         self._patches = Outbox("pod status", PATCHES_AT_ONCE, WAITING_CALLS)
+        self._preemptor = Preemptor(client, clock, self._patches, self.nominations, self.queue)
+        self._searches = {
+            name: PreemptionSearch(plugin, self._deciders[name])
+            for name, profile in self.profiles.items()
+            if isinstance(plugin := profile.by_name.get("DefaultPreemption"), DefaultPreemption)
+        }
         self._informers = Informers(client)
+        self._budgets = self._informers.informer(POD_DISRUPTION_BUDGETS)
         self._pods = self._informers.informer(PODS, field_selector=LIVE_PODS)
         self._wake = asyncio.Event()
         self.queue.on_active = self._wake.set
@@ -182,10 +193,30 @@ class Scheduler:
         )
 
     def _no_fit(self, queued: QueuedPod, error: FitError) -> None:
-        self._failed(queued, error.plugins, "Unschedulable", error.message)
+        """Try to preempt; the pod then waits, with the node nominated, until its room is free."""
+        nomination: str | None = ""
+        search = self._searches.get(queued.scheduler_name)
+        if search is not None and error.node_count:
+            pod = self._pods.get(object_key(queued.pod)) or queued.pod
+            is_preempting = self._preemptor.is_preempting(queued.uid)
+            outcome = search.find(pod, error, self._budgets.list(), is_preempting)
+            error.post_filter = outcome.message
+            if outcome.candidate is not None:
+                nomination = outcome.candidate.node
+                self.nominations.add(pod, nomination)
+                recorder = self._recorders[queued.scheduler_name]
+                self._preemptor.preempt(pod, outcome.candidate, recorder)
+            elif outcome.keeps_nomination:
+                nomination = None
+        self._failed(queued, error.plugins, "Unschedulable", error.message, nomination)
 
     def _failed(
-        self, queued: QueuedPod, plugins: tuple[str, ...], reason: str, message: str
+        self,
+        queued: QueuedPod,
+        plugins: tuple[str, ...],
+        reason: str,
+        message: str,
+        nomination: str | None = "",
     ) -> None:
         """Back to the queue if the pod is still there and pending; tell people why."""
         current = self._pods.get(object_key(queued.pod))
@@ -196,9 +227,21 @@ class Scheduler:
         queued.pod = current
         self.queue.add_unschedulable(queued, plugins)
         self._record(current, "Warning", "FailedScheduling", event_note(message))
+        status = self._nominate(current, nomination)
         condition = scheduled_condition(current, reason, message, self._clock.timestamp())
         if condition is not None:
-            self._patches.add(partial(self._patch, current, {"conditions": [condition]}))
+            status["conditions"] = [condition]
+        if status:
+            self._patches.add(partial(self._patch, current, status))
+
+    def _nominate(self, pod: Obj, node: str | None) -> Obj:
+        """Note the nomination (None keeps it, "" clears it); returns the status to write."""
+        if node is None:
+            return {}
+        if not node:
+            self.nominations.remove(pod["metadata"]["uid"])
+        before = (pod.get("status") or {}).get("nominatedNodeName") or ""
+        return {"nominatedNodeName": node or None} if node != before else {}
 
     async def _patch(self, pod: Obj, status: Obj) -> None:
         try:

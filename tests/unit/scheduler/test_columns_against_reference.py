@@ -5,14 +5,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from random_world import make_node, make_pod, make_world
+from reference import World, reasons, scores
+
 from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.configuration import DEFAULT_PLUGINS, ProfileSettings
 from kybern.scheduler.decision import Decider, Placement
 from kybern.scheduler.nominations import Nominations
 from kybern.scheduler.pod_class import INFEASIBLE
 from kybern.scheduler.profile import Profile
-from random_world import make_node, make_pod, make_world
-from reference import World, reasons, scores
 
 Obj = dict[str, Any]
 

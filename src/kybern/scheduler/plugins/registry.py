@@ -2,6 +2,7 @@
 
 from kybern.scheduler.plugin import Plugin
 from kybern.scheduler.plugins.default_binder import DefaultBinder
+from kybern.scheduler.plugins.default_preemption import DefaultPreemption
 from kybern.scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from kybern.scheduler.plugins.node_affinity import NodeAffinity
 from kybern.scheduler.plugins.node_name import NodeName
@@ -30,6 +31,7 @@ PLUGINS: dict[str, type[Plugin]] = {
         PodTopologySpread,
         InterPodAffinity,
         NodeResourcesBalancedAllocation,
+        DefaultPreemption,
         DefaultBinder,
     )
 }

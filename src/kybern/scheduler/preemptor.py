@@ -1,0 +1,104 @@
+"""The preemptor: evicts the victims that a search found, so that a pending pod gets their room.
+
+The scheduler calls ``preempt`` right after a failed decision; the API calls run in the background.
+Until they are done the pod does not preempt again. Victims first get the DisruptionTarget
+condition, then they are deleted; lower nominations on the node no longer hold and are cleared.
+"""
+
+import logging
+from functools import partial
+from typing import Any
+
+from kybern.api.errors import StatusError
+from kybern.api.resources import PODS
+from kybern.client import Client, EventRecorder
+from kybern.client.informer import object_key
+from kybern.client.transport import ApiUnreachable
+from kybern.component.clock import Clock
+from kybern.scheduler.nominations import Nominations
+from kybern.scheduler.outbox import Outbox
+from kybern.scheduler.pod_status import patch_status
+from kybern.scheduler.preemption_search import Candidate
+from kybern.scheduler.queue import SchedulingQueue
+
+Obj = dict[str, Any]
+
+logger = logging.getLogger(__name__)
+
+
+class Preemptor:
+    """Carries out preemptions for all profiles."""
+
+    def __init__(
+        self,
+        client: Client,
+        clock: Clock,
+        outbox: Outbox,
+        nominations: Nominations,
+        queue: SchedulingQueue,
+    ) -> None:
+        self._client = client
+        self._clock = clock
+        self._outbox = outbox
+        self._nominations = nominations
+        self._queue = queue
+        self._left: dict[str, int] = {}
+
+    def is_preempting(self, uid: str) -> bool:
+        """Evictions for this pod are still being sent."""
+        return uid in self._left
+
+    def preempt(self, pod: Obj, candidate: Candidate, recorder: EventRecorder) -> None:
+        """Evict the candidate's victims; those already terminating are left alone."""
+        priority = pod["spec"].get("priority") or 0
+        for other in self._nominations.on_node(candidate.node):
+            if (other["spec"].get("priority") or 0) < priority:
+                self._nominations.remove(other["metadata"]["uid"])
+                self._outbox.add(partial(self._clear_nomination, other))
+        victims = [v.obj for v in candidate.victims if "deletionTimestamp" not in v.obj["metadata"]]
+        if not victims:
+            return
+        uid = pod["metadata"]["uid"]
+        self._left[uid] = len(victims)
+        for victim in victims:
+            self._outbox.add(partial(self._evict, victim, pod, candidate.node, recorder))
+
+    async def _evict(self, victim: Obj, pod: Obj, node: str, recorder: EventRecorder) -> None:
+        meta, uid = victim["metadata"], pod["metadata"]["uid"]
+        try:
+            condition = self._condition(victim, pod)
+            await patch_status(self._client, victim, {"conditions": [condition]})
+            await self._client.delete(PODS, meta["name"], meta["namespace"], uid=meta["uid"])
+            message = f"Preempted by pod {uid} on node {node}"
+            recorder.event(victim, "Normal", "Preempted", message)
+        except StatusError as error:
+            if error.reason not in ("NotFound", "Conflict"):
+                logger.warning("preempting %s: %s", object_key(victim), error)
+                self._queue.activate(uid)
+        except (ApiUnreachable, ConnectionError, TimeoutError) as error:
+            logger.warning("preempting %s: %s", object_key(victim), error)
+            self._queue.activate(uid)
+        finally:
+            self._left[uid] -= 1
+            if not self._left[uid]:
+                del self._left[uid]
+
+    async def _clear_nomination(self, pod: Obj) -> None:
+        try:
+            await patch_status(self._client, pod, {"nominatedNodeName": None})
+        except (StatusError, ApiUnreachable, ConnectionError, TimeoutError) as error:
+            logger.warning("nomination of %s: %s", object_key(pod), error)
+
+    def _condition(self, victim: Obj, pod: Obj) -> Obj:
+        scheduler = pod["spec"].get("schedulerName") or "default-scheduler"
+        condition: Obj = {
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": "PreemptionByScheduler",
+            "message": f"{scheduler}: preempting to accommodate a higher priority pod",
+            "lastProbeTime": None,
+            "lastTransitionTime": self._clock.timestamp(),
+        }
+        if generation := victim["metadata"].get("generation"):
+            condition["observedGeneration"] = generation
+        return condition
