@@ -152,7 +152,7 @@ def _hand_on(workers: PodWorkers, old: Obj | None, new: Obj | None) -> None:
 async def _adopt_orphans(parts: Parts, pleg: Pleg, workers: PodWorkers) -> None:
     """End what is left of pods that were deleted while no kubelet was looking."""
     while True:
-        on_disk = await asyncio.to_thread(parts.volumes.known_pods)
+        on_disk = await asyncio.to_thread(parts.paths.known_pods)
         in_cgroups = await asyncio.to_thread(parts.cgroups.pods)
         workers.adopt_orphans(pleg.pods | on_disk | in_cgroups)
         await asyncio.sleep(ORPHAN_SECONDS)

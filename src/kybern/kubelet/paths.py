@@ -1,7 +1,7 @@
 """Where the kubelet keeps files: everything lies under its ``--root-dir``.
 
-The layout is upstream's (``pods/UID/volumes/PLUGIN/NAME``), apart from pod logs, which upstream puts
-under /var/log/pods and which here stay with the rest, so that one directory is the whole node.
+The layout is upstream's (``pods/UID/volumes/PLUGIN/NAME``), apart from pod logs, which upstream
+puts under /var/log/pods and which here stay with the rest: one directory is the whole node.
 """
 
 from dataclasses import dataclass
@@ -47,3 +47,8 @@ class Paths:
     def logs(self, pod: Obj) -> Path:
         meta = pod["metadata"]
         return self.all_logs / f"{meta['namespace']}_{meta['name']}_{meta['uid']}"
+
+    def known_pods(self) -> set[str]:
+        """UIDs of all pods that have files here. Blocks."""
+        found = {path.name for path in self.pods.glob("*")}
+        return found | {path.name.rpartition("_")[2] for path in self.all_logs.glob("*_*_*")}

@@ -293,10 +293,12 @@ class PodWorker:
         state = await self._parts.reader.pod(self.uid)
         await remove_pod(state, self._parts)
         await self._parts.cgroups.remove(self.uid)
-        if self.pod is not None:
-            logs = self._parts.paths.logs(self.pod)
-            await asyncio.to_thread(shutil.rmtree, logs, ignore_errors=True)
+        await asyncio.to_thread(self._remove_logs)
         self._parts.status.forget(self.uid)
+
+    def _remove_logs(self) -> None:
+        for directory in self._parts.paths.all_logs.glob(f"*_{self.uid}"):
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def _wanted(pod: Obj) -> list[object]:

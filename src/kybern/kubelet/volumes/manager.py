@@ -145,10 +145,6 @@ class VolumeManager:
         if directory.exists():
             shutil.rmtree(directory)
 
-    def known_pods(self) -> set[str]:
-        """UIDs of pods that have a directory here."""
-        return {p.name for p in self._paths.pods.iterdir()} if self._paths.pods.is_dir() else set()
-
 
 def _absolute(path: str) -> str:
     return path if path.startswith("/") else f"/{path}"
