@@ -13,6 +13,7 @@ from kybern.component.pki import (
     CertificateAuthority,
     load_or_create_authority,
     load_or_create_key,
+    load_or_issue,
 )
 
 USERS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -44,6 +45,26 @@ def issue_node(data_dir: Path, node: str, server: str, clock: Clock) -> Path:
     user = f"system:node:{node}"
     _issue(authority(data_dir, clock), path, server, user, ("system:nodes",))
     return path
+
+
+def issue_serving(data_dir: Path, node: str, address: str, clock: Clock) -> tuple[str, ...]:
+    """Write the certificate of a node's own API; returns the kubelet's flags for it."""
+    directory, file = data_dir / "credentials", f"node-{node}"
+    issuer = authority(data_dir, clock)
+    hosts = (node, address)
+    user = f"system:node:{node}"
+    load_or_issue(
+        directory,
+        file,
+        issuer,
+        lambda: issuer.issue_server(user, hosts, ("system:nodes",)),
+        clock,
+        hosts,
+    )
+    return (
+        f"--tls-cert-file={directory / file}.crt",
+        f"--tls-private-key-file={directory / file}.key",
+    )
 
 
 def _issue(

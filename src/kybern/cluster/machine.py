@@ -39,12 +39,16 @@ class Machine:
         server = f"https://{self.gateway}:{record.secure_port}"
         for index in range(record.nodes):
             name = local_host_name() if self.switch is None else f"node-{index + 1}"
+            address = self.gateway if self.switch is None else self.switch.node_ip(index)
+            components = tuple(c for c in COMPONENTS if c not in record.disable)
+            serving = credentials.issue_serving(record.data_dir, name, address, clock)
             spec = NodeSpec(
                 name=name,
                 data_dir=record.data_dir,
                 namespaced=self.switch is not None,
-                node_ip=self.gateway if self.switch is None else self.switch.node_ip(index),
+                node_ip=address,
                 kubeconfig=credentials.issue_node(record.data_dir, name, server, clock),
-                components=tuple(c for c in COMPONENTS if c not in record.disable),
+                components=components,
+                flags=serving if "kubelet" in components else (),
             )
             await nodes.start(Node(spec))
