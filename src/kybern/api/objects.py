@@ -141,7 +141,9 @@ def set_condition(
     ``now`` becomes ``lastTransitionTime`` only if the status changes. ``extra`` sets further
     fields, such as ``lastUpdateTime`` or ``observedGeneration``, without counting as a change.
     """
-    held: list[Obj] = obj.setdefault("status", {}).setdefault("conditions", [])
+    state = obj.setdefault("status", {})
+    held: list[Obj] = state.get("conditions") or []
+    state["conditions"] = held
     current = next((c for c in held if c.get("type") == type_), None)
     wanted = {"type": type_, "status": value, "reason": reason, "message": message}
     wanted = {field: text for field, text in wanted.items() if text}

@@ -97,6 +97,13 @@ class Call:
         return self.services.schema(self.served.group, self.served.version, self.kind.kind)
 
     @property
+    def is_custom(self) -> bool:
+        """Whether a CustomResourceDefinition made this kind."""
+        served = self.served
+        kind = (served.group, served.version, served.kind.kind)
+        return kind in self.services.custom_schemas
+
+    @property
     def namespace(self) -> str:
         """The namespace that objects of this call belong to; empty for cluster-scoped kinds."""
         return self.info.namespace if self.kind.namespaced else ""

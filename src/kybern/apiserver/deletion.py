@@ -5,9 +5,11 @@ and removed by the kubelet's second call; an object with finalizers is marked an
 last of them. The garbage collector finds the propagation policy as a finalizer.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from kybern.api.errors import OBJECT_MODIFIED, Obj, StatusError, conflict
+from kybern.api.objects import set_condition
 from kybern.apiserver.cache import CachedObject
 from kybern.apiserver.call import Call
 from kybern.apiserver.options import DeleteOptions
@@ -19,6 +21,7 @@ from kybern.store.interface import RevisionMismatch
 
 ORPHAN = "orphan"
 FOREGROUND = "foregroundDeletion"
+CUSTOM_RESOURCE_CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 SHORTEST_GRACE = 1
 
 # Upstream answers the deletion of these with the object, that of others with a Status.
@@ -81,8 +84,9 @@ async def delete_object(
 async def _attempt(call: Call, key: str, cached: CachedObject, options: DeleteOptions) -> Deleted:
     obj, before = owned(cached), owned(cached)
     metadata = obj["metadata"]
-    if (call.kind.group, call.kind.plural) == ("", "namespaces"):
-        kept = _terminate_namespace(call, obj, options)
+    terminate = _TERMINATIONS.get((call.kind.group, call.kind.plural))
+    if terminate is not None:
+        kept = terminate(call, obj, options)
     else:
         grace = _set_grace(call, obj, options)
         if grace is None:
@@ -210,6 +214,33 @@ def _terminate_namespace(call: Call, obj: Obj, options: DeleteOptions) -> bool:
         set_finalizers(call, obj, options)
         return True
     return bool(obj.get("spec", {}).get("finalizers")) or bool(metadata.get("finalizers"))
+
+
+def _terminate_definition(call: Call, obj: Obj, options: DeleteOptions) -> bool:
+    """A CustomResourceDefinition stays until its objects are gone."""
+    metadata = obj["metadata"]
+    if metadata.get("deletionTimestamp"):
+        return bool(metadata.get("finalizers"))
+    now = call.services.clock.timestamp()
+    metadata["deletionTimestamp"] = now
+    finalizers = metadata.setdefault("finalizers", [])
+    if CUSTOM_RESOURCE_CLEANUP not in finalizers:
+        finalizers.append(CUSTOM_RESOURCE_CLEANUP)
+    set_condition(
+        obj,
+        "Terminating",
+        "True",
+        "InstanceDeletionPending",
+        "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+        now,
+    )
+    return True
+
+
+_TERMINATIONS: dict[tuple[str, str], Callable[[Call, Obj, DeleteOptions], bool]] = {
+    ("", "namespaces"): _terminate_namespace,
+    ("apiextensions.k8s.io", "customresourcedefinitions"): _terminate_definition,
+}
 
 
 def _answer(call: Call, stored: CachedObject | Obj) -> CachedObject | Obj:

@@ -14,7 +14,7 @@ from kybern.apiserver.call import Call, Services
 from kybern.apiserver.negotiation import PLAIN, negotiate
 from kybern.apiserver.request_info import Attributes, RequestInfo, request_info
 from kybern.apiserver.responses import failure
-from kybern.apiserver.routing import find_kind, find_verb, page_not_found, unserved_group
+from kybern.apiserver.routing import find_verb, fitting_kind, page_not_found, unserved_group
 from kybern.component.http.messages import Request, Response
 
 log = logging.getLogger(__name__)
@@ -55,8 +55,6 @@ class Pipeline:
         await self._authorize(user, info)
         if not info.is_resource_request:
             return await self._plain(request, info, user)
-        if info.group and unserved_group(self._services.registry, info):
-            return page_not_found()
         return await self._resource(request, info, user)
 
     async def _authorize(self, user: UserInfo, info: RequestInfo) -> None:
@@ -75,7 +73,11 @@ class Pipeline:
         return await endpoint(request, info, user) if endpoint else page_not_found()
 
     async def _resource(self, request: Request, info: RequestInfo, user: UserInfo) -> Response:
-        served = find_kind(self._services.registry, info)
+        registry = self._services.registry
+        served = registry.lookup(info.group, info.version, info.resource)
+        if served is None and info.group and unserved_group(registry, info):
+            return page_not_found()
+        served = fitting_kind(served, info)
         verb = find_verb(served, info, request.method)
         headers = request.headers
         pretty = info.param("pretty") if info.params else ""

@@ -142,13 +142,15 @@ def list_response(call: Call, items: Sequence[Stored], metadata: Obj) -> Respons
             "you requested PartialObjectMetadata, but the requested object is a list "
             f"(*{call.kind.kind}List)",
         )
-    return compressed(call, respond(_plain_list(call.served, objects, metadata), 200, output))
+    return compressed(
+        call, respond(_plain_list(call.served, objects, metadata, call.is_custom), 200, output)
+    )
 
 
-def _plain_list(served: ServedKind, objects: list[Obj], metadata: Obj) -> Obj:
+def _plain_list(served: ServedKind, objects: list[Obj], metadata: Obj, custom: bool) -> Obj:
     """Items of built-in kinds carry no kind and apiVersion inside a list, as upstream's."""
     kind = f"{served.kind.kind}List"
-    leave_out = ("kind", "apiVersion")
+    leave_out = () if custom else ("kind", "apiVersion")
     items = [{key: obj[key] for key in obj if key not in leave_out} for obj in objects]
     return {"kind": kind, "apiVersion": served.api_version, "metadata": metadata, "items": items}
 
@@ -174,11 +176,11 @@ def _joined_list(call: Call, items: Sequence[Any], metadata: Obj) -> Response:
     )
     type_meta = orjson.dumps({"kind": served.kind.kind, "apiVersion": served.api_version})
     leading = type_meta[:-1] + b","
-    length = len(leading)
+    length, strip = len(leading), not call.is_custom
     texts: list[bytes] = []
     for item in items:
         text = served_json(served, item)
-        texts.append(b"{" + text[length:] if text.startswith(leading) else text)
+        texts.append(b"{" + text[length:] if strip and text.startswith(leading) else text)
     body = b'%b,"items":[%b]}' % (head[:-1], b",".join(texts))
     return Response(200, {"Content-Type": JSON}, body)
 

@@ -41,9 +41,8 @@ OBJECT_VERBS: dict[str, Verb] = {
 _ACROSS_NAMESPACES = frozenset({"list", "watch"})
 
 
-def find_kind(registry: Registry, info: RequestInfo) -> ServedKind:
-    """The kind that a request names; raises StatusError 404."""
-    served = registry.lookup(info.group, info.version, info.resource)
+def fitting_kind(served: ServedKind | None, info: RequestInfo) -> ServedKind:
+    """The kind that a request names, if it is served under such a path; raises StatusError 404."""
     if served is None or not _scope_fits(served, info):
         raise no_such_path()
     return served

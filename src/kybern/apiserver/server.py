@@ -18,6 +18,7 @@ from kybern.apiserver.bootstrap import bootstrap
 from kybern.apiserver.cache import CacheSet
 from kybern.apiserver.call import Services
 from kybern.apiserver.config import Config
+from kybern.apiserver.custom_resources.controller import CustomResources
 from kybern.apiserver.discovery import Discovery
 from kybern.apiserver.endpoints import own_endpoints
 from kybern.apiserver.loopback import Loopback
@@ -39,6 +40,7 @@ class ApiServer:
         self.caches = CacheSet(store, clock)
         self.access = Access(config, self.caches, self.registry, clock)
         self._pipeline: Pipeline | None = None
+        self._custom: CustomResources | None = None
         self._repair: asyncio.Task[None] | None = None
         self._ready = False
 
@@ -64,7 +66,8 @@ class ApiServer:
                 self.config.kubelet_certificate_authority,
             ),
         )
-        self._pipeline = Pipeline(services, self.access.authenticate, self._endpoints())
+        self._custom = CustomResources(services, self.access.lookup, loopback)
+        self._pipeline = Pipeline(services, self.access.authenticate, self._endpoints(self._custom))
         await bootstrap(
             loopback,
             self.config,
@@ -74,6 +77,7 @@ class ApiServer:
         )
         repair = Repair(self.access.lookup, ips, ports)
         self._repair = asyncio.create_task(repair.run(), name="allocation-repair")
+        await self._custom.start()
         self._ready = True
 
     async def handler(self, request: Request) -> Response:
@@ -84,12 +88,14 @@ class ApiServer:
     async def close(self) -> None:
         """Stop following the store, which stays open."""
         self._ready = False
+        if self._custom is not None:
+            await self._custom.close()
         if self._repair is not None:
             self._repair.cancel()
             await asyncio.gather(self._repair, return_exceptions=True)
         await self.caches.close()
 
-    def _endpoints(self) -> dict[str, Endpoint]:
+    def _endpoints(self, custom: CustomResources) -> dict[str, Endpoint]:
         address = self.config.advertise_address or "127.0.0.1"
         discovery = Discovery(self.registry, f"{address}:{self.config.secure_port}")
         endpoints = own_endpoints(
@@ -100,7 +106,7 @@ class ApiServer:
         )
         for path in ("/api", "/api/", "/apis", "/apis/"):
             endpoints[path] = discovery
-        openapi = OpenApi(self.registry, {})
+        openapi = OpenApi(self.registry, custom.published)
         for path in ("/openapi/v2", "/openapi/v3", "/openapi/v3/"):
             endpoints[path] = openapi
         return endpoints

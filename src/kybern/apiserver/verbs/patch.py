@@ -40,9 +40,7 @@ async def patch(call: Call) -> Response:
 
 async def patch_by(call: Call, rules: Rules) -> Response:
     """Patch what the rules allow to change."""
-    custom = (call.served.group, call.served.version, call.kind.kind)
-    is_custom = custom in call.services.custom_schemas
-    supported = _CUSTOM_PATCH_TYPES if is_custom else PATCH_TYPES
+    supported = _CUSTOM_PATCH_TYPES if call.is_custom else PATCH_TYPES
     format_ = patch_type(call.request.headers.get("content-type", ""), supported)
     if format_ == APPLY_PATCH:
         return await apply_by(call, rules)
