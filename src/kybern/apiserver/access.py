@@ -80,12 +80,13 @@ class Access:
         reviewer = TokenReviewer(verifier, accounts, static, config.audiences)
         self.reviews = build_reviews(self.authorizers, rbac, reviewer)
         self.admission = build_chain(
+            config,
             self.lookup,
             clock,
+            self._caches,
+            self._registry,
             self.authorizers,
             EscalationCheck(self.authorizers, rbac),
-            enabled=config.enable_admission_plugins,
-            disabled=config.disable_admission_plugins,
         )
 
     async def authenticate(self, request: Request) -> UserInfo:

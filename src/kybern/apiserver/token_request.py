@@ -73,7 +73,8 @@ class TokenRequests:
             )
         spec = dict(request.get("spec") or {})
         spec["audiences"] = spec.get("audiences") or self._audiences
-        spec.setdefault("expirationSeconds", DEFAULT_SECONDS)
+        if spec.get("expirationSeconds") is None:
+            spec["expirationSeconds"] = DEFAULT_SECONDS
         spec.setdefault("boundObjectRef", None)
         _check_expiration(spec["expirationSeconds"])
         bound = self._bound_claims(namespace, name, spec["boundObjectRef"])

@@ -1,0 +1,178 @@
+"""PodSecurity: pods meet the Pod Security Standard that their namespace's labels name.
+
+Pods are refused by the enforced standard and warned about by the other; workloads that make pods
+are only warned about. A namespace whose enforced standard becomes stricter tells which of its pods
+would no longer be let in.
+"""
+
+from collections.abc import Sequence
+
+from kybern.api.errors import Obj, forbidden, invalid
+from kybern.api.objects import controller_of
+from kybern.api.resources import NAMESPACES, PODS
+from kybern.apiserver.admission.attributes import CREATE, UPDATE, AdmissionAttributes
+from kybern.apiserver.admission.plugin import Plugin
+from kybern.apiserver.admission.pod_security_standards import (
+    PRIVILEGED,
+    Standard,
+    is_stricter,
+    policy_of,
+)
+from kybern.apiserver.admission.pod_security_words import Finding
+from kybern.apiserver.lookup import Lookup
+
+_MAX_PODS_CHECKED = 3000
+_CHANGES_PODS = ("", "ephemeralcontainers", "resize")
+
+
+class PodSecurity(Plugin):
+    name = "PodSecurity"
+    operations = (CREATE, UPDATE)
+    subresources = _CHANGES_PODS
+    resources = (
+        ("", "namespaces"),
+        ("", "pods"),
+        ("", "replicationcontrollers"),
+        ("", "podtemplates"),
+        ("apps", "replicasets"),
+        ("apps", "deployments"),
+        ("apps", "statefulsets"),
+        ("apps", "daemonsets"),
+        ("batch", "jobs"),
+        ("batch", "cronjobs"),
+    )
+
+    def __init__(self, lookup: Lookup) -> None:
+        self._lookup = lookup
+
+    async def validate(self, attributes: AdmissionAttributes) -> None:
+        obj = attributes.object
+        if obj is None:
+            return
+        if attributes.resource == "namespaces":
+            self._namespace(attributes, obj)
+        elif attributes.resource == "pods":
+            self._pod(attributes, obj)
+        elif not attributes.subresource:
+            self._workload(attributes, obj)
+
+    def _pod(self, attributes: AdmissionAttributes, pod: Obj) -> None:
+        policy, _ = policy_of(self._labels(attributes.namespace))
+        old = attributes.old_object
+        if policy.privileged or (old is not None and not _significant(pod, old)):
+            return
+        findings = policy.enforce.findings(pod["metadata"], pod["spec"])
+        if findings:
+            why = f'violates PodSecurity "{policy.enforce}": {_details(findings)}'
+            name = pod["metadata"].get("name") or pod["metadata"].get("generateName", "")
+            raise forbidden("pods", name, why)
+        self._warn(attributes, policy.warn, pod)
+
+    def _workload(self, attributes: AdmissionAttributes, obj: Obj) -> None:
+        policy, _ = policy_of(self._labels(attributes.namespace))
+        if policy.warn.level == PRIVILEGED:
+            return
+        template = _template(attributes.resource, obj)
+        if template is not None and template.get("spec"):
+            self._warn(attributes, policy.warn, template)
+
+    def _warn(self, attributes: AdmissionAttributes, standard: Standard, pod: Obj) -> None:
+        findings = standard.findings(pod.get("metadata") or {}, pod["spec"])
+        if findings:
+            attributes.warn(f'would violate PodSecurity "{standard}": {_details(findings)}')
+
+    def _namespace(self, attributes: AdmissionAttributes, namespace: Obj) -> None:
+        if attributes.subresource:
+            return
+        policy, errors = policy_of(namespace["metadata"].get("labels") or {})
+        old = attributes.old_object
+        before, old_errors = policy_of(((old or {}).get("metadata") or {}).get("labels") or {})
+        name = namespace["metadata"].get("name", "")
+        if errors and (old is None or errors != old_errors):
+            raise invalid("Namespace", name, errors)
+        if old is None or policy.enforce in (before.enforce, Standard(PRIVILEGED)):
+            return
+        same_version = policy.enforce.version == before.enforce.version
+        if policy.enforce.level == PRIVILEGED or (
+            same_version and not is_stricter(policy.enforce, before.enforce)
+        ):
+            return
+        for text in self._violations(name, policy.enforce):
+            attributes.warn(text)
+
+    def _violations(self, namespace: str, standard: Standard) -> list[str]:
+        """Warnings about the pods that are there already, one for each kind of violation."""
+        pods = _representative_first(self._lookup.list(PODS, namespace))
+        by_reason: dict[str, list[str]] = {}
+        for pod in pods[:_MAX_PODS_CHECKED]:
+            findings = standard.findings(pod["metadata"], pod["spec"])
+            if findings:
+                reason = ", ".join(finding.reason for finding in findings)
+                by_reason.setdefault(reason, []).append(pod["metadata"]["name"])
+        warnings = []
+        if len(pods) > _MAX_PODS_CHECKED:
+            warnings.append(
+                f"new PodSecurity enforce level only checked against the first "
+                f"{_MAX_PODS_CHECKED} of {len(pods)} existing pods"
+            )
+        if by_reason:
+            warnings.append(
+                f'existing pods in namespace "{namespace}" violate the new PodSecurity enforce '
+                f'level "{standard}"'
+            )
+        return warnings + sorted(_counted(names) + r for r, names in by_reason.items())
+
+    def _labels(self, namespace: str) -> Obj:
+        found = self._lookup.get(NAMESPACES, namespace)
+        return ((found or {}).get("metadata") or {}).get("labels") or {}
+
+
+def _details(findings: Sequence[Finding]) -> str:
+    return ", ".join(f"{f.reason} ({f.detail})" if f.detail else f.reason for f in findings)
+
+
+def _counted(names: list[str]) -> str:
+    others = len(names) - 1
+    if not others:
+        return f"{names[0]}: "
+    return f"{min(names)} (and {others} other {'pod' if others == 1 else 'pods'}): "
+
+
+def _representative_first(pods: list[Obj]) -> list[Obj]:
+    """One pod of each controller first; its siblings are most likely the same."""
+    first: list[Obj] = []
+    later: list[Obj] = []
+    seen: set[str] = set()
+    for pod in pods:
+        owner = controller_of(pod)
+        if owner is not None and owner.get("uid", "") in seen:
+            later.append(pod)
+            continue
+        if owner is not None:
+            seen.add(owner.get("uid", ""))
+        first.append(pod)
+    return first + later
+
+
+def _significant(new: Obj, old: Obj) -> bool:
+    """Whether an update can bring in something that was not judged: containers and images."""
+    after, before = new["spec"], old["spec"]
+    for group in ("containers", "initContainers"):
+        images = [[c.get("image") for c in spec.get(group) or []] for spec in (after, before)]
+        if images[0] != images[1]:
+            return True
+    known = {c["name"]: c.get("image") for c in before.get("ephemeralContainers") or []}
+    return any(
+        c["name"] not in known or c.get("image") != known[c["name"]]
+        for c in after.get("ephemeralContainers") or []
+    )
+
+
+def _template(resource: str, obj: Obj) -> Obj | None:
+    """The pod template of a workload."""
+    if resource == "podtemplates":
+        return obj.get("template")
+    spec = obj.get("spec") or {}
+    if resource == "cronjobs":
+        spec = (spec.get("jobTemplate") or {}).get("spec") or {}
+    return spec.get("template")
