@@ -117,8 +117,6 @@ def _parse(text: str) -> Quantity:
     if len(whole) + len(fraction) > _MOST_DIGITS:
         raise ValueError(WRONG_NUMBER)
     power, exponent, format = _scale(suffix)
-    if not whole and not fraction and "." in text:
-        raise ValueError(WRONG_NUMBER)
     digits = int((whole + fraction) or "0") << (10 * power)
     nano = _times_power_of_ten(digits, 9 + exponent - len(fraction))
     if format == BINARY_SI:

@@ -7,6 +7,7 @@ from typing import Any
 
 from kybern.api.errors import Obj, bad_request
 from kybern.api.managed_fields.elements import NoElement, child_type, is_list, item_element
+from kybern.api.managed_fields.field_set import printed_path
 from kybern.api.schema.type_schema import TypeSchema
 from kybern.api.schema.types import Shape, Type
 
@@ -67,8 +68,7 @@ def _items_problem(kind: Type, value: list[Any], path: str) -> str:
             except NoElement as missing:
                 return f"{path}: element {index}: {missing}"
             if element in seen:
-                shown = element[2:]
-                return f"{path}: duplicate entries for key {shown}"
+                return f"{path}: duplicate entries for key {printed_path((element,))}"
             seen.add(element)
     for index, item in enumerate(value):
         problem = _type_problem(kind.element, item, f"{path}[{index}]")

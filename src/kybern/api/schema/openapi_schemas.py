@@ -10,7 +10,7 @@ from typing import Any
 
 from kybern.api.schema.builtin import builtin_type
 from kybern.api.schema.definitions import definition, json_type, referenced
-from kybern.api.schema.openapi_operations import is_known
+from kybern.api.schema.openapi_operations import is_known, kind_definition
 from kybern.api.schema.types import Field, Shape
 
 Obj = dict[str, Any]
@@ -21,6 +21,8 @@ _ZEROES: dict[Shape, Any] = {
     Shape.NUMBER: 0,
     Shape.BOOLEAN: False,
 }
+_OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+_LIST_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta"
 _QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
 _INT_OR_STRING = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
 _V2_LEAVES: dict[str, Obj] = {
@@ -107,6 +109,76 @@ class SchemaPublisher:
             if inner in schema:
                 out[inner] = self._schema(schema[inner])
         return out
+
+    def custom(self, custom: Mapping[tuple[str, str, str], Obj]) -> dict[str, Obj]:
+        """Schemas of custom kinds and their lists, by name, for :meth:`publish`.
+
+        ``custom`` maps group, version and kind to the structural schema of the kind's version.
+        """
+        found = {}
+        for group, version, kind in custom:
+            name = kind_definition(group, version, kind)
+            found[name] = self._custom_kind(custom[group, version, kind], group, version, kind)
+            found[f"{name}List"] = self._custom_list(name, group, version, kind)
+        return found
+
+    def _custom_kind(self, schema: Obj, group: str, version: str, kind: str) -> Obj:
+        out: Obj = schema if self._v3 else _without_v3_words(schema)
+        properties = {
+            **out.get("properties", {}),
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": self._reference(_OBJECT_META),
+        }
+        return {
+            "type": "object",
+            **out,
+            "properties": properties,
+            **_stands_for(group, version, kind),
+        }
+
+    def _custom_list(self, name: str, group: str, version: str, kind: str) -> Obj:
+        return {
+            "description": f"{kind}List is a list of {kind}",
+            "type": "object",
+            "required": ["items"],
+            "properties": {
+                "apiVersion": {"type": "string"},
+                "kind": {"type": "string"},
+                "metadata": self._reference(_LIST_META),
+                "items": {"type": "array", "items": {"$ref": self._prefix + name}},
+            },
+            **_stands_for(group, version, f"{kind}List"),
+        }
+
+    def _reference(self, name: str) -> Obj:
+        reference = {"$ref": self._prefix + name}
+        return {"allOf": [reference]} if self._v3 else reference
+
+
+def _stands_for(group: str, version: str, kind: str) -> Obj:
+    return {"x-kubernetes-group-version-kind": [{"group": group, "version": version, "kind": kind}]}
+
+
+def _without_v3_words(schema: Any) -> Any:
+    """A custom schema without what OpenAPI v2 has no words for; those values may be anything."""
+    if isinstance(schema, list):
+        return [_without_v3_words(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("x-kubernetes-preserve-unknown-fields") or schema.get("nullable"):
+        return {key: value for key, value in schema.items() if key in ("description",)}
+    if schema.get("x-kubernetes-int-or-string"):
+        return {"description": schema.get("description", ""), "x-kubernetes-int-or-string": True}
+    dropped = ("allOf", "anyOf", "default", "enum", "not", "oneOf")
+    out = {key: value for key, value in schema.items() if key not in dropped}
+    if "properties" in out:
+        inner = {name: _without_v3_words(child) for name, child in out["properties"].items()}
+        out["properties"] = inner
+    for child in ("items", "additionalProperties"):
+        if child in out:
+            out[child] = _without_v3_words(out[child])
+    return out
 
 
 def _published_default(field: Field) -> Any:

@@ -44,7 +44,7 @@ def openapi_v2(
 ) -> Obj:
     """The document of everything served.
 
-    ``custom`` holds the published schemas of custom kinds by group, version and kind.
+    ``custom`` holds the structural schemas of custom kinds by group, version and kind.
     """
     paths: dict[str, Obj] = {}
     names = [RESOURCE_LIST, PATCH, WATCH_EVENT]
@@ -57,7 +57,7 @@ def openapi_v2(
                     paths[item.path] = _path_item(item)
                     for operation in item.operations:
                         names += [name for name in (operation.body, operation.response) if name]
-    extra = {kind_definition(*kind): schema for kind, schema in (custom or {}).items()}
+    extra = _PUBLISHER.custom(custom or {})
     return {
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": "unversioned"},

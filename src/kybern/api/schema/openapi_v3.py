@@ -72,7 +72,7 @@ def openapi_v3(
 ) -> Obj:
     """The document of one group version.
 
-    ``custom`` holds the published schemas of custom kinds by group, version and kind.
+    ``custom`` holds the structural schemas of custom kinds by group, version and kind.
     """
     served = registry.resources(group, version)
     paths = {f"{base_path(group, version)}/": _discovery_item(group, version)}
@@ -83,7 +83,7 @@ def openapi_v3(
             paths[item.path] = _path_item(item)
             for operation in item.operations:
                 names += [name for name in (operation.body, operation.response) if name]
-    extra = {kind_definition(*kind): schema for kind, schema in (custom or {}).items()}
+    extra = _PUBLISHER.custom(custom or {})
     return {
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": "unversioned"},
