@@ -3,8 +3,8 @@
 Built from a shape and the profile's plugins; kept by ``decision.Decider`` in a bounded cache. It
 holds, for each node row, whether the pod may run there and the sum of the plain scores (``base``,
 ``INFEASIBLE`` where it may not), and keeps them true by reading the node table's change logs: few
-changed rows are judged one by one, many at once. Answers that rest on the whole cluster are not
-cached: the decider asks their filters and scores each time.
+changed rows are judged one by one, more of them together, very many with all rows. Answers that
+rest on the whole cluster are not cached: the decider asks their filters and scores each time.
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,10 @@ from kybern.scheduler.pod_shape import PodShape
 
 INFEASIBLE = -(1 << 40)
 
-# Below this many changed rows (plus a share of all rows) one by one beats all at once.
-FEW_CHANGES = 30
-CHANGES_SHARE = 70
-
-ALL = slice(None)
+# Up to this many changed rows, one by one in Python beats numpy's overhead.
+FEW_CHANGES = 15
+# Beyond this share of all rows, judging all of them beats gathering the changed ones.
+CHANGES_SHARE = 2
 
 
 class WeightedScore:
@@ -79,19 +78,22 @@ class PodClass:
     def refresh(self) -> None:
         """Bring ``base`` up to date with the node table."""
         nodes = self.cluster.nodes
-        facts = nodes.facts.since(self._facts_position) if self._epoch == nodes.epoch else None
+        is_whole = self._epoch == nodes.epoch and len(self.base) == len(nodes.names)
+        facts = nodes.facts.since(self._facts_position) if is_whole else None
         usage = nodes.usage.since(self._usage_position) if facts is not None else None
-        few = FEW_CHANGES + len(nodes.names) // CHANGES_SHARE
-        if facts is None or usage is None or len(facts) > few:
-            self._judge_facts()
+        many = FEW_CHANGES + len(nodes.names) // CHANGES_SHARE
+        if facts is None or usage is None or len(facts) + len(usage) > many:
+            if facts is None or facts:
+                self._judge_facts()
             self._judge_usage()
         else:
             if facts:
                 self._judge_facts_of(facts)
-            if len(usage) > few:
-                self._judge_usage()
+                usage = facts + usage
+            if len(usage) > FEW_CHANGES:
+                self._judge_usage_of_rows(np.array(usage, dtype=np.intp))
             else:
-                for row in facts + usage if facts else usage:
+                for row in usage:
                     self._judge_usage_of(row)
         self._epoch = nodes.epoch
         self._facts_position = nodes.facts.end
@@ -139,17 +141,18 @@ class PodClass:
         assert len(self._node_scores) + len(self._usage_scores) == len(plain)
 
     def _judge_facts(self) -> None:
-        ok = self.cluster.nodes.alive.values != 0
+        rows = slice(0, len(self.cluster.nodes.names))
+        ok = self.cluster.nodes.alive.values[rows] != 0
         for node_filter in self._node_filters:
-            ok &= node_filter.feasible(ALL)
+            ok &= node_filter.feasible(rows)
         total: Values = np.zeros(len(ok), dtype=np.int64)
         for weighted in self._node_scores:
-            total += weighted.weight * weighted.score.raw(ALL)
+            total += weighted.weight * weighted.score.raw(rows)
         self._static_ok = ok
         self._static_score = total
         for weighted in self.normalised_scores:
             if weighted.score.basis is Basis.NODE:
-                weighted.kept = weighted.score.raw(ALL)
+                weighted.kept = weighted.score.raw(rows)
         self._note_constants()
 
     def _judge_facts_of(self, changed: list[int]) -> None:
@@ -169,21 +172,32 @@ class PodClass:
 
     def _note_constants(self) -> None:
         """A raw score that is the same on all nodes cannot change the choice."""
-        alive = self.cluster.nodes.alive.values != 0
+        alive = self.cluster.nodes.alive.values[: len(self._static_ok)] != 0
         for weighted in self.normalised_scores:
             if weighted.kept is not None:
                 seen = weighted.kept[alive]
                 weighted.constant = not len(seen) or bool(seen.min() == seen.max())
 
     def _judge_usage(self) -> None:
+        rows = slice(0, len(self._static_ok))
         ok = self._static_ok
         for node_filter in self._usage_filters:
-            ok = ok & node_filter.feasible(ALL)
+            ok = ok & node_filter.feasible(rows)
         total = self._static_score
         for weighted in self._usage_scores:
-            total = total + weighted.weight * weighted.score.raw(ALL)
+            total = total + weighted.weight * weighted.score.raw(rows)
         self.base = np.where(ok, total, INFEASIBLE)
         self._cells = cells_of(self.base)
+
+    def _judge_usage_of_rows(self, rows: Rows) -> None:
+        """Some rows at once; repeated rows do no harm."""
+        ok = self._static_ok[rows]
+        for node_filter in self._usage_filters:
+            ok &= node_filter.feasible(rows)
+        total = self._static_score[rows]
+        for weighted in self._usage_scores:
+            total += weighted.weight * weighted.score.raw(rows)
+        self.base[rows] = np.where(ok, total, INFEASIBLE)
 
     def _judge_usage_of(self, row: int) -> None:
         if not self._static_ok[row]:

@@ -11,6 +11,9 @@ from kybern.scheduler.plugins.resource_scoring import ScoredResource
 
 MAX_SHAPE_SCORE = 10
 
+# Below this, a quotient that is not whole stays apart from the next whole number in a float64.
+EXACT_IN_FLOATS = 2**53
+
 
 class _Allocation(Score):
     """The weighted integer mean of one score a resource, over resources the node has."""
@@ -44,8 +47,7 @@ class _Allocation(Score):
             scores = self.many(used.values[rows] + asked, np.maximum(has, 1))
             total = total + np.where(has != 0, scores * weight, 0)
             weights = weights + np.where(has != 0, weight, 0)
-        result: Values = total // np.maximum(weights, 1)
-        return result
+        return floor_ratio(total, np.maximum(weights, 1))
 
 
 class LeastAllocated(_Allocation):
@@ -55,7 +57,7 @@ class LeastAllocated(_Allocation):
         return (allocatable - used) * MAX_SCORE // allocatable if used <= allocatable else 0
 
     def many(self, used: Values, allocatable: Values) -> Values:
-        return np.maximum(allocatable - used, 0) * MAX_SCORE // allocatable
+        return floor_ratio(np.maximum(allocatable - used, 0) * MAX_SCORE, allocatable)
 
 
 class MostAllocated(_Allocation):
@@ -65,7 +67,7 @@ class MostAllocated(_Allocation):
         return min(used, allocatable) * MAX_SCORE // allocatable
 
     def many(self, used: Values, allocatable: Values) -> Values:
-        return np.minimum(used, allocatable) * MAX_SCORE // allocatable
+        return floor_ratio(np.minimum(used, allocatable) * MAX_SCORE, allocatable)
 
 
 class RequestedToCapacityRatio(_Allocation):
@@ -101,6 +103,14 @@ class RequestedToCapacityRatio(_Allocation):
         # Halves round up: scores are never negative.
         result: Values = np.floor(total / np.maximum(weights, 1) + 0.5).astype(np.int64)
         return result
+
+
+def floor_ratio(numerator: Values, denominator: Values) -> Values:
+    """``numerator // denominator`` for numbers that are not negative, by floats where these are
+    exact: several times faster than numpy's integer division."""
+    if len(numerator) and int(numerator.max()) + int(denominator.max()) < EXACT_IN_FLOATS:
+        return (numerator / denominator).astype(np.int64)
+    return numerator // denominator
 
 
 def broken_line(points: Sequence[tuple[int, int]]) -> Callable[[int], int]:

@@ -69,8 +69,8 @@ class BalanceScore(Score):
             after.append(np.minimum((taken + asked) / divisor, 1.0))
         scores = _evenness_over(after, has, count) - _evenness_over(before, has, count)
         half = MAX_SCORE // 2
-        # The sum below is never negative, so floor division truncates like upstream's.
-        result: Values = half + (half + scores) // 2
+        # The sum is never negative, so the shift truncates like upstream's division.
+        result: Values = half + ((half + scores) >> 1)
         return result
 
 

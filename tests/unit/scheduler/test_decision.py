@@ -1,0 +1,201 @@
+"""Decisions around the columns: messages, confinement, nominations, ties, growth."""
+
+import random
+from typing import Any
+
+from kybern.scheduler.columns.cluster import ClusterColumns
+from kybern.scheduler.configuration import ProfileSettings, load
+from kybern.scheduler.decision import Decider, Placement
+from kybern.scheduler.diagnosis import FitError
+from kybern.scheduler.nominations import Nominations
+from kybern.scheduler.plugins.default_preemption import DefaultPreemption
+from kybern.scheduler.preemption_search import Outcome, PreemptionSearch
+from kybern.scheduler.profile import Profile
+
+Obj = dict[str, Any]
+
+
+def node(name: str, cpu: str = "4", **spec: Any) -> Obj:
+    return {
+        "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
+        "spec": spec,
+        "status": {"allocatable": {"cpu": cpu, "memory": "8Gi", "pods": "10"}},
+    }
+
+
+def pod(name: str, cpu: str = "1", *, labels: Obj | None = None, **spec: Any) -> Obj:
+    requests = {"requests": {"cpu": cpu, "memory": "1Gi"}}
+    return {
+        "metadata": {"name": name, "namespace": "default", "uid": name, "labels": labels or {}},
+        "spec": {"containers": [{"name": "c", "image": "i", "resources": requests}], **spec},
+    }
+
+
+class Core:
+    """The pure core with nodes of four cpus."""
+
+    def __init__(self, *nodes: Obj, settings: ProfileSettings | None = None) -> None:
+        self.cluster = ClusterColumns()
+        for one in nodes:
+            self.cluster.set_node(one)
+        self.profile = Profile(settings or ProfileSettings(), self.cluster)
+        self.nominations = Nominations()
+        self.decider = Decider(self.cluster, self.profile, self.nominations, random.Random(1))
+
+    def decide(self, one: Obj) -> str:
+        """The node, or the message."""
+        outcome = self.decider.decide(one)
+        return outcome.node if isinstance(outcome, Placement) else outcome.message
+
+    def preempt(self, one: Obj, budgets: tuple[Obj, ...] = ()) -> tuple[FitError, Outcome]:
+        error = self.decider.decide(one)
+        assert isinstance(error, FitError)
+        plugin = self.profile.by_name["DefaultPreemption"]
+        assert isinstance(plugin, DefaultPreemption)
+        outcome = PreemptionSearch(plugin, self.decider).find(one, error, budgets, False)
+        error.post_filter = outcome.message
+        return error, outcome
+
+
+def names(*terms: tuple[str, ...]) -> Obj:
+    def field(values: tuple[str, ...]) -> Obj:
+        return {"key": "metadata.name", "operator": "In", "values": list(values)}
+
+    selector = {"nodeSelectorTerms": [{"matchFields": [field((n,)) for n in t]} for t in terms]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": selector}}
+
+
+def test_messages_count_reasons_in_upstreams_order() -> None:
+    taint = {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}
+    core = Core(node("a", cpu="1"), node("b", cpu="1"), node("c", taints=[taint]))
+    expected = "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu."
+    assert core.decide(pod("p", cpu="2")) == expected
+
+
+def test_without_nodes_the_message_says_so() -> None:
+    assert Core().decide(pod("p")) == "no nodes available to schedule pods"
+
+
+def test_a_pod_confined_to_a_node_goes_there_or_names_the_plugin() -> None:
+    core = Core(node("a"), node("b"), node("c", unschedulable=True))
+    assert core.decide(pod("p", affinity=names(("b",)))) == "b"
+    assert core.decide(pod("q", affinity=names(("c",)))) == (
+        "0/3 nodes are available: 1 node(s) were unschedulable, "
+        "2 node(s) didn't satisfy plugin(s) [NodeAffinity]."
+    )
+    conflict = core.decide(pod("r", affinity=names(("a", "b"))))
+    assert conflict == "0/3 nodes are available: pod affinity terms conflict."
+
+
+def test_ties_are_drawn_among_all_the_best_nodes() -> None:
+    core = Core(*(node(f"n{i}") for i in range(4)))
+    assert {core.decide(pod(f"p{i}")) for i in range(100)} == {"n0", "n1", "n2", "n3"}
+
+
+def test_a_seed_replays_every_choice() -> None:
+    def run() -> list[str]:
+        core = Core(*(node(f"n{i}") for i in range(5)))
+        chosen = []
+        for number in range(12):
+            chosen.append(core.decide(pod(f"p{number}")))
+            core.cluster.place(pod(f"p{number}"), chosen[-1])
+        return chosen
+
+    assert run() == run()
+
+
+def test_rows_grow_and_are_reused_while_classes_stay_true() -> None:
+    core = Core(node("a", cpu="1"))
+    core.cluster.place(pod("full"), "a")
+    assert core.decide(pod("p")).endswith("1 Insufficient cpu.")
+    for number in range(200):
+        core.cluster.set_node(node(f"n{number}", cpu="1"))
+        core.cluster.place(pod(f"f{number}"), f"n{number}")
+    assert core.decide(pod("p")).endswith("201 Insufficient cpu.")
+    core.cluster.remove("f77")
+    assert core.decide(pod("p")) == "n77"
+    core.cluster.remove_node("n77")
+    core.cluster.set_node(node("fresh"))
+    assert core.cluster.nodes.rows["fresh"] < 202
+    assert core.decide(pod("p")) == "fresh"
+
+
+def test_a_pod_on_a_node_that_is_not_known_yet_counts_once_it_is() -> None:
+    core = Core()
+    core.cluster.place(pod("early", cpu="4"), "late")
+    core.cluster.set_node(node("late"))
+    assert core.decide(pod("p")) == "0/1 nodes are available: 1 Insufficient cpu."
+
+
+def test_room_of_a_nominated_pod_is_kept_from_equal_and_lower_priorities() -> None:
+    core = Core(node("a"))
+    core.nominations.add(pod("nominated", cpu="4", priority=5), "a")
+    message = "0/1 nodes are available: 1 Insufficient cpu."
+    assert core.decide(pod("same", priority=5)) == message
+    assert core.decide(pod("lower", priority=1)) == message
+    assert core.decide(pod("higher", priority=6)) == "a"
+    assert core.decide(pod("nominated", cpu="4", priority=5)) == "a"
+
+
+def test_preemption_takes_the_least_important_pods_that_make_room() -> None:
+    core = Core(node("a"), node("b"))
+    core.cluster.place(pod("a1", cpu="2", priority=1), "a")
+    core.cluster.place(pod("a2", cpu="2", priority=3), "a")
+    core.cluster.place(pod("b1", cpu="4", priority=2), "b")
+    error, outcome = core.preempt(pod("p", cpu="2", priority=10))
+    assert outcome.candidate is not None
+    assert outcome.candidate.node == "a"
+    assert [victim.uid for victim in outcome.candidate.victims] == ["a1"]
+    assert error.message == "0/2 nodes are available: 2 Insufficient cpu."
+    assert core.decide(pod("q", cpu="2")) == error.message, "the columns are as before"
+
+
+def test_preemption_prefers_nodes_where_no_budget_breaks() -> None:
+    core = Core(node("a"), node("b"))
+    core.cluster.place(pod("a1", cpu="4", priority=1, labels={"app": "x"}), "a")
+    core.cluster.place(pod("b1", cpu="4", priority=2), "b")
+    budget = {
+        "metadata": {"name": "x", "namespace": "default"},
+        "spec": {"selector": {"matchLabels": {"app": "x"}}},
+        "status": {"disruptionsAllowed": 0},
+    }
+    _, outcome = core.preempt(pod("p", cpu="2", priority=10), (budget,))
+    assert outcome.candidate is not None and outcome.candidate.node == "b"
+
+
+def test_preemption_says_why_it_does_not_help() -> None:
+    core = Core(node("a"), node("b", cpu="1"), node("c", unschedulable=True))
+    core.cluster.place(pod("a1", cpu="4", priority=10), "a")
+    error, outcome = core.preempt(pod("p", cpu="2", priority=10))
+    assert outcome.candidate is None
+    assert error.message == (
+        "0/3 nodes are available: 1 node(s) were unschedulable, 2 Insufficient cpu. "
+        "preemption: 0/3 nodes are available: 1 No preemption victims found for incoming pod, "
+        "2 Preemption is not helpful for scheduling."
+    )
+    error, _ = core.preempt(pod("q", cpu="2", priority=11, preemptionPolicy="Never"))
+    assert error.message.endswith("preemption: not eligible due to preemptionPolicy=Never.")
+
+
+def test_a_configuration_file_changes_weights_and_strategies() -> None:
+    text = b"""
+apiVersion: kubescheduler.config.k8s.io/v1
+kind: KubeSchedulerConfiguration
+profiles:
+- schedulerName: packing
+  plugins:
+    score:
+      disabled: [{name: NodeResourcesBalancedAllocation}]
+    multiPoint:
+      disabled: [{name: NodePorts}]
+  pluginConfig:
+  - name: NodeResourcesFit
+    args:
+      scoringStrategy: {type: MostAllocated, resources: [{name: cpu, weight: 1}]}
+"""
+    (settings,) = load(text).profiles
+    assert settings.scheduler_name == "packing"
+    core = Core(node("a"), node("b"), node("c"), settings=settings)
+    assert "NodePorts" not in core.profile.by_name
+    core.cluster.place(pod("there"), "b")
+    assert [core.decide(pod(f"p{i}")) for i in range(10)] == ["b"] * 10
