@@ -8,7 +8,7 @@ import pytest
 import uvloop
 from http_client import RawClient, Scripted
 
-from kybern.component.http.protocol import Limits
+from kybern.component.http.parser import Limits
 from kybern.component.http.server import Server, serve
 from kybern.component.tls import TlsConfig
 

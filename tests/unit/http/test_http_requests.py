@@ -6,11 +6,28 @@ from collections.abc import Awaitable, Callable
 import orjson
 import pytest
 from http_client import RawClient, Scripted
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kybern.component.http.messages import Request, Response
+from kybern.component.http.parser import Exchange, Limits, RequestParser
 from kybern.component.http.server import Server
 
 Start = Callable[..., Awaitable[Server]]
+
+FRAGMENTS = [
+    b"GET / HTTP/1.1\r\n",
+    b"POST /a%20b HTTP/1.1\r\n",
+    b"Host: a\r\n",
+    b"Content-Length: 5\r\n",
+    b"Content-Length: 500\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Connection: Upgrade\r\nUpgrade: x\r\n",
+    b"Expect: 100-continue\r\n",
+    b"\r\n",
+    b"hello",
+    b"5\r\nhello\r\n0\r\n\r\n",
+]
 
 
 async def test_a_request_arrives_decoded(client: RawClient, handler: Scripted) -> None:
@@ -212,3 +229,35 @@ async def test_a_header_value_cannot_start_another_header(
     answer = await client.answer()
     assert "set-cookie" not in answer.headers
     assert answer.headers["warning"] == "a  Set-Cookie: b"
+
+
+async def test_a_client_that_only_half_closes_gets_its_answer(client: RawClient) -> None:
+    await client.send("GET /a HTTP/1.1")
+    client.writer.write_eof()
+    assert (await client.answer()).body == b"GET /a 0"
+    assert await client.at_end()
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_no_bytes_break_the_parser(data: st.DataObject) -> None:
+    """Whatever arrives, cut anywhere: requests, or one refusal after which nothing is read."""
+    pieces = data.draw(st.lists(st.sampled_from(FRAGMENTS) | st.binary(max_size=20), max_size=12))
+    sent = b"".join(pieces)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(sent)), max_size=4)))
+    exchanges: list[Exchange] = []
+    limits = Limits(max_head_bytes=200, max_body_bytes=50)
+    parser = RequestParser(
+        limits,
+        "",
+        None,
+        begun=lambda: None,
+        ready=exchanges.append,
+        wants_continue=lambda: None,
+    )
+    for start, end in zip([0, *cuts], [*cuts, len(sent)], strict=True):
+        if not parser.refused:
+            parser.feed(sent[start:end])
+    assert parser.refused == any(exchange.refusal for exchange in exchanges)
+    assert not any(exchange.refusal for exchange in exchanges[:-1])
+    assert all(len(exchange.request.body) <= 50 for exchange in exchanges)

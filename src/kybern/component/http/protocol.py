@@ -1,8 +1,8 @@
-"""One client connection: bytes in, requests to the handler in order, responses out.
+"""One client connection: requests to the handler in order, responses out.
 
-asyncio calls :class:`HttpConnection` with what the socket brings; httptools (llhttp) parses it; one
-task per connection hands each request to the handler and writes the response under back-pressure,
-so pipelined requests are answered in order. Bounded are the head, the body, the requests that wait
+asyncio calls :class:`HttpConnection` with what the socket brings; ``parser.py`` makes requests of
+it; one task per connection hands each request to the handler and writes the response under
+back-pressure, so pipelined requests are answered in order. Bounded are the requests that wait
 (reading pauses), what is written ahead (writing waits), and every wait for the client
 (``deadline``, which the server checks).
 """
@@ -12,16 +12,13 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from math import inf
 from typing import Protocol, cast
 
-import httptools
-import orjson
-
-from kybern.api.errors import StatusError, bad_request, internal_error, request_too_large
+from kybern.api.errors import StatusError, internal_error
 from kybern.component.http import wire
 from kybern.component.http.messages import Handler, Request, Response
+from kybern.component.http.parser import Exchange, Limits, RequestParser, status_response
 from kybern.component.http.upgrade import UpgradedConnection
 
 log = logging.getLogger(__name__)
@@ -32,22 +29,6 @@ SLICE = 128 * 1024
 SMALL = 64 * 1024
 MAX_WAITING_REQUESTS = 32
 LINGER_SECONDS = 2.0
-
-# Repeated headers whose values may hold commas are joined by a line break, which no value holds.
-_LINE_JOINED = ("impersonate-",)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a client may take. Times are seconds; upstream's values."""
-
-    max_head_bytes: int = 1024 * 1024
-    max_body_bytes: int = 3 * 1024 * 1024
-    max_connections: int = 10_000
-    head_timeout: float = 32.0
-    idle_timeout: float = 90.0
-    # How long a body, or the reading of a response, may make no progress at all.
-    stall_timeout: float = 120.0
 
 
 class Edge(Protocol):
@@ -61,17 +42,9 @@ class Edge(Protocol):
 
     def lost(self, connection: "HttpConnection") -> None: ...
 
+    def started(self, task: asyncio.Task[None]) -> None: ...
+
     def date(self) -> str: ...
-
-
-@dataclass(slots=True)
-class _Exchange:
-    """One request that waits for its turn; a refused one already has its response."""
-
-    request: Request
-    keep_alive: bool
-    minor_version: str
-    refusal: Response | None = None
 
 
 class HttpConnection(asyncio.Protocol):
@@ -81,8 +54,7 @@ class HttpConnection(asyncio.Protocol):
         self._edge = edge
         self._loop = asyncio.get_running_loop()
         self.deadline = inf
-        self._parser = httptools.HttpRequestParser(self)
-        self._waiting: deque[_Exchange] = deque()
+        self._waiting: deque[Exchange] = deque()
         self._task: asyncio.Task[None] | None = None
         self._arrival: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
@@ -90,13 +62,10 @@ class HttpConnection(asyncio.Protocol):
         self._read_paused = False
         self._busy = False
         self._streaming = False
-        self._refused = False
+        self._deaf = False
         self._after_upgrade: bytearray | None = None
         self._upgraded: UpgradedConnection | None = None
         self._continue_wanted = False
-        self._head_bytes = 0
-        self._in_head = True
-        self._begin_message()
 
     # The socket
 
@@ -104,10 +73,17 @@ class HttpConnection(asyncio.Protocol):
         # uvloop's transports have the methods but not the class.
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
-        self._peer_address = peer[0] if isinstance(peer, tuple) and peer else ""
+        address = peer[0] if isinstance(peer, tuple) and peer else ""
         tls = transport.get_extra_info("ssl_object")
         self._secure = tls is not None
-        self._peer_certificate = tls.getpeercert(binary_form=True) if tls is not None else None
+        self._parser = RequestParser(
+            self._edge.limits,
+            address,
+            tls.getpeercert(binary_form=True) if tls is not None else None,
+            begun=self._request_begun,
+            ready=self._request_ready,
+            wants_continue=self._continue_is_wanted,
+        )
         self._transport.set_write_buffer_limits(high=2 * SLICE)
         self.deadline = self._loop.time() + self._edge.limits.head_timeout
         self._edge.opened(self)
@@ -117,18 +93,26 @@ class HttpConnection(asyncio.Protocol):
             self._upgraded.feed(data)
         elif self._after_upgrade is not None:
             self._after_upgrade += data
-        elif not self._refused:
+        elif not self._deaf and not self._parser.refused:
             self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
+        rest = self._parser.feed(data)
+        if rest is not None:
+            self._after_upgrade = bytearray(rest)
+            self._pause_reading()
+        elif not self._parser.in_head and self.idle:
+            self.deadline = self._loop.time() + self._edge.limits.stall_timeout
 
     def eof_received(self) -> bool:
         """Keep the way out open while a response is due; a stream has lost its reader."""
         if self._upgraded is not None:
             self._upgraded.feed_eof()
             return not self._secure
-        self._refused = True
+        self._deaf = True
         if self._streaming and self._task is not None:
             self._task.cancel()
-        return self._busy and not self._streaming and not self._secure
+        return not (self.idle or self._streaming or self._secure)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.deadline = inf
@@ -166,119 +150,27 @@ class HttpConnection(asyncio.Protocol):
         """Close at once: the client is too slow."""
         self._transport.abort()
 
-    # The parser
+    # What the parser calls
 
-    def _begin_message(self) -> None:
-        self._target = b""
-        self._headers: dict[str, str] = {}
-        self._body: list[bytes] = []
-        self._body_bytes = 0
-        self._keep_alive = True
-
-    def _parse(self, data: bytes) -> None:
-        was_in_head = self._in_head
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._after_upgrade = bytearray(data[upgrade.args[0] :])
-            self._pause_reading()
-        except (httptools.HttpParserError, httptools.HttpParserCallbackError) as error:
-            self._refuse(error)
-            return
-        limits = self._edge.limits
-        if self._in_head:
-            if not was_in_head:
-                self._head_bytes = 0
-            self._head_bytes += len(data)
-            if self._head_bytes > limits.max_head_bytes:
-                self._refuse(_HeadTooLarge())
-        elif not self._busy and not self._waiting:
-            self.deadline = self._loop.time() + limits.stall_timeout
-
-    def on_message_begin(self) -> None:
-        self._begin_message()
-        self._in_head = True
-        self._head_bytes = 0
+    def _request_begun(self) -> None:
         if self.idle:
             self.deadline = self._loop.time() + self._edge.limits.head_timeout
 
-    def on_url(self, url: bytes) -> None:
-        self._target += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        key = name.decode("latin-1").lower()
-        text = value.decode("utf-8", "surrogateescape")
-        earlier = self._headers.get(key)
-        if earlier is not None:
-            text = f"{earlier}\n{text}" if key.startswith(_LINE_JOINED) else f"{earlier}, {text}"
-        self._headers[key] = text
-
-    def on_headers_complete(self) -> None:
-        self._in_head = False
-        self._keep_alive = self._parser.should_keep_alive()
-        length = self._headers.get("content-length", "")
-        if length.isdigit() and int(length[:20]) > self._edge.limits.max_body_bytes:
-            raise self._too_large()
-        if self._parser.get_http_version() != "1.0":
-            if "host" not in self._headers:
-                raise bad_request("missing required Host header")
-            if self._headers.get("expect", "").lower() == "100-continue":
-                self._continue_wanted = True
-                self._send_continue()
-
-    def on_body(self, data: bytes) -> None:
-        self._body_bytes += len(data)
-        if self._body_bytes > self._edge.limits.max_body_bytes:
-            raise self._too_large()
-        self._body.append(data)
-
-    def on_message_complete(self) -> None:
+    def _request_ready(self, exchange: Exchange) -> None:
         self._continue_wanted = False
-        try:
-            path, query = wire.split_target(self._target)
-        except ValueError:
-            raise bad_request("the request target is malformed") from None
-        body = self._body
-        self._enqueue(
-            Request(
-                self._parser.get_method().decode("ascii"),
-                path,
-                query,
-                self._headers,
-                body[0] if len(body) == 1 else b"".join(body),
-                self._peer_certificate,
-                self._peer_address,
-            ),
-            None,
-        )
-
-    def _too_large(self) -> StatusError:
-        limit = self._edge.limits.max_body_bytes
-        return request_too_large(f"Request entity too large: limit is {limit}")
-
-    def _refuse(self, error: Exception) -> None:
-        """Answer what cannot be parsed, after the requests before it, and close."""
-        cause = error.__context__ or error
-        if isinstance(cause, StatusError):
-            response = _status_response(cause)
-        elif isinstance(error, _HeadTooLarge):
-            response = _plain_response(431, "Request Header Fields Too Large")
-        else:
-            response = _plain_response(400, "Bad Request")
-        self._refused = True
-        self._keep_alive = False
-        self._enqueue(Request("GET", "/", headers=self._headers), response)
-
-    def _enqueue(self, request: Request, refusal: Response | None) -> None:
-        version = self._parser.get_http_version()
-        self._waiting.append(_Exchange(request, self._keep_alive, version, refusal))
+        self._waiting.append(exchange)
         self.deadline = inf
         if len(self._waiting) >= MAX_WAITING_REQUESTS:
             self._pause_reading()
         if self._task is None:
             self._task = self._loop.create_task(self._serve())
+            self._edge.started(self._task)
         elif self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
+
+    def _continue_is_wanted(self) -> None:
+        self._continue_wanted = True
+        self._send_continue()
 
     def _send_continue(self) -> None:
         """Ask for the body, unless earlier responses are still to be written."""
@@ -300,13 +192,16 @@ class HttpConnection(asyncio.Protocol):
                 if exchange.refusal is not None:
                     self._linger()
                     return
+                if self._deaf and not self._waiting:
+                    break
                 self._after_answer()
-        except ConnectionError:
+        except BaseException as error:
             self._transport.abort()
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            if not isinstance(error, ConnectionError):
+                log.exception("A response could not be finished.")
             return
-        except BaseException:
-            self._transport.abort()
-            raise
         self._transport.close()
 
     def _linger(self) -> None:
@@ -314,7 +209,7 @@ class HttpConnection(asyncio.Protocol):
         self.deadline = self._loop.time() + LINGER_SECONDS
         self._resume_reading()
 
-    async def _next(self) -> _Exchange:
+    async def _next(self) -> Exchange:
         while not self._waiting:
             self._arrival = self._loop.create_future()
             await self._arrival
@@ -329,13 +224,12 @@ class HttpConnection(asyncio.Protocol):
         if self._after_upgrade is not None:
             # The handler did not want the upgrade, so what follows is HTTP again.
             data, self._after_upgrade = bytes(self._after_upgrade), None
-            self._parser = httptools.HttpRequestParser(self)
-            self._in_head = True
+            self._parser.restart()
             if data:
                 self._parse(data)
         self._resume_reading()
 
-    async def _answer(self, exchange: _Exchange) -> bool:
+    async def _answer(self, exchange: Exchange) -> bool:
         """Handle one request and write its response; whether the connection stays open."""
         response = exchange.refusal or await self._handle(exchange.request)
         if response.upgrade is not None:
@@ -355,13 +249,13 @@ class HttpConnection(asyncio.Protocol):
         try:
             return await self._edge.handler(request)
         except StatusError as error:
-            return _status_response(error)
+            return status_response(error)
         except Exception:
             log.exception("The handler failed: %s %s", request.method, request.path)
-            return _status_response(internal_error("the server failed to handle the request"))
+            return status_response(internal_error("the server failed to handle the request"))
 
     async def _send_whole(
-        self, exchange: _Exchange, response: Response, body: bytes, keep: bool
+        self, exchange: Exchange, response: Response, body: bytes, keep: bool
     ) -> None:
         framing = _connection_header(exchange, keep)
         if not wire.has_no_body(response.status):
@@ -379,7 +273,7 @@ class HttpConnection(asyncio.Protocol):
             await asyncio.sleep(0)
 
     async def _send_stream(
-        self, exchange: _Exchange, response: Response, body: AsyncIterator[bytes], keep: bool
+        self, exchange: Exchange, response: Response, body: AsyncIterator[bytes], keep: bool
     ) -> None:
         chunked = exchange.minor_version != "1.0"
         framing = _connection_header(exchange, keep and chunked)
@@ -442,21 +336,7 @@ class HttpConnection(asyncio.Protocol):
             self._transport.resume_reading()
 
 
-class _HeadTooLarge(Exception):
-    """The request's head is beyond the limit."""
-
-
-def _connection_header(exchange: _Exchange, keep: bool) -> dict[str, str]:
+def _connection_header(exchange: Exchange, keep: bool) -> dict[str, str]:
     if not keep:
         return {"Connection": "close"}
     return {"Connection": "keep-alive"} if exchange.minor_version == "1.0" else {}
-
-
-def _status_response(error: StatusError) -> Response:
-    headers = {"Content-Type": "application/json", **error.headers}
-    return Response(error.code, headers, orjson.dumps(error.status()))
-
-
-def _plain_response(status: int, phrase: str) -> Response:
-    headers = {"Content-Type": "text/plain; charset=utf-8"}
-    return Response(status, headers, f"{status} {phrase}".encode())

@@ -10,7 +10,8 @@ import time
 
 from kybern.component.clock import Clock
 from kybern.component.http.messages import Handler
-from kybern.component.http.protocol import HttpConnection, Limits
+from kybern.component.http.parser import Limits
+from kybern.component.http.protocol import HttpConnection
 from kybern.component.tls import ServerTls, TlsConfig
 
 SWEEP_SECONDS = 1.0
@@ -28,6 +29,7 @@ class Server:
         self._clock = clock
         self._connections: dict[HttpConnection, None] = {}
         self._listener: asyncio.AbstractServer | None = None
+        self._serving: dict[asyncio.Task[None], None] = {}
         self._background: list[asyncio.Task[None]] = []
         self._gone: asyncio.Event = asyncio.Event()
         self._date_second = 0
@@ -74,9 +76,10 @@ class Server:
             for connection in list(self._connections):
                 connection.abort()
             await self._no_connections()
-        for task in self._background:
+        tasks = [*self._serving, *self._background]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._background.clear()
 
     # What connections call
@@ -91,6 +94,10 @@ class Server:
         self._connections.pop(connection, None)
         if not self._connections:
             self._gone.set()
+
+    def started(self, task: asyncio.Task[None]) -> None:
+        self._serving[task] = None
+        task.add_done_callback(self._serving.pop)
 
     def date(self) -> str:
         """The Date header, made once a second."""
