@@ -150,7 +150,8 @@ def old_set_sizes(
     """New sizes (by name) of old sets that may shrink in this round of a rolling update.
 
     Unhealthy old pods go first, because they add nothing to availability; then healthy ones, as
-    far as ``maxUnavailable`` allows.
+    far as ``maxUnavailable`` allows. A set that was just shrunk may still count the pods that are
+    about to go: no set has more available pods than its size.
     """
     minimum = replicas(deployment) - max_unavailable(deployment)
     new_unavailable = replicas(new) - actual([new], "availableReplicas")
@@ -164,7 +165,8 @@ def old_set_sizes(
         cut = min(budget, max(unhealthy, 0))
         sizes[name] -= cut
         budget -= cut
-    spare = actual(sets, "availableReplicas") - minimum
+    available = sum(min(actual([one], "availableReplicas"), replicas(one)) for one in sets)
+    spare = min(available - minimum, budget)
     for one in oldest_first(old):
         name = one["metadata"]["name"]
         cut = min(max(spare, 0), sizes[name])

@@ -169,8 +169,15 @@ class Cluster:
             raise TimeoutError(f"{resource.qualified} {name}: {seen}") from None
         return last[0]
 
-    async def wait_gone(self, resource: Resource, name: str, *, namespace: str = "default") -> None:
-        """Return once the object does not exist."""
+    async def wait_gone(
+        self,
+        resource: Resource,
+        name: str,
+        *,
+        namespace: str = "default",
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
+        """Return once the object does not exist; raises TimeoutError."""
         where = namespace if resource.namespaced else None
 
         async def gone() -> bool:
@@ -180,7 +187,7 @@ class Cluster:
                 return error.code == 404
             return False
 
-        await self.wait_until(gone)
+        await self.wait_until(gone, patience=patience)
 
     async def wait_until(self, condition: Any, *, patience: float = PATIENCE_SECONDS) -> None:
         """Ask ``await condition()`` again and again; a component that dies is raised at once."""
