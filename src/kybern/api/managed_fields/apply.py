@@ -105,7 +105,7 @@ def _merged(
     fields = fields_of(kind, applied).without(ignored)
     managers[key] = Managed(fields, api_version, last.time if last else None)
     merged: Obj = merge(kind, live, applied)
-    if last is None or not last.fields:
+    if last is None or not last.fields.difference(fields):
         return merged
     return _pruned(kind, merged, last.fields, managers)
 

@@ -114,16 +114,20 @@ def is_leaf(kind: Type, value: Any) -> bool:
 def everything_in(kind: Type, value: Any) -> FieldSet:
     """Every path below a value, containers included: what adding or removing it touches."""
     out = FieldSet()
+    if not value:
+        return out
     if is_map(kind, value):
-        for name, item in (value or {}).items():
+        for name, item in value.items():
             out.add(f"f:{name}")
-            out.attach(f"f:{name}", everything_in(child_type(kind, name), item))
+            if isinstance(item, dict | list):
+                out.attach(f"f:{name}", everything_in(child_type(kind, name), item))
     elif is_list(kind, value):
-        for item in value or ():
+        for item in value:
             try:
                 element = item_element(kind, item)
             except NoElement:
                 continue
             out.add(element)
-            out.attach(element, everything_in(kind.element, item))
+            if isinstance(item, dict):
+                out.attach(element, everything_in(kind.element, item))
     return out

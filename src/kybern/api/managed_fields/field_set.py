@@ -6,6 +6,7 @@ while paths below it are members too. Sets are values: operations return new one
 """
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -78,23 +79,30 @@ class FieldSet:
 
     def difference(self, other: "FieldSet") -> "FieldSet":
         """Members that are not members of ``other``; what is below those stays."""
-        if not other:
+        if not other or not self:
             return self
-        out = FieldSet(e for e in self.members if e not in other.members)
-        for element, below in self.children.items():
-            known = other.children.get(element)
-            out.attach(element, below.difference(known) if known else below)
+        out = FieldSet((e for e in self.members if e not in other.members), dict(self.children))
+        for element, below in other.children.items():
+            out._replace_child(element, out.child(element).difference(below))
         return out
 
     def without(self, other: "FieldSet") -> "FieldSet":
         """As difference, but whole subtrees under members of ``other`` go as well."""
-        if not other:
+        if not other or not self:
             return self
-        out = FieldSet(e for e in self.members if e not in other.members)
-        for element, below in self.children.items():
-            if element not in other.members:
-                out.attach(element, below.without(other.child(element)))
+        out = FieldSet(
+            (e for e in self.members if e not in other.members),
+            {e: below for e, below in self.children.items() if e not in other.members},
+        )
+        for element, below in other.children.items():
+            out._replace_child(element, out.child(element).without(below))
         return out
+
+    def _replace_child(self, element: str, below: "FieldSet") -> None:
+        if below:
+            self.children[element] = below
+        else:
+            self.children.pop(element, None)
 
     def paths(self, prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
         """Every member as its path of elements, in sorted order."""
@@ -139,6 +147,7 @@ class FieldSet:
 EMPTY = FieldSet()
 
 
+@lru_cache(maxsize=4096)
 def _require_element(element: str) -> None:
     if element[:2] not in ("f:", "k:", "v:", "i:"):
         raise ValueError(f"missing colon: unknown path element {element}")

@@ -6,7 +6,7 @@ name a type. Defaults that server-side apply needs to identify list items stand 
 """
 
 from functools import cache, partial
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from kybern.api.schema.definitions import definition, go_type_name, json_type, referenced
@@ -34,7 +34,7 @@ _MERGE_KEY = "x-kubernetes-patch-merge-key"
 
 @cache
 def _wire_lines() -> dict[str, str]:
-    text = (files("kybern.api.schema") / "wire_types.txt").read_text()
+    text = Path(__file__).with_name("wire_types.txt").read_text()
     lines = (line for line in text.splitlines() if not line.startswith("#"))
     return dict(line.split(" ", 1) for line in lines)
 

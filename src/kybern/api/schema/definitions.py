@@ -8,7 +8,8 @@ back into what upstream publishes.
 
 from collections.abc import Iterable
 from functools import cache
-from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -19,7 +20,10 @@ _REF_PREFIX = "#/$defs/"
 
 @cache
 def _definitions() -> dict[str, dict[str, Any]]:
-    schemas = files("kubernetes_validate") / "kubernetes-json-schema"
+    # Finding the package is enough: importing it would load a JSON schema library.
+    package = find_spec("kubernetes_validate")
+    assert package is not None and package.origin is not None
+    schemas = Path(package.origin).with_name("kubernetes-json-schema")
     path = schemas / f"{MINOR}-local" / "_definitions.json"
     found: dict[str, dict[str, Any]] = orjson.loads(path.read_bytes())["$defs"]
     return found

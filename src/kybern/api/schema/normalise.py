@@ -20,7 +20,7 @@ from kybern.api.schema.times import canonical_micro_time, canonical_time
 from kybern.api.schema.types import Field, Shape, Type
 
 Reader = Callable[[Any], Any]
-"""Takes a JSON value, returns its normal form; None stands for "leave the field out"."""
+"""Takes a JSON value that is not null, returns its normal form."""
 
 _NO_LINE_BREAKS = {ord("\r"): None, ord("\n"): None}
 _CANONICAL_TIME = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9]Z")
@@ -71,29 +71,34 @@ def _struct(kind: Type) -> Reader:
     fields = kind.fields
     # Filled as fields are met: a kind compiles only what its objects use, and recursion ends.
     readers: dict[str, Reader] = {}
-    always = [name for name, field in fields.items() if field.always]
-    preserve = kind.preserve_unknown
-    lenient = kind.lenient
+    texts = frozenset(name for name, field in fields.items() if field.type.shape is Shape.STRING)
+    kept_empty = frozenset(name for name, field in fields.items() if _is_kept_empty(field))
+    always = tuple(name for name, field in fields.items() if field.always)
+    preserve, lenient = kind.preserve_unknown, kind.lenient
 
     def read(value: Any) -> Any:
         if type(value) is not dict:
             if lenient:
                 return copy_json(value)
             raise Irregular
-        out = {}
+        out: dict[str, Any] = {}
         for name, item in value.items():
+            if type(item) is str and name in texts:
+                if item or name in kept_empty:
+                    out[name] = item
+                continue
             read_field = readers.get(name)
             if read_field is None:
-                if name not in fields:
-                    if not preserve:
-                        raise Irregular
-                    out[name] = copy_json(item)
-                    continue
-                read_field = readers[name] = _field_reader(fields[name])
+                if name in fields:
+                    read_field = readers[name] = reader(fields[name].type)
+                elif preserve:
+                    read_field = copy_json
+                else:
+                    raise Irregular
             if item is not None:
-                normal = read_field(item)
-                if normal is not None:
-                    out[name] = normal
+                item = read_field(item)
+                if item or name in kept_empty or name not in fields:
+                    out[name] = item
             elif lenient:
                 out[name] = None
         for name in always:
@@ -104,33 +109,20 @@ def _struct(kind: Type) -> Reader:
     return read
 
 
+def _is_kept_empty(field: Field) -> bool:
+    """Whether an empty value is written if it was given."""
+    if field.pointer:
+        return True
+    shape = field.type.shape
+    if field.always:
+        # The storage form knows no empty list beside the missing one, so both read as null.
+        return shape not in (Shape.LIST, Shape.MAP, Shape.BYTES)
+    return shape not in _EMPTY_IS_ABSENT and not field.omit_zero
+
+
 def _absent(field: Field) -> Any:
     nothing = field.pointer or field.type.shape is Shape.BYTES
     return None if nothing else zero(field.type)
-
-
-def _field_reader(field: Field) -> Reader:
-    """A reader that returns None where the field is to be left out."""
-    read = reader(field.type)
-    if field.pointer or field.always:
-        if field.always and field.type.shape in (Shape.LIST, Shape.MAP, Shape.BYTES):
-            # The storage form knows no empty list beside the missing one, so both read as null.
-            return lambda value: read(value) or None
-        return read
-    shape = field.type.shape
-    if field.omit_zero:
-        return lambda value: read(value) or None
-    if shape in _EMPTY_IS_ABSENT:
-        if shape is Shape.STRING:
-            return _optional_string
-        return lambda value: read(value) or None
-    return read
-
-
-def _optional_string(value: Any) -> str | None:
-    if type(value) is str:
-        return value or None
-    raise Irregular
 
 
 def _map(kind: Type) -> Reader:
@@ -178,7 +170,9 @@ def _list(kind: Type) -> Reader:
             raise Irregular
         if read_item is None:
             read_item = reader(element)
-        return [zero(element) if item is None else read_item(item) for item in value]
+        if None in value:
+            return [zero(element) if item is None else read_item(item) for item in value]
+        return [read_item(item) for item in value]
 
     return read
 
