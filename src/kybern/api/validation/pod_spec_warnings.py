@@ -36,6 +36,7 @@ def pod_spec_warnings(spec: Obj, meta: Obj, prefix: str) -> list[str]:
                 f"{_quoted(reference.get('name', ''))}"
             )
     warnings += _volumes(spec, path)
+    warnings += _fractional_bytes(spec, path)
     warnings += _duplicate_env(spec, path)
     warnings += _ports(spec, path)
     return warnings
@@ -59,6 +60,22 @@ def _volumes(spec: Obj, path: str) -> list[str]:
             warnings.append(f"{at}.scaleIO: deprecated in v1.16, non-functional in v1.22+")
         if "storageos" in volume:
             warnings.append(f"{at}.storageOS: deprecated in v1.22, non-functional in v1.25+")
+    return warnings
+
+
+def _fractional_bytes(spec: Obj, path: str) -> list[str]:
+    warnings = []
+    for group in ("initContainers", "containers"):
+        for i, container in enumerate(spec.get(group) or ()):
+            resources = container.get("resources") or {}
+            for kind in ("limits", "requests"):
+                for name in ("memory", "ephemeral-storage"):
+                    amount = (resources.get(kind) or {}).get(name)
+                    if isinstance(amount, str) and amount.endswith("m"):
+                        warnings.append(
+                            f"{path}.{group}[{i}].resources.{kind}[{name}]: fractional byte value "
+                            f'"{amount}" is invalid, must be an integer'
+                        )
     return warnings
 
 

@@ -30,11 +30,18 @@ def pod_template(template: Obj, path: str) -> list[FieldError]:
 def workload_template(template: Obj, selector: Obj | None, path: str) -> list[FieldError]:
     """A template whose pods the workload's selector must find."""
     errors: list[FieldError] = []
-    if selector and (selector.get("matchLabels") or selector.get("matchExpressions")):
-        held = (template.get("metadata") or {}).get("labels") or {}
-        if not label_selector(selector, path) and not _matches(selector, held):
-            errors.append(invalid_value(f"{path}.metadata.labels", held, WRONG_LABELS))
+    if selector is None or not label_selector(selector, path):
+        errors += selected(selector, template, path)
     return errors + pod_template(template, path)
+
+
+def selected(selector: Obj | None, template: Obj, path: str) -> list[FieldError]:
+    """The error of a template that a sound selector does not match; none matches nothing."""
+    held = (template.get("metadata") or {}).get("labels")
+    if selector is not None and LabelSelector.from_object(selector).matches(held or {}):
+        return []
+    shown = dict(sorted(held.items())) if held else None
+    return [invalid_value(f"{path}.metadata.labels", shown, WRONG_LABELS)]
 
 
 def restart_policy(template: Obj, allowed: Iterable[str], path: str) -> list[FieldError]:
@@ -51,7 +58,3 @@ def no_active_deadline(template: Obj, kind: str, path: str) -> list[FieldError]:
         return []
     text = f"activeDeadlineSeconds in {kind} is not Supported"
     return [field_forbidden(f"{path}.spec.activeDeadlineSeconds", text)]
-
-
-def _matches(selector: Obj, held: Obj) -> bool:
-    return LabelSelector.from_object(selector).matches(held)

@@ -74,23 +74,17 @@ def volumes(held: list[Obj], path: str) -> tuple[dict[str, Obj], list[FieldError
 
 def volume_source(volume: Obj, path: str) -> list[FieldError]:
     """Exactly one source, and what it needs."""
-    errors: list[FieldError] = []
-    found = False
-    for name, source in volume.items():
-        if name not in _CHECKS and name not in _REQUIRED:
-            continue
-        if source is None:
-            continue
-        at = f"{path}.{name}"
-        if found:
-            errors.append(field_forbidden(at, MORE_THAN_ONE))
-            continue
-        found = True
-        check = _CHECKS.get(name)
-        errors += check(source, at) if check else needed(source, _REQUIRED[name], at)
-    if not found:
-        errors.append(required(path, "must specify a volume type"))
-    return errors
+    given = [name for name, source in volume.items() if name in _RANK and source is not None]
+    if not given:
+        return [required(path, "must specify a volume type")]
+    if len(given) > 1:
+        given.sort(key=_RANK.__getitem__)
+    first = given[0]
+    check = _CHECKS.get(first)
+    at = f"{path}.{first}"
+    source = volume[first]
+    errors = check(source, at) if check else needed(source, _REQUIRED[first], at)
+    return errors + [field_forbidden(f"{path}.{name}", MORE_THAN_ONE) for name in given[1:]]
 
 
 def needed(source: Obj, names: tuple[str, ...], path: str) -> list[FieldError]:
@@ -247,3 +241,12 @@ _CHECKS: dict[str, Callable[[Obj, str], list[FieldError]]] = {
     "ephemeral": _ephemeral,
     "image": _image,
 }
+
+# The first of several sources counts in this order, whatever order they were written in.
+_ORDER = (
+    "emptyDir hostPath gitRepo gcePersistentDisk awsElasticBlockStore secret nfs iscsi glusterfs "
+    "persistentVolumeClaim rbd cinder cephfs flocker downwardAPI fc flexVolume configMap azureFile "
+    "vsphereVolume azureDisk photonPersistentDisk projected portworxVolume quobyte scaleIO "
+    "storageos csi ephemeral image"
+)
+_RANK = {name: rank for rank, name in enumerate(_ORDER.split())}

@@ -55,6 +55,18 @@ def amount(value: int | str | None) -> int:
     return value or 0
 
 
+def internal(strategy: Obj) -> Obj:
+    """An update strategy as upstream shows it in errors: its internal type, nulls and all."""
+    rolling = strategy.get("rollingUpdate")
+    names = ("partition", "maxUnavailable", "maxSurge")
+    shown = None
+    if rolling is not None:
+        shown = {
+            n[0].upper() + n[1:]: rolling.get(n) for n in names if n in rolling or n == names[1]
+        }
+    return {"Type": strategy.get("type", ""), "RollingUpdate": shown}
+
+
 def replica_status(new: Obj, old: Obj, parts: tuple[str, ...]) -> list[FieldError]:
     """Counts in a status: none negative, no part greater than the whole, no step back."""
     status, before = new.get("status") or {}, old.get("status") or {}

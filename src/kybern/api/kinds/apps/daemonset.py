@@ -19,6 +19,7 @@ from kybern.api.validation.workloads import (
     counts,
     fixed_selector,
     int_or_percent,
+    internal,
     selector,
 )
 
@@ -126,7 +127,7 @@ def _check_strategy(strategy: Obj, path: str) -> list[FieldError]:
     if kind == "OnDelete":
         return []
     if kind != "RollingUpdate":
-        return [not_supported(path, strategy, ("RollingUpdate", "OnDelete"))]
+        return [not_supported(path, internal(strategy), ("RollingUpdate", "OnDelete"))]
     rolling = strategy.get("rollingUpdate")
     if rolling is None:
         return [required(f"{path}.rollingUpdate")]
@@ -138,8 +139,7 @@ def _check_strategy(strategy: Obj, path: str) -> list[FieldError]:
         text = "may not be set when maxUnavailable is non-zero"
         errors.append(invalid_value(at_surge, surge, text))
     if not amount(unavailable) and not amount(surge):
-        text = "cannot be 0 when maxSurge is 0"
-        errors.append(invalid_value(at, unavailable, text))
+        errors.append(required(at, "cannot be 0 when maxSurge is 0"))
     return errors
 
 

@@ -26,6 +26,7 @@ from kybern.api.validation.workloads import (
     counts,
     fixed_selector,
     int_or_percent,
+    internal,
     replica_status,
     selector,
 )
@@ -112,7 +113,7 @@ def _check_strategy(strategy: Obj, path: str) -> list[FieldError]:
         text = "may not be specified when strategy `type` is 'Recreate'"
         return [field_forbidden(f"{path}.rollingUpdate", text)]
     if kind != "RollingUpdate":
-        return [not_supported(path, strategy, _TYPES)]
+        return [not_supported(path, internal(strategy), _TYPES)]
     if rolling is None:
         text = "this should be defaulted and never be nil"
         return [required(f"{path}.rollingUpdate", text)]

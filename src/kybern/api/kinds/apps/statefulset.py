@@ -27,6 +27,7 @@ from kybern.api.validation.workloads import (
     at_most_all,
     counts,
     int_or_percent,
+    internal,
     replica_status,
     selector,
 )
@@ -42,11 +43,9 @@ def _default(stateful_set: Obj) -> None:
         if strategy.get("rollingUpdate") is None:
             strategy["rollingUpdate"] = {}
     rolling = strategy.get("rollingUpdate")
-    if strategy["type"] == "RollingUpdate" and rolling is not None:
-        if rolling.get("partition") is None:
-            rolling["partition"] = 0
-        if rolling.get("maxUnavailable") is None:
-            rolling["maxUnavailable"] = 1
+    rolls = strategy["type"] == "RollingUpdate" and rolling is not None
+    if rolls and rolling.get("partition") is None:
+        rolling["partition"] = 0
     retention = spec.get("persistentVolumeClaimRetentionPolicy") or {}
     for name in ("whenDeleted", "whenScaled"):
         if not retention.get(name):
@@ -73,6 +72,19 @@ def _default_claim_template(claim: Obj) -> None:
 
 def _create(stateful_set: Obj) -> None:
     stateful_set["status"] = {"replicas": 0, "availableReplicas": 0}
+    _drop_max_unavailable(stateful_set["spec"])
+
+
+def _update(new: Obj, old: Obj) -> None:
+    if "maxUnavailable" not in (old["spec"].get("updateStrategy") or {}).get("rollingUpdate", {}):
+        _drop_max_unavailable(new["spec"])
+
+
+def _drop_max_unavailable(spec: Obj) -> None:
+    """``maxUnavailable`` is behind upstream's gate MaxUnavailableStatefulSet, off by default."""
+    rolling = (spec.get("updateStrategy") or {}).get("rollingUpdate")
+    if rolling:
+        rolling.pop("maxUnavailable", None)
 
 
 def _ready(stateful_set: Obj, now: float) -> str:
@@ -140,9 +152,9 @@ def _check_strategy(strategy: Obj, path: str) -> list[FieldError]:
         if rolling is None:
             return []
         text = "only allowed for updateStrategy 'RollingUpdate'"
-        return [invalid_value(f"{path}.rollingUpdate", rolling, text)]
+        return [invalid_value(f"{path}.rollingUpdate", internal(strategy)["RollingUpdate"], text)]
     if kind != "RollingUpdate":
-        return [invalid_value(path, strategy, "must be 'RollingUpdate' or 'OnDelete'")]
+        return [invalid_value(path, internal(strategy), "must be 'RollingUpdate' or 'OnDelete'")]
     if rolling is None:
         return []
     errors = counts(rolling, ("partition",), f"{path}.rollingUpdate")
@@ -208,6 +220,7 @@ STATEFUL_SET = Kind(
         warnings=lambda o: template_warnings(o["spec"].get("template") or {}),
         default=_default,
         create=_create,
+        update=_update,
         status=True,
         generation=spec_changed,
     ),

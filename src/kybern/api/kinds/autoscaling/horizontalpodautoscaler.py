@@ -1,11 +1,13 @@
 """HorizontalPodAutoscaler."""
 
-from kybern.api.errors import Obj
+from kybern.api.errors import FieldError, Obj
 from kybern.api.kinds.autoscaling.conversion import DEFAULT_UTILIZATION, convert, cpu_metric
 from kybern.api.kinds.autoscaling.targets import targets
+from kybern.api.kinds.autoscaling.validation import check_autoscaler
 from kybern.api.kinds.columns import AGE, NAME, at
 from kybern.api.kinds.kind import Column, Kind, status_of
 from kybern.api.kinds.strategy import Strategy
+from kybern.api.validation.workloads import counts
 
 _SCALE_UP = {
     "stabilizationWindowSeconds": 0,
@@ -57,6 +59,10 @@ COLUMNS = (
 )
 
 
+def _check_status(new: Obj, old: Obj) -> list[FieldError]:
+    return counts(new.get("status") or {}, ("currentReplicas", "desiredReplicas"), "status")
+
+
 HORIZONTAL_POD_AUTOSCALER = Kind(
     group="autoscaling",
     kind="HorizontalPodAutoscaler",
@@ -66,6 +72,8 @@ HORIZONTAL_POD_AUTOSCALER = Kind(
     categories=("all",),
     subresources=(status_of("HorizontalPodAutoscaler"),),
     strategy=Strategy(
+        check=check_autoscaler,
+        check_status=_check_status,
         default=_default,
         convert=convert,
         create=lambda o: o.__setitem__("status", {"currentMetrics": None, "desiredReplicas": 0}),

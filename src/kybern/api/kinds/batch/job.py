@@ -20,6 +20,7 @@ from kybern.api.validation.label_selectors import label_selector as check_select
 from kybern.api.validation.metadata import immutable
 from kybern.api.validation.names import is_dns1123_label
 from kybern.api.validation.pod_spec_warnings import template_warnings
+from kybern.api.validation.pod_template import selected
 
 CONTROLLER_UID = "batch.kubernetes.io/controller-uid"
 JOB_NAME = "batch.kubernetes.io/job-name"
@@ -48,7 +49,8 @@ def _default(job: Obj) -> None:
     default_job_spec(spec)
     labels = (spec["template"].get("metadata") or {}).get("labels")
     if labels and not job["metadata"].get("labels"):
-        job["metadata"]["labels"] = dict(labels)
+        # The same map, so that the labels which the server adds to the pods show here too.
+        job["metadata"]["labels"] = labels
     if spec.get("completionMode") is None:
         spec["completionMode"] = "NonIndexed"
     if spec.get("suspend") is None:
@@ -78,6 +80,8 @@ def _create(job: Obj) -> None:
         labels.setdefault(key, value)
     metadata["labels"] = labels
     spec["template"]["metadata"] = metadata
+    if not job["metadata"].get("labels"):
+        job["metadata"]["labels"] = dict(labels)
     selector = spec.get("selector") or {}
     match = selector.get("matchLabels") or {}
     match.setdefault(CONTROLLER_UID, uid)
@@ -183,11 +187,7 @@ def _check(job: Obj) -> list[FieldError]:
     if selector is None:
         return [*errors, required("spec.selector")]
     wrong = check_selector(selector, "spec.selector")
-    held = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
-    if not wrong and not _matches(selector, held):
-        text = "`selector` does not match template `labels`"
-        wrong.append(invalid_value("spec.template.metadata.labels", held, text))
-    return errors + wrong
+    return errors + (wrong or selected(selector, spec.get("template") or {}, "spec.template"))
 
 
 def _matches(selector: Obj, held: Obj) -> bool:

@@ -30,6 +30,7 @@ def _create(pod: Obj) -> None:
             {
                 "type": "PodScheduled",
                 "status": "False",
+                "lastTransitionTime": pod["metadata"].get("creationTimestamp"),
                 "reason": "SchedulingGated",
                 "message": GATED,
             }

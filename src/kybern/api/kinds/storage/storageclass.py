@@ -1,10 +1,12 @@
 """StorageClass and VolumeAttributesClass."""
 
-from kybern.api.errors import Obj
+from kybern.api.errors import FieldError, Obj, invalid_value, not_supported, required, too_long
 from kybern.api.kinds.columns import AGE, NAME, at
 from kybern.api.kinds.kind import Column, Kind
 from kybern.api.kinds.strategy import Strategy
 from kybern.api.objects import annotations, name
+from kybern.api.validation.fields import qualified_name
+from kybern.api.validation.metadata import immutable
 
 _DEFAULT_CLASS = (
     "storageclass.kubernetes.io/is-default-class",
@@ -35,13 +37,77 @@ COLUMNS = (
 )
 
 
+_RECLAIM = ("Delete", "Retain")
+_BINDING = ("Immediate", "WaitForFirstConsumer")
+_MAX_PARAMETERS = 512
+_MAX_BYTES = 256 * 1024
+_FIXED = ("parameters", "provisioner", "reclaimPolicy", "volumeBindingMode")
+
+
+def _check(storage_class: Obj) -> list[FieldError]:
+    provisioner = storage_class.get("provisioner", "")
+    errors = (
+        qualified_name(provisioner.lower(), "provisioner")
+        if provisioner
+        else [required("provisioner")]
+    )
+    errors += _check_parameters(storage_class.get("parameters") or {})
+    reclaim = storage_class.get("reclaimPolicy")
+    if reclaim and reclaim not in _RECLAIM:
+        errors.append(not_supported("reclaimPolicy", reclaim, _RECLAIM))
+    binding = storage_class.get("volumeBindingMode")
+    if binding is None:
+        errors.append(required("volumeBindingMode"))
+    elif binding not in _BINDING:
+        errors.append(not_supported("volumeBindingMode", binding, _BINDING))
+    return errors
+
+
+def _check_parameters(parameters: Obj) -> list[FieldError]:
+    errors: list[FieldError] = []
+    if len(parameters) > _MAX_PARAMETERS:
+        errors.append(too_long("parameters", _MAX_PARAMETERS))
+    if "" in parameters:
+        errors.append(invalid_value("parameters", "", "field can not be empty."))
+    if sum(len(k.encode()) + len(v.encode()) for k, v in parameters.items()) > _MAX_BYTES:
+        errors.append(too_long("parameters", _MAX_BYTES))
+    return errors
+
+
+def _check_update(new: Obj, old: Obj) -> list[FieldError]:
+    errors: list[FieldError] = []
+    for field in _FIXED:
+        errors += immutable(new.get(field), old.get(field), field)
+    return errors
+
+
+def _check_attributes(attributes_class: Obj) -> list[FieldError]:
+    driver = attributes_class.get("driverName", "")
+    errors = [] if driver else [required("driverName")]
+    if not attributes_class.get("parameters"):
+        text = "must contain at least one key/value pair"
+        errors.append(required("parameters", text))
+    return errors + _check_parameters(attributes_class.get("parameters") or {})
+
+
+def _check_attributes_update(new: Obj, old: Obj) -> list[FieldError]:
+    errors = immutable(new.get("driverName"), old.get("driverName"), "driverName")
+    return errors + immutable(new.get("parameters"), old.get("parameters"), "parameters")
+
+
 STORAGE_CLASS = Kind(
     group="storage.k8s.io",
     kind="StorageClass",
     plural="storageclasses",
     namespaced=False,
     short_names=("sc",),
-    strategy=Strategy(default=_default, namespaced=False),
+    strategy=Strategy(
+        check=_check,
+        checks_all_on_update=False,
+        check_update=_check_update,
+        default=_default,
+        namespaced=False,
+    ),
     columns=COLUMNS,
 )
 
@@ -51,6 +117,11 @@ VOLUME_ATTRIBUTES_CLASS = Kind(
     plural="volumeattributesclasses",
     namespaced=False,
     short_names=("vac",),
-    strategy=Strategy(namespaced=False),
+    strategy=Strategy(
+        check=_check_attributes,
+        checks_all_on_update=False,
+        check_update=_check_attributes_update,
+        namespaced=False,
+    ),
     columns=(NAME, Column("DriverName", at("driverName")), AGE),
 )
