@@ -62,7 +62,8 @@ REFUSALS = [
         400,
         "BadRequest",
         "the object provided is unrecognized (must be of type ConfigMap): couldn't get "
-        "version/kind; json parse error: invalid character 'b' looking for beginning of object key string ({bad)",
+        "version/kind; json parse error: invalid character 'b' looking for beginning of object "
+        "key string ({bad)",
     ),
     (
         "POST",

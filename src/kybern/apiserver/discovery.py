@@ -15,7 +15,7 @@ from kybern.api.kinds import Registry, ServedKind, Subresource, storage_version_
 from kybern.api.user import UserInfo
 from kybern.apiserver.negotiation import Clause, negotiate, parse_accept
 from kybern.apiserver.request_info import RequestInfo
-from kybern.apiserver.responses import respond
+from kybern.apiserver.responses import page_not_found, respond
 from kybern.component.http.messages import Request, Response
 
 _AGGREGATED_GROUP = "apidiscovery.k8s.io"
@@ -36,6 +36,8 @@ class Discovery:
         if request.method != "GET":
             raise no_such_path()
         parts = [part for part in info.path.split("/") if part]
+        if parts[0] == "apis" and len(parts) > 1 and not self._serves(parts[1]):
+            return page_not_found()
         accept = request.headers.get("accept", "")
         version = _aggregated_version(accept) if len(parts) == 1 else ""
         if version:
@@ -76,6 +78,9 @@ class Discovery:
             case ["apis", group, version]:
                 return self._resources(group, version)
         raise no_such_path()
+
+    def _serves(self, group: str) -> bool:
+        return any(found.name == group for found in self._registry.groups())
 
     def _versions(self, group: str) -> list[str]:
         for found in self._registry.groups():

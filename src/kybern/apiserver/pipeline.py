@@ -13,8 +13,8 @@ from kybern.apiserver.authorization.authorizer import forbidden_request
 from kybern.apiserver.call import Call, Services
 from kybern.apiserver.negotiation import PLAIN, negotiate
 from kybern.apiserver.request_info import Attributes, RequestInfo, request_info
-from kybern.apiserver.responses import failure
-from kybern.apiserver.routing import find_verb, fitting_kind, page_not_found, unserved_group
+from kybern.apiserver.responses import failure, page_not_found
+from kybern.apiserver.routing import find_verb, fitting_kind, unserved_group
 from kybern.component.http.messages import Request, Response
 
 log = logging.getLogger(__name__)

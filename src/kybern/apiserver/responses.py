@@ -45,6 +45,12 @@ def failure(error: StatusError, output: Output = PLAIN) -> Response:
     return response
 
 
+def page_not_found() -> Response:
+    """What an unknown path gets."""
+    headers = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"}
+    return Response(404, headers, b"404 page not found\n")
+
+
 def success(kind: str, name: str = "", uid: str = "", group: str = "") -> Obj:
     """The Status that stands for an object that is gone."""
     details = {"name": name, "group": group, "kind": kind, "uid": uid}

@@ -78,12 +78,3 @@ def _scope_fits(served: ServedKind, info: RequestInfo) -> bool:
 def unserved_group(registry: Registry, info: RequestInfo) -> bool:
     """Whether the path's group is unknown altogether."""
     return not any(group.name == info.group for group in registry.groups())
-
-
-PLAIN_NOT_FOUND = b"404 page not found\n"
-
-
-def page_not_found() -> Response:
-    """What an unknown path gets."""
-    headers = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"}
-    return Response(404, headers, PLAIN_NOT_FOUND)
