@@ -78,6 +78,8 @@ class SqliteFile:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(path)
+            # Secrets are in it, so it is the owner's alone; SQLite gives its journal the same mode.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
             raise StoreClosed(f"{path} cannot be opened: {error}") from error
         try:

@@ -7,6 +7,7 @@ import pytest
 from pod_cache import PODS, Pods, ready, shown
 
 from kybern.api.errors import StatusError
+from kybern.api.kinds import builtin_registry
 from kybern.api.selectors import FieldSelector, LabelSelector
 from kybern.store.interface import RevisionMismatch, StoreClosed
 
@@ -280,6 +281,39 @@ async def test_a_feed_that_lost_its_place_loads_anew(
     again = pods.cache.watch(PODS, resource_version="7")
     await pods.create("b")
     assert await ready(again) == [("ADDED", "b", 8)]
+
+
+async def test_a_cache_started_late_shows_only_what_is_stored(pods: Pods) -> None:
+    kind = builtin_registry().by_kind("", "v1", "ConfigMap")
+    assert kind is not None
+    late = pods.caches.cache(kind.kind)
+    payload = b'{"kind":"ConfigMap","metadata":{"name":"a","labels":{"x":"%d"}}}'
+    entry = await pods.store.create("/registry/configmaps/default/a", payload % 1)
+    await pods.store.update(entry.key, payload % 2, entry.mod_revision)
+    await pods.caches.fresh_revision()
+    await late.start()
+    for value, found in (("1", 0), ("2", 1)):
+        selector = LabelSelector.parse(f"x={value}")
+        assert len((await late.list(late.prefix, selector=selector)).items) == found
+
+
+async def test_a_listener_that_fails_harms_nobody(
+    pods: Pods, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(before: object, after: object) -> None:
+        raise RuntimeError("oops")
+
+    pods.cache.on_change(fail)
+    await pods.create("a")
+    assert "oops" in caplog.text
+    assert len((await pods.cache.list(PODS)).items) == 1
+
+
+async def test_an_odd_stored_object_is_still_served(pods: Pods) -> None:
+    odd = b'{"kind":"Pod","metadata":{"name":"a","namespace":"default"},"spec":["odd"]}'
+    await pods.store.create(f"{PODS}default/a", odd)
+    listing = await pods.cache.list(PODS, fields=FieldSelector.parse("spec.nodeName="))
+    assert [cached.key for cached in listing.items] == [f"{PODS}default/a"]
 
 
 async def test_derived_forms_stay_within_their_budget(pods: Pods) -> None:

@@ -65,6 +65,15 @@ async def test_a_reopened_file_shows_what_was_written(tmp_path: Path) -> None:
     await store.close()
 
 
+async def test_the_files_are_the_owners_alone(tmp_path: Path) -> None:
+    store = SqliteStore.open(tmp_path / "store.db")
+    await store.create("/secret", b"")
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes.keys() >= {"store.db", "store.db-wal", "store.db.lock"}
+    assert set(modes.values()) == {0o600}
+    await store.close()
+
+
 async def test_a_watch_resumes_after_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     store = SqliteStore.open(path)

@@ -111,7 +111,7 @@ class CachedObject:
         self.used = False
         self._budget = budget
         self._obj: Obj | None = None
-        self._encoded: dict[Hashable, bytes] = {}
+        self._encoded: dict[Hashable, bytes] | None = None
 
     @property
     def obj(self) -> Obj:
@@ -136,6 +136,8 @@ class CachedObject:
     def encoded(self, form: Hashable, encode: Callable[["CachedObject"], bytes]) -> bytes:
         """The object in another form (say, a version and media type), made once and kept."""
         self.used = True
+        if self._encoded is None:
+            self._encoded = {}
         found = self._encoded.get(form)
         if found is None:
             found = self._encoded[form] = encode(self)
@@ -152,7 +154,7 @@ class CachedObject:
         """Drop everything that the payload can give again; called by the budget only."""
         self.derived_bytes = 0
         self._obj = None
-        self._encoded = {}
+        self._encoded = None
 
 
 def _storage_json(cached: CachedObject) -> bytes:
@@ -165,7 +167,15 @@ FieldReaders = Mapping[str, Callable[[Obj], str]]
 def selectable(obj: Obj, readers: FieldReaders) -> tuple[dict[str, str], dict[str, str]]:
     """The labels and the selectable fields of an object."""
     metadata: dict[str, Any] = obj["metadata"]
-    fields = {name: read(obj) for name, read in readers.items()}
+    fields = {name: _field(read, obj) for name, read in readers.items()}
     fields["metadata.name"] = metadata.get("name", "")
     fields["metadata.namespace"] = metadata.get("namespace", "")
     return metadata.get("labels") or {}, fields
+
+
+def _field(read: Callable[[Obj], str], obj: Obj) -> str:
+    """One selectable field; empty in an object that is older than today's validation."""
+    try:
+        return read(obj)
+    except (AttributeError, IndexError, KeyError, TypeError):
+        return ""

@@ -7,6 +7,7 @@ store.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -28,6 +29,8 @@ from kybern.apiserver.cache.watch import Watch
 from kybern.apiserver.cache.watchers import Watchers
 from kybern.store.interface import Change, Entry, RevisionMismatch, Store
 from kybern.store.timeline import Timeline
+
+log = logging.getLogger(__name__)
 
 MAX_WINDOW_CHANGES = 20_000
 MAX_WINDOW_BYTES = 64 * 1024 * 1024
@@ -210,7 +213,7 @@ class ResourceCache:
         if self._early is not None:
             self._early.append(change)
             return
-        if change.revision <= self._state.revision:
+        if not self._loaded or change.revision <= self._state.revision:
             return
         previous = self._state.get(change.key)
         current = self._cached(change.entry) if change.entry is not None else None
@@ -249,7 +252,11 @@ class ResourceCache:
 
     def _report(self, previous: CachedObject | None, current: CachedObject | None) -> None:
         for listener in self._listeners:
-            listener(previous, current)
+            try:
+                listener(previous, current)
+            except Exception:
+                # The feed serves everybody, so one listener's mistake must not end it.
+                log.exception("A listener on %s failed.", self.prefix)
 
     # What lists and watches need (Snapshots and WatchSource)
 
