@@ -38,7 +38,6 @@ def remove(node: Node) -> None:
         disconnect(node)
     else:
         _remove_network(node)
-    _remove_empty(_SHIM_SOCKETS, _SHIM_SOCKETS.parent, _CNI_RESULTS, _CNI_RESULTS.parent)
 
 
 def unmount_below(directory: Path) -> None:
@@ -73,11 +72,18 @@ def _remove_network(node: Node) -> None:
     drop_table(FAMILY_AND_TABLE)
     routes.reconcile([])
     sysctls.restore(node.sysctl_record)
-    for result in _CNI_RESULTS.glob(f"{node.cni_network}-*"):
-        result.unlink(missing_ok=True)
+    _remove_cni_results(node)
 
 
-def _remove_empty(*directories: Path) -> None:
-    for directory in directories:
-        with contextlib.suppress(OSError):
-            directory.rmdir()
+def _remove_cni_results(node: Node) -> None:
+    """What libcni remembers of this node's sandboxes, in a directory that it shares with others.
+
+    The directory stays: another cluster's nodes may have mounts on it, which would go with it.
+    """
+    sandboxes = node.containerd / "root" / "io.containerd.grpc.v1.cri" / "sandboxes"
+    names = {entry.name for entry in sandboxes.iterdir()} if sandboxes.exists() else set()
+    for result in _CNI_RESULTS.glob(f"{node.cni_network}-*-*"):
+        names.add(result.name.removeprefix(f"{node.cni_network}-").rpartition("-")[0])
+    for name in names:
+        for result in _CNI_RESULTS.glob(f"*-{name}-*"):
+            result.unlink(missing_ok=True)
