@@ -231,6 +231,7 @@ class CustomResources:
             if self._lookup.list(resource):
                 self._later(crd["metadata"]["name"])
                 return
+        self._unserve(crd["metadata"]["name"])
         changed = copy(crd)
         finalizers = [f for f in changed["metadata"]["finalizers"] if f != CUSTOM_RESOURCE_CLEANUP]
         changed["metadata"]["finalizers"] = finalizers
