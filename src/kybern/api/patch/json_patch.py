@@ -10,11 +10,13 @@ from typing import Any
 import orjson
 
 from kybern.api.errors import StatusError, bad_request, request_too_large
+from kybern.api.schema.body import too_deep
 from kybern.api.schema.normalise import copy_json
 
 Obj = dict[str, Any]
 
 MOST_OPERATIONS = 10_000
+REJECTED = "the server rejected our request due to an error in our request"
 MOST_COPIED_BYTES = 3 * 1024 * 1024
 
 
@@ -27,17 +29,26 @@ def apply(doc: Obj, ops: Any) -> Obj:
     _require_operations(ops)
     if len(ops) > MOST_OPERATIONS:
         raise request_too_large(
-            f"The allowed maximum operations in a JSON patch is {MOST_OPERATIONS}, got {len(ops)}"
+            "Request entity too large: The allowed maximum operations in a JSON patch is "
+            f"{MOST_OPERATIONS}, got {len(ops)}"
         )
     document = _Document(copy_json(doc))
     try:
         for op in ops:
             document.run(op)
+        if too_deep(document.root):
+            raise _Failed("exceeded max depth")
+        if not isinstance(document.root, dict):
+            raise _Failed("the patched document is not an object")
     except _Failed as problem:
-        raise StatusError(422, "Invalid", str(problem), {}) from None
-    if not isinstance(document.root, dict):
-        raise StatusError(422, "Invalid", "the patched document is not an object", {})
+        raise _rejected(str(problem)) from None
     return document.root
+
+
+def _rejected(why: str) -> StatusError:
+    """Upstream's bare message; what went wrong stands among the causes."""
+    causes = [{"reason": "UnexpectedServerResponse", "message": why}]
+    return StatusError(422, "Invalid", REJECTED, {"causes": causes})
 
 
 def _require_operations(ops: Any) -> None:
@@ -102,16 +113,22 @@ class _Document:
             raise _Failed(
                 f"replace operation does not apply: doc is missing path: {path}: missing value"
             )
-        try:
-            _get(container, key)
-        except _Failed:
-            raise _Failed(
-                f"replace operation does not apply: doc is missing key: {path}: missing value"
-            ) from None
+        # A missing member of an object is simply set, as upstream's library has it.
+        if isinstance(container, list):
+            self._require_item(container, key, path)
         if isinstance(container, dict):
             container[key] = value
         else:
             container[_index(container, key)] = value
+
+    @staticmethod
+    def _require_item(container: list[Any], key: str, path: str) -> None:
+        try:
+            _index(container, key)
+        except _Failed:
+            raise _Failed(
+                f"replace operation does not apply: doc is missing key: {path}: missing value"
+            ) from None
 
     def _move(self, op: Obj) -> None:
         source = _text(op, "from", "move operation failed to decode from: missing value")
@@ -148,6 +165,8 @@ class _Document:
                 "copy operation does not apply: doc is missing destination path: "
                 f"{path}: missing value"
             )
+        if too_deep(value):
+            raise _Failed("exceeded max depth")
         self._copied += len(orjson.dumps(value))
         if self._copied > MOST_COPIED_BYTES:
             raise _Failed(
@@ -167,10 +186,7 @@ class _Document:
         container, key = self._find(path)
         if container is None:
             raise _Failed(f"test operation does not apply: is missing path: {path}: missing value")
-        if isinstance(container, dict):
-            found = container.get(key)
-        else:
-            found = _labelled(f"error in test for path: '{path}'", lambda: _get(container, key))
+        found = _labelled(f"error in test for path: '{path}'", lambda: _get(container, key))
         if not _equal(found, wanted):
             raise failed
 
@@ -201,9 +217,7 @@ def _text(op: Obj, member: str, otherwise: str) -> str:
 def _get(container: Any, key: str) -> Any:
     if isinstance(container, list):
         return container[_index(container, key)]
-    if key not in container:
-        raise _Failed(f"unable to get nonexistent key: {key}: missing value")
-    return container[key]
+    return container.get(key)
 
 
 def _index(container: list[Any], key: str, length: int | None = None) -> int:

@@ -31,7 +31,7 @@ def read_body(body: bytes, media_type: str = "application/json") -> tuple[Any, l
     if media_type.partition(";")[0].strip().lower() in YAML_TYPES:
         try:
             value, duplicates = yaml.load_with_duplicates(body)
-            if _too_deep(value):
+            if too_deep(value):
                 raise Malformed("exceeded max depth")
             return value, duplicates
         except (yaml.YamlError, UnicodeDecodeError, ValueError) as problem:
@@ -70,7 +70,8 @@ def _brackets(body: bytes) -> int:
     return body.count(b"[") + body.count(b"{")
 
 
-def _too_deep(value: Any) -> bool:
+def too_deep(value: Any) -> bool:
+    """Whether a value nests deeper than any body may."""
     return _written_nested(value) is None
 
 

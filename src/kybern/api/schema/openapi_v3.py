@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kybern.api.schema.openapi_operations import (
+    DELETE_OPTIONS,
     PARAMETER_TYPES,
     PATCH,
     RESOURCE_LIST,
@@ -84,15 +85,29 @@ def openapi_v3(
             for operation in item.operations:
                 names += [name for name in (operation.body, operation.response) if name]
     extra = _PUBLISHER.custom(custom or {})
+    schemas = _PUBLISHER.publish(names, extra)
+    for name in (DELETE_OPTIONS, WATCH_EVENT):
+        if name in schemas:
+            schemas[name] = _of_version(schemas[name], group, version)
     return {
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": "unversioned"},
         "paths": dict(sorted(paths.items())),
         "components": {
-            "schemas": _PUBLISHER.publish(names, extra),
+            "schemas": schemas,
             "securitySchemes": _SECURITY,
         },
     }
+
+
+def _of_version(schema: Obj, group: str, version: str) -> Obj:
+    """A schema that stands for a kind in every group, with the kinds of this one only."""
+    kinds = [
+        kind
+        for kind in schema["x-kubernetes-group-version-kind"]
+        if (kind["group"], kind["version"]) == (group, version)
+    ]
+    return {**schema, "x-kubernetes-group-version-kind": kinds}
 
 
 def _discovery_item(group: str, version: str) -> Obj:
