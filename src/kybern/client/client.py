@@ -6,10 +6,11 @@ as client-go does.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import aiohttp
 import orjson
 
 from kybern.api.errors import Obj, StatusError
@@ -120,6 +121,14 @@ class Client:
             sent[name] = value
         lowered = {name.lower(): value for name, value in sent.items()}
         return await self.transport.send(method, path, encode_query(query), lowered, payload)
+
+    async def websocket(
+        self, path: str, query: str, protocols: Sequence[str]
+    ) -> aiohttp.ClientWebSocketResponse:
+        """A WebSocket to a streaming subresource; over HTTPS only."""
+        if not isinstance(self.transport, HttpsTransport):
+            raise TypeError("WebSockets need a client that speaks HTTPS")
+        return await self.transport.websocket(path, query, protocols)
 
     async def get(
         self,
@@ -260,8 +269,13 @@ class Client:
         subresource: str = "",
         field_manager: str = "",
         force: bool = False,
+        dry_run: bool = False,
     ) -> Obj:
-        query = {"fieldManager": field_manager, "force": force}
+        query = {
+            "fieldManager": field_manager,
+            "force": force,
+            "dryRun": "All" if dry_run else "",
+        }
         if kind == "apply" and not field_manager:
             query["fieldManager"] = self.user_agent
         path = _path(resource, namespace, name, subresource)

@@ -4,7 +4,7 @@ Both transports give the same :class:`Reply`, whose body arrives in chunks, so t
 read the same way in either. Nothing here knows the API's verbs.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 from urllib.parse import quote, urlencode
@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 import aiohttp
 from yarl import URL
 
+from kybern.api.errors import StatusError
 from kybern.api.user import UserInfo
 from kybern.component.http.messages import Handler, Request
 from kybern.component.kubeconfig import Access
@@ -149,6 +150,22 @@ class HttpsTransport:
             raise ApiUnreachable(f"{self.access.server}: {error}") from error
         names = {name.lower(): value for name, value in response.headers.items()}
         return Reply(response.status, names, _stream(response))
+
+    async def websocket(
+        self, path: str, query: str, protocols: Sequence[str]
+    ) -> aiohttp.ClientWebSocketResponse:
+        """Upgrade to a WebSocket; raises StatusError with the server's refusal."""
+        url = self.url(path, query).replace("http", "ws", 1)
+        try:
+            return await self.session.ws_connect(
+                URL(url, encoded=True), protocols=protocols, headers=self.credentials()
+            )
+        except aiohttp.WSServerHandshakeError as error:
+            raise StatusError(
+                error.status, "", f"the server refused the upgrade: {error.message}"
+            ) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise ApiUnreachable(f"{self.access.server}: {error}") from error
 
     def with_token(self, token: str) -> "HttpsTransport":
         return HttpsTransport(
