@@ -118,7 +118,7 @@ async def test_a_slow_reader_holds_the_stream_back(client: RawClient, handler: S
             await asyncio.sleep(0.01)
 
 
-async def test_a_client_that_stalls_is_given_up(
+async def test_a_client_that_stalls_in_a_whole_response_is_given_up(
     start: Start, handler: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kybern.component.http.server.SWEEP_SECONDS", 0.02)
@@ -134,6 +134,23 @@ async def test_a_client_that_stalls_is_given_up(
 
 async def _big() -> Response:
     return Response(200, {}, b"x" * 50_000_000)
+
+
+async def test_a_stream_waits_for_a_client_that_stalls(
+    start: Start, handler: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kybern.component.http.server.SWEEP_SECONDS", 0.02)
+    server = await start(stall_timeout=0.05)
+    stream = Stream(handler)
+    for _ in range(400):
+        stream.queue.put_nowait(b"x" * 64 * 1024)
+    stream.queue.put_nowait(b"")
+    client = await RawClient.connect(server)
+    await client.send("GET /stream HTTP/1.1")
+    await client.head()
+    await asyncio.sleep(0.3)  # Far beyond the timeout, as somebody who reads a page.
+    assert sum([len(chunk) async for chunk in client.chunks()]) == 400 * 64 * 1024
+    await client.close()
 
 
 async def test_a_large_body_arrives_whole(client: RawClient, handler: Scripted) -> None:

@@ -10,6 +10,7 @@ back-pressure, so pipelined requests are answered in order. Bounded are the requ
 import asyncio
 import contextlib
 import logging
+import socket
 from collections import deque
 from collections.abc import AsyncIterator
 from math import inf
@@ -29,6 +30,9 @@ SLICE = 128 * 1024
 SMALL = 64 * 1024
 MAX_WAITING_REQUESTS = 32
 LINGER_SECONDS = 2.0
+
+# Probes after 15 s without traffic, every 15 s, nine of them.
+_KEEPALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 9))
 
 
 class Edge(Protocol):
@@ -74,6 +78,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         address = peer[0] if isinstance(peer, tuple) and peer else ""
+        _probe_dead_peers(transport.get_extra_info("socket"))
         tls = transport.get_extra_info("ssl_object")
         self._secure = tls is not None
         self._parser = RequestParser(
@@ -125,7 +130,9 @@ class HttpConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._write_paused = True
-        self.deadline = self._loop.time() + self._edge.limits.stall_timeout
+        # Who pages through a log may take any time; a stream holds few bytes meanwhile.
+        if not self._streaming and self._upgraded is None:
+            self.deadline = self._loop.time() + self._edge.limits.stall_timeout
 
     def resume_writing(self) -> None:
         self._write_paused = False
@@ -334,6 +341,16 @@ class HttpConnection(asyncio.Protocol):
         if self._read_paused and not self._transport.is_closing():
             self._read_paused = False
             self._transport.resume_reading()
+
+
+def _probe_dead_peers(sock: socket.socket | None) -> None:
+    """Let the kernel notice a peer that vanished, as Go's listeners do."""
+    if sock is None:
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _KEEPALIVE:
+        if hasattr(socket, option):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
 def _connection_header(exchange: Exchange, keep: bool) -> dict[str, str]:
