@@ -54,6 +54,7 @@ class Machine:
         self.data_dir = data_dir
         run("ip", "netns", "add", self.namespace)
         for command in (
+            "link set lo up",
             "link add eth0 type veth peer name wire",
             "addr add 192.168.77.1/24 dev eth0",
             "link set eth0 up",
