@@ -98,7 +98,8 @@ class Decider:
         """Explain why none of ``rows`` (all live nodes, or the confined ones) will do."""
         verdicts = pod_class.diagnose(rows)
         turned_down = np.concatenate([v.rows for v in verdicts]) if verdicts else rows[:0]
-        for row in np.setdiff1d(np.array(contested, dtype=np.intp), turned_down):
+        open_rows = np.setdiff1d(rows, turned_down)
+        for row in np.intersect1d(np.array(contested, dtype=np.intp), open_rows):
             # It fits as the node is; with the pods nominated there it does not.
             verdicts += self._with_nominated(pod, int(row), pod_class)
         return FitError(self.cluster.nodes.node_count, verdicts)
@@ -136,7 +137,8 @@ class Decider:
             if len(rows):
                 rows = rows[node_filter.feasible(rows)]
         if contested:
-            lost = [r for r in contested if not self.fits_with_nominated(pod, pod_class, r)]
+            left = np.intersect1d(np.array(contested, dtype=np.intp), rows).tolist()
+            lost = [row for row in left if not self.fits_with_nominated(pod, pod_class, row)]
             rows = rows[~np.isin(rows, lost)]
         if not len(rows):
             return self._no_fit(pod, pod_class, contested)

@@ -23,8 +23,6 @@ class Profile:
         self.plugins: list[tuple[Plugin, int]] = []
         self.by_name: dict[str, Plugin] = {}
         for enabled in settings.plugins:
-            if enabled.name not in PLUGINS:
-                continue
             plugin = PLUGINS[enabled.name](cluster, settings.args.get(enabled.name) or {})
             self.by_name[enabled.name] = plugin
             weight = enabled.weight if enabled.scores else 0

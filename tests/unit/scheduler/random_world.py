@@ -34,10 +34,16 @@ def make_node(rng: random.Random, name: str) -> Obj:
     spec: Obj = {"taints": taints} if taints else {}
     if rng.random() < 0.1:
         spec["unschedulable"] = True
+    sizes = {"small": 10, "middle": 300, "large": 900}
+    images = [
+        {"names": [f"{image}:latest"], "sizeBytes": size * 1024 * 1024}
+        for image, size in sizes.items()
+        if rng.random() < 0.3
+    ]
     return {
         "metadata": {"name": name, "labels": labels},
         "spec": spec,
-        "status": {"allocatable": allocatable},
+        "status": {"allocatable": allocatable, "images": images},
     }
 
 
@@ -77,7 +83,8 @@ def _container(rng: random.Random, number: int) -> Obj:
         requests["memory"] = rng.choice(["64Mi", "300Mi", "1Gi"])
     if rng.random() < 0.1:
         requests["example.com/gpu"] = "1"
-    container: Obj = {"name": f"c{number}", "image": "i", "resources": {"requests": requests}}
+    image = rng.choice(["small", "middle", "large", "elsewhere"])
+    container: Obj = {"name": f"c{number}", "image": image, "resources": {"requests": requests}}
     if rng.random() < 0.1:
         port: Obj = {"containerPort": 80, "hostPort": rng.choice([80, 81])}
         if rng.random() < 0.5:

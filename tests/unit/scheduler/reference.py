@@ -409,6 +409,29 @@ def pod_affinity_scores(world: World, pod: Obj, feasible: list[str]) -> dict[str
     return {name: int(100 * ((value - least) / (most - least))) for name, value in raw.items()}
 
 
+def image_scores(world: World, pod: Obj, feasible: list[str]) -> dict[str, int]:
+    def images(node: Obj) -> dict[str, int]:
+        return {
+            name: image["sizeBytes"]
+            for image in node["status"].get("images") or []
+            for name in image["names"]
+        }
+
+    containers = pod["spec"]["containers"] + (pod["spec"].get("initContainers") or [])
+    result = {}
+    for name in feasible:
+        total = 0
+        for container in containers:
+            image = container["image"] + ":latest"
+            if image in images(world.nodes[name]):
+                having = sum(image in images(node) for node in world.nodes.values())
+                total += int(images(world.nodes[name])[image] * (having / len(world.nodes)))
+        most = 1000 * MEBI * len(containers)
+        clipped = min(max(total, 23 * MEBI), most)
+        result[name] = 100 * (clipped - 23 * MEBI) // (most - 23 * MEBI)
+    return result
+
+
 def scores(world: World, pod: Obj, feasible: list[str]) -> dict[str, dict[str, int]]:
     """Every plugin's normalised score for feasible nodes; plugins that have no say are absent."""
     table = {
@@ -422,5 +445,6 @@ def scores(world: World, pod: Obj, feasible: list[str]) -> dict[str, dict[str, i
     even = {n: balanced(world, pod, n) for n in feasible}
     if None not in even.values():
         table["NodeResourcesBalancedAllocation"] = {n: v for n, v in even.items() if v is not None}
+    table["ImageLocality"] = image_scores(world, pod, feasible)
     table["InterPodAffinity"] = pod_affinity_scores(world, pod, feasible)
     return table

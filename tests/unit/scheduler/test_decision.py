@@ -199,3 +199,14 @@ profiles:
     assert "NodePorts" not in core.profile.by_name
     core.cluster.place(pod("there"), "b")
     assert [core.decide(pod(f"p{i}")) for i in range(10)] == ["b"] * 10
+
+
+def test_label_values_of_gone_nodes_do_not_pile_up() -> None:
+    core = Core(node("stays"))
+    column = core.cluster.nodes.label("kubernetes.io/hostname")
+    for number in range(1000):
+        core.cluster.set_node(node(f"n{number}"))
+        core.cluster.remove_node(f"n{number}")
+    assert len(column.values) <= 2 * core.cluster.nodes.capacity + 1
+    selected = pod("p", nodeSelector={"kubernetes.io/hostname": "stays"})
+    assert core.decide(selected) == "stays"

@@ -10,7 +10,11 @@ MISSING = -1
 
 
 class LabelColumn:
-    """The values of one label key over all node rows."""
+    """The values of one label key over all node rows.
+
+    Ids are for the moment: nobody keeps one, because values that no node has any more are dropped
+    when they outnumber the rows, and the others renumbered.
+    """
 
     __slots__ = ("_ids", "domains", "key", "values")
 
@@ -26,6 +30,8 @@ class LabelColumn:
             return
         found = self._ids.get(value)
         if found is None:
+            if len(self.values) > 2 * len(self.domains.values):
+                self._renumber()
             found = self._ids[value] = len(self.values)
             self.values.append(value)
         self.domains.cells[row] = found
@@ -36,3 +42,16 @@ class LabelColumn:
 
     def grow(self, capacity: int) -> None:
         self.domains.grow(capacity)
+
+    def _renumber(self) -> None:
+        """Keep the values in use, in the order of their rows."""
+        old, self.values, self._ids = self.values, [], {}
+        cells = self.domains.cells
+        for row, domain in enumerate(self.domains.values.tolist()):
+            if domain == MISSING:
+                continue
+            value = old[domain]
+            if value not in self._ids:
+                self._ids[value] = len(self.values)
+                self.values.append(value)
+            cells[row] = self._ids[value]

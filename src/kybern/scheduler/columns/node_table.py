@@ -14,6 +14,7 @@ import numpy as np
 from kybern.api.quantity import Quantity
 from kybern.scheduler.columns.change_log import ChangeLog
 from kybern.scheduler.columns.column import Column, Rows
+from kybern.scheduler.columns.images import ImageTable
 from kybern.scheduler.columns.labels import LabelColumn
 from kybern.scheduler.columns.taints import TaintSets, node_taints
 from kybern.scheduler.requests import is_scalar_resource
@@ -51,6 +52,7 @@ class NodeTable:
         self.resources: dict[str, Resource] = {}
         self.labels: dict[str, LabelColumn] = {}
         self.taints = TaintSets()
+        self.images = ImageTable()
         self.facts = ChangeLog()
         self.usage = ChangeLog()
         self.epoch = 0
@@ -124,6 +126,7 @@ class NodeTable:
             column.set(row, labels.get(key))
         self.unschedulable.cells[row] = bool(spec.get("unschedulable"))
         self.taint_set.cells[row] = self.taints.intern(node_taints(obj))
+        self.images.set(row, (obj.get("status") or {}).get("images") or ())
         if not self.alive.cells[row]:
             self.alive.cells[row] = 1
             self.node_count += 1
@@ -137,6 +140,7 @@ class NodeTable:
             resource.allocatable.cells[row] = 0
         for column in self.labels.values():
             column.set(row, None)
+        self.images.set(row, ())
         self.pod_limit.cells[row] = 0
         self.unschedulable.cells[row] = 0
         self.taint_set.cells[row] = 0

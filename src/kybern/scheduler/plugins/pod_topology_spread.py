@@ -95,6 +95,9 @@ def _pod_changed(pod: Obj, old: Obj | None, new: Obj | None) -> Hint:
     if new is not None and new["metadata"]["uid"] == meta["uid"]:
         return Hint.QUEUE
     constraints = _hard_constraints(pod)
+    if not constraints:
+        # The profile's default constraints kept it off; what they count is not known here.
+        return Hint.QUEUE
     matched = [
         [c.selector.matches(obj["metadata"].get("labels") or {}) for c in constraints]
         for obj in changed

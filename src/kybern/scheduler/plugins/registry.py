@@ -3,6 +3,7 @@
 from kybern.scheduler.plugin import Plugin
 from kybern.scheduler.plugins.default_binder import DefaultBinder
 from kybern.scheduler.plugins.default_preemption import DefaultPreemption
+from kybern.scheduler.plugins.image_locality import ImageLocality
 from kybern.scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from kybern.scheduler.plugins.node_affinity import NodeAffinity
 from kybern.scheduler.plugins.node_name import NodeName
@@ -31,6 +32,7 @@ PLUGINS: dict[str, type[Plugin]] = {
         PodTopologySpread,
         InterPodAffinity,
         NodeResourcesBalancedAllocation,
+        ImageLocality,
         DefaultPreemption,
         DefaultBinder,
     )
