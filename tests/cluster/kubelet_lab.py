@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 
 from kybern.component.clock import Clock
+from kybern.kubelet.cgroups import remove_tree
 from kybern.kubelet.config import Config
 from kybern.kubelet.images.archive import Image, build, busybox_entries, import_archive
 from kybern.kubelet.images.pause import REFERENCE as PAUSE
@@ -102,11 +103,16 @@ class Containerd:
 
     def start(self) -> None:
         """Start, in a mount namespace without the hybrid cgroup mount that crun refuses."""
-        script = "umount /sys/fs/cgroup/unified 2>/dev/null; exec containerd --config $0 --log-level warn"
+        script = (
+            "umount /sys/fs/cgroup/unified 2>/dev/null; "
+            "exec containerd --config $0 --log-level warn"
+        )
         with (self.root / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                ["unshare", "--mount", "--propagation", "slave", "sh", "-c", script]
-                + [str(self.root / "config.toml")],
+                [
+                    *("unshare", "--mount", "--propagation", "slave"),
+                    *("sh", "-c", script, str(self.root / "config.toml")),
+                ],
                 stdout=log,
                 stderr=log,
             )
@@ -383,9 +389,10 @@ class Lab:
 
     async def close(self) -> None:
         """Delete every pod, and prove that nothing is left of them."""
-        pods = [pod for pod in self.workers.pods()]
-        live = [p for p in pods if not self.workers.get(p["metadata"]["uid"]).finished]  # type: ignore[union-attr]
-        await asyncio.gather(*(self.gone(pod) for pod in live))
+        for pod in self.workers.pods():
+            worker = self.workers.get(pod["metadata"]["uid"])
+            if worker is not None and not worker.finished:
+                await self.gone(pod)
         sandboxes = await self.parts.runtime.sandboxes()
         containers = await self.parts.runtime.containers()
         await self.crash()
@@ -396,8 +403,6 @@ class Lab:
 
     def remove_cgroups(self) -> None:
         """The tree above the pods belongs to the node; the lab takes it away with itself."""
-        from kybern.kubelet.cgroups import remove_tree
-
         for hierarchy in self.parts.cgroups._hierarchies():
             remove_tree(hierarchy / self.config.cgroup_root)
             assert not (hierarchy / self.config.cgroup_root).exists()

@@ -1,4 +1,4 @@
-"""What containers are given: environment, volumes, files, limits, identity; and how they are asked."""
+"""What containers are given: environment, volumes, files, limits, identity; and their probes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -27,7 +27,7 @@ async def test_the_environment_comes_from_everywhere(lab: Lab) -> None:
     ]
     env = [
         {"name": "PLAIN", "value": "x"},
-        {"name": "MADE", "value": "$(PLAIN)-$(color)-$$(PLAIN)-$(NOT_THERE)-$(WEB_APP_SERVICE_HOST)"},
+        {"name": "MADE", "value": "$(PLAIN)-$(color)-$$(PLAIN)-$(NO)-$(WEB_APP_SERVICE_HOST)"},
         {"name": "NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
         {"name": "LIMIT", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory"}}},
@@ -50,7 +50,7 @@ async def test_the_environment_comes_from_everywhere(lab: Lab) -> None:
     )
     status = await lab.until_ready(pod)
     shown = dict(line.partition("=")[::2] for line in lab.log(pod).splitlines())
-    assert shown["MADE"] == "x-blue-$(PLAIN)-$(NOT_THERE)-10.96.0.7"
+    assert shown["MADE"] == "x-blue-$(PLAIN)-$(NO)-10.96.0.7"
     assert shown["NAME"] == pod["metadata"]["name"]
     assert shown["IP"] == status["podIP"]
     assert shown["LIMIT"] == str(64 * 1024 * 1024)
@@ -62,9 +62,7 @@ async def test_the_environment_comes_from_everywhere(lab: Lab) -> None:
 
 
 async def test_a_missing_reference_is_a_config_error_until_it_appears(lab: Lab) -> None:
-    pod = lab.run(
-        lab.pod(shell(STAY, envFrom=[{"configMapRef": {"name": "later"}}]))
-    )
+    pod = lab.run(lab.pod(shell(STAY, envFrom=[{"configMapRef": {"name": "later"}}])))
     await until(lambda: "waiting" in lab.container(pod)["state"], "a waiting container")
     await until(
         lambda: lab.container(pod)["state"]["waiting"]["reason"] == "CreateContainerConfigError",
@@ -212,8 +210,10 @@ async def test_security_and_limits_reach_the_container(lab: Lab) -> None:
 async def test_a_root_image_is_refused_where_root_is(lab: Lab) -> None:
     pod = lab.run(lab.pod(shell(STAY), securityContext={"runAsNonRoot": True}))
     await until(
-        lambda: lab.container(pod)["state"].get("waiting", {}).get("reason")
-        == "CreateContainerConfigError",
+        lambda: (
+            lab.container(pod)["state"].get("waiting", {}).get("reason")
+            == "CreateContainerConfigError"
+        ),
         "the refusal",
     )
     message = lab.container(pod)["state"]["waiting"]["message"]
@@ -249,7 +249,7 @@ async def test_a_failed_liveness_probe_restarts_the_container(lab: Lab) -> None:
     killing = lab.events.messages(pod["metadata"]["name"], "Killing")
     assert killing == ["Container main failed liveness probe, will be restarted"]
     unhealthy = lab.events.messages(pod["metadata"]["name"], "Unhealthy")[-1]
-    assert unhealthy.startswith("Liveness probe failed: Get \"http://10.77.0.")
+    assert unhealthy.startswith('Liveness probe failed: Get "http://10.77.0.')
     assert "connection refused" in unhealthy
     await lab.gone(pod)
 
@@ -260,7 +260,9 @@ async def test_a_startup_probe_holds_the_others_back(lab: Lab) -> None:
     pod = lab.run(
         lab.pod(
             shell(
-                "sleep 1.5; nc -ll -p 9000 -e cat & " + STAY, startupProbe=started, livenessProbe=alive
+                "sleep 1.5; nc -ll -p 9000 -e cat & " + STAY,
+                startupProbe=started,
+                livenessProbe=alive,
             )
         )
     )
@@ -273,7 +275,8 @@ async def test_a_startup_probe_holds_the_others_back(lab: Lab) -> None:
 
 
 async def test_hooks_run_after_start_and_before_stop(lab: Lab) -> None:
-    volumes = [{"name": "v", "hostPath": {"path": str(lab.directory / "hooks"), "type": "DirectoryOrCreate"}}]
+    source = {"path": str(lab.directory / "hooks"), "type": "DirectoryOrCreate"}
+    volumes = [{"name": "v", "hostPath": source}]
     lifecycle = {
         "postStart": {"exec": {"command": ["sh", "-c", "sleep 0.3; echo started > /v/started"]}},
         "preStop": {"exec": {"command": ["sh", "-c", "echo stopping > /v/stopping"]}},

@@ -1,11 +1,16 @@
 """Pods on a real containerd: start, share, restart, end, and leave nothing behind."""
 
+import json
+import os
+import signal
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-
 from kubelet_lab import STAY, Lab, needs_containerd, open_lab, shell, until
+
+from kybern.kubelet.main import CRASH_INITIAL_SECONDS, CRASH_LONGEST_SECONDS
+from kybern.kubelet.pods.backoff import Backoff
 
 pytestmark = [needs_containerd, pytest.mark.asyncio(loop_scope="module")]
 
@@ -60,9 +65,7 @@ async def test_init_containers_run_in_order_before_the_others(lab: Lab) -> None:
     second = shell("echo two >> /data/order", "second", volumeMounts=mount)
     main = shell("cat /data/order; " + STAY, volumeMounts=mount)
     pod = lab.run(
-        lab.pod(
-            main, initContainers=[first, second], volumes=[{"name": "shared", "emptyDir": {}}]
-        )
+        lab.pod(main, initContainers=[first, second], volumes=[{"name": "shared", "emptyDir": {}}])
     )
     status = await lab.until_ready(pod)
     await until(lambda: lab.log(pod) == "one\ntwo\n", "the order")
@@ -155,23 +158,41 @@ async def test_a_killed_container_is_started_again(lab: Lab) -> None:
     await lab.gone(pod)
 
 
-async def test_a_stopped_sandbox_is_replaced(lab: Lab) -> None:
+async def test_a_lost_sandbox_is_replaced(lab: Lab) -> None:
     pod = lab.run(lab.pod(shell(STAY)))
     await lab.until_ready(pod)
     before = lab.container(pod)["containerID"]
     sandbox = (await lab.parts.reader.pod(pod["metadata"]["uid"])).sandboxes[0]
-    await lab.parts.runtime.stop_sandbox(sandbox.id)
+    known = await lab.parts.runtime.sandbox_status(sandbox.id, verbose=True)
+    os.kill(json.loads(known.info["info"])["pid"], signal.SIGKILL)
     await until(
-        lambda: lab.container(pod).get("containerID") != before
-        and lab.condition(pod, "Ready") == "True",
+        lambda: (
+            lab.container(pod).get("containerID") != before
+            and lab.condition(pod, "Ready") == "True"
+        ),
         "a new sandbox",
     )
     assert "SandboxChanged" in lab.events.reasons(pod["metadata"]["name"])
+    assert lab.container(pod)["restartCount"] == 1
     await lab.gone(pod)
 
 
+async def test_a_pod_that_crashes_for_ever_keeps_two_attempts(lab: Lab) -> None:
+    pod = lab.pod(shell("exit 1"))
+    lab.parts.crash_backoff = Backoff(0.05, 0.05)
+    lab.run(pod)
+    await until(lambda: lab.container(pod)["restartCount"] >= 4, "four restarts")
+    containers = await lab.parts.runtime.containers()
+    logs = lab.parts.paths.logs(pod) / "main"
+    assert len(containers) <= 3
+    assert len(list(logs.iterdir())) <= 3
+    await lab.gone(pod)
+    lab.parts.crash_backoff = Backoff(CRASH_INITIAL_SECONDS, CRASH_LONGEST_SECONDS)
+
+
 async def test_a_missing_image_shows_why(lab: Lab) -> None:
-    never = lab.run(lab.pod({**shell(STAY), "image": "kybern.test/no:1", "imagePullPolicy": "Never"}))
+    absent = {**shell(STAY), "image": "kybern.test/no:1", "imagePullPolicy": "Never"}
+    never = lab.run(lab.pod(absent))
     wrong = lab.run(lab.pod({**shell(STAY), "image": "upper/CASE"}))
     missing = lab.run(lab.pod({**shell(STAY), "image": "127.0.0.1:1/no:1"}))
 

@@ -31,8 +31,6 @@ class Config:
     register_with_taints: tuple[str, ...] = flag((), "Taints for the Node, as key=value:effect.")
     max_pods: int = flag(110, "How many pods the node takes.")
     cgroup_root: str = flag("", "Cgroup below which pods live.")
-    pod_manifest_path: str = flag("", "Directory with manifests of static pods.")
     system_reserved: tuple[str, ...] = flag((), "Resources kept from pods, as cpu=100m.")
     kube_reserved: tuple[str, ...] = flag((), "Resources kept for Kubernetes itself, as cpu=100m.")
     node_status_update_frequency: float = flag(10.0, "Seconds between looks at the node.")
-    sync_frequency: float = flag(60.0, "Seconds between syncs of a pod that nothing happened to.")

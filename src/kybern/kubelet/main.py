@@ -1,7 +1,7 @@
 """Puts one node's parts together and runs them until cancelled.
 
-Nothing of a pod ends with the kubelet: on cancellation the workers stop working, containers live on,
-and the next kubelet adopts them from the runtime.
+Nothing of a pod ends with the kubelet: on cancellation the workers stop working, containers live
+on, and the next kubelet adopts them from the runtime.
 """
 
 import asyncio

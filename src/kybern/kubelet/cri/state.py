@@ -1,8 +1,8 @@
 """What the runtime holds of one pod, as plain data.
 
-:class:`StateReader` asks the runtime and builds :class:`RuntimePod`; actions and status are computed
-from it. Statuses of exited containers never change and those of running ones only with their
-state, so they are kept by (id, state) and a quiet pod costs two list calls.
+:class:`StateReader` asks the runtime and builds :class:`RuntimePod`; actions and status are
+computed from it. Statuses of exited containers never change and those of running ones only with
+their state, so they are kept by (id, state) and a quiet pod costs two list calls.
 """
 
 from collections import OrderedDict

@@ -1,4 +1,4 @@
-"""A Node's status from the machine, the runtime and the configuration. Pure, but for the machine."""
+"""A Node's status from the machine, the runtime and the configuration. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

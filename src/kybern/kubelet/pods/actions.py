@@ -1,7 +1,7 @@
 """Decides what a pod needs next, from its spec, the runtime's view and the probes. Pure.
 
-The worker calls :func:`compute` after every change and performs the :class:`Actions`; deciding again
-from the new state is always safe, so nothing is planned further ahead than one step.
+The worker calls :func:`compute` after every change and performs the :class:`Actions`; deciding
+again from the new state is always safe, so nothing is planned further ahead than one step.
 """
 
 from collections.abc import Mapping

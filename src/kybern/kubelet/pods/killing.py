@@ -56,7 +56,7 @@ async def _pre_stop(
 
 
 async def kill_pod(pod: Obj | None, state: RuntimePod, parts: Parts, grace: int) -> None:
-    """Stop every running container, sidecars after the others and in reverse, then the sandboxes."""
+    """Stop every running container, sidecars last and in reverse, then the sandboxes."""
     sidecars = [c["name"] for c in spec.init_containers(pod) if spec.is_sidecar(c)] if pod else []
     running = state.running()
     first = [c for c in running if c.name not in sidecars]

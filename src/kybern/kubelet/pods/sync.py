@@ -12,6 +12,7 @@ from kybern.kubelet.parts import Parts
 from kybern.kubelet.pods import spec
 from kybern.kubelet.pods.actions import Actions, compute
 from kybern.kubelet.pods.failures import StartFailure, SyncFailure
+from kybern.kubelet.pods.garbage import prune
 from kybern.kubelet.pods.killing import kill_container, kill_pod
 from kybern.kubelet.pods.starting import ContainerStarter, downward_facts, start_sandbox
 from kybern.kubelet.status.containers import Observations, Waiting
@@ -113,6 +114,7 @@ class PodSync:
                 delays.append(failure.retry_after)
                 if container in actions.start_init and not spec.is_sidecar(container):
                     break
+        await prune(state, self._parts)
         if not delays:
             return None
         return min(delays) if all(delays) else 0.0

@@ -1,13 +1,13 @@
 """Runs the probes of running containers and keeps their verdicts.
 
-The pod worker calls :meth:`ProbeManager.follow` with what runs; each probe of each running container
-is one task. A verdict that changes wakes the worker, which decides what follows (a kill, a status).
-The number of tasks is bounded by the containers that run: three each.
+The pod worker calls :meth:`ProbeManager.follow` with what runs; each probe of each running
+container is one task. A verdict that changes wakes the worker, which decides what follows (a kill,
+a status). The number of tasks is bounded by the containers that run: three each.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from kybern.api.errors import Obj
@@ -55,20 +55,20 @@ class ProbeManager:
         endpoints that are draining are told by it.
         """
         uid = spec.uid(pod)
-        wanted: set[tuple[str, str]] = set()
+        ip = state.ips[0] if state.ips else ""
+        if spec.host_network(pod):
+            ip = (pod.get("status") or {}).get("hostIP") or "127.0.0.1"
+        wanted: dict[tuple[str, str], None] = {}
         for container in spec.all_containers(pod):
             running = state.latest(container["name"])
-            if running is None or running.state != RUNNING:
+            kinds = [kind for kind in KINDS if container.get(f"{kind}Probe")]
+            if running is None or running.state != RUNNING or not kinds:
                 continue
-            ip = state.ips[0] if state.ips else ""
-            if spec.host_network(pod):
-                ip = (pod.get("status") or {}).get("hostIP") or "127.0.0.1"
             self._targets[running.id] = _Target(pod, container, running, ip)
-            for kind in KINDS:
-                if not container.get(f"{kind}Probe") or (terminating and kind != READINESS):
-                    continue
-                wanted.add((running.id, kind))
-                self._start(uid, running, kind)
+            for kind in kinds:
+                if kind == READINESS or not terminating:
+                    wanted[running.id, kind] = None
+                    self._start(uid, running, kind)
         self._keep_only(uid, wanted)
 
     def forget(self, uid: str) -> None:
@@ -120,21 +120,18 @@ class ProbeManager:
                 if kind == STARTUP and old.get("started"):
                     self.verdicts[key] = True
 
-    def _keep_only(self, uid: str, wanted: Iterable[tuple[str, str]]) -> None:
-        wanted = set(wanted)
-        for key in [key for key in self._tasks if key not in wanted]:
-            target = self._targets.get(key[0])
-            if target is not None and spec.uid(target.pod) == uid:
-                self._tasks.pop(key).cancel()
-        alive = {identity for identity, _ in self._tasks}
-        for identity in [i for i, t in self._targets.items() if spec.uid(t.pod) == uid]:
-            if identity not in alive and not any(key[0] == identity for key in wanted):
-                self._drop_verdicts(identity)
-
-    def _drop_verdicts(self, identity: str) -> None:
-        self._targets.pop(identity, None)
-        for kind in KINDS:
-            self.verdicts.pop((identity, kind), None)
+    def _keep_only(self, uid: str, wanted: Collection[tuple[str, str]]) -> None:
+        """Stop this pod's other probes, and forget containers that are no longer probed."""
+        own = [i for i, target in self._targets.items() if spec.uid(target.pod) == uid]
+        for identity in own:
+            for kind in KINDS:
+                key = (identity, kind)
+                if key not in wanted and (task := self._tasks.pop(key, None)):
+                    task.cancel()
+            if not any((identity, kind) in wanted for kind in KINDS):
+                del self._targets[identity]
+                for kind in KINDS:
+                    self.verdicts.pop((identity, kind), None)
 
     async def _run(self, uid: str, identity: str, kind: str) -> None:
         """Probe one container in its period until cancelled; thresholds make the verdict."""

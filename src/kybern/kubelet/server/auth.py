@@ -64,9 +64,9 @@ class NodeAuth:
     async def _authenticate(self, request: Request) -> UserInfo:
         if request.user is not None:
             return request.user
-        if request.peer_certificate is not None:
-            if user := self._certified(request.peer_certificate):
-                return user
+        certificate = request.peer_certificate
+        if certificate is not None and (user := self._certified(certificate)):
+            return user
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer" and token:
             if user := await self._token_user(token.strip()):

@@ -5,8 +5,9 @@ rotated while they are followed. Reading happens in threads, in bounded chunks.
 """
 
 import asyncio
+import contextlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -68,7 +69,7 @@ def parse_options(params: dict[str, list[str]], clock: Clock) -> LogOptions:
 
 async def read_log(
     path: Path, options: LogOptions, still_running: Callable[[], Awaitable[bool]]
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """The log's text in chunks; a followed one ends when the container has."""
     try:
         file = await asyncio.to_thread(path.open, "rb")
@@ -76,9 +77,9 @@ async def read_log(
         raise StatusError(
             404, "NotFound", f"failed to try resolving symlinks in path {path}: {error.strerror}"
         ) from None
-    try:
-        left = options.limit_bytes
-        async for text in _lines(path, file, options, still_running):
+    left = options.limit_bytes
+    async with contextlib.aclosing(_lines(path, file, options, still_running)) as lines:
+        async for text in lines:
             if left is not None:
                 text = text[:left]
                 left -= len(text)
@@ -86,36 +87,38 @@ async def read_log(
                 yield text
             if left == 0:
                 return
-    finally:
-        file.close()
 
 
 async def _lines(
     path: Path, file: BinaryIO, options: LogOptions, still_running: Callable[[], Awaitable[bool]]
-) -> AsyncIterator[bytes]:
-    if options.tail is not None:
-        await asyncio.to_thread(seek_to_tail, file, options.tail)
+) -> AsyncGenerator[bytes, None]:
+    """Whole lines as they are shown; owns the file, and the one that takes its place."""
     rest = b""
     running = True
-    while True:
-        chunk = await asyncio.to_thread(file.read, CHUNK)
-        if chunk:
-            lines = (rest + chunk).split(b"\n")
-            rest = lines.pop()
-            shown = b"".join(text for line in lines if (text := _shown(line, options)))
-            if shown:
-                yield shown
-            continue
-        if not options.follow or not running:
-            return
-        rotated = await asyncio.to_thread(_reopen_if_rotated, path, file)
-        if rotated is not None:
-            file, rest = rotated, b""
-            continue
-        # One more read follows an end, for what the container wrote just before it.
-        running = await still_running()
-        if running:
-            await asyncio.sleep(POLL_SECONDS)
+    try:
+        if options.tail is not None:
+            await asyncio.to_thread(seek_to_tail, file, options.tail)
+        while True:
+            chunk = await asyncio.to_thread(file.read, CHUNK)
+            if chunk:
+                lines = (rest + chunk).split(b"\n")
+                rest = lines.pop()
+                shown = b"".join(text for line in lines if (text := _shown(line, options)))
+                if shown:
+                    yield shown
+                continue
+            if not options.follow or not running:
+                return
+            rotated = await asyncio.to_thread(_reopen_if_rotated, path, file)
+            if rotated is not None:
+                file, rest = rotated, b""
+                continue
+            # One more read follows an end, for what the container wrote just before it.
+            running = await still_running()
+            if running:
+                await asyncio.sleep(POLL_SECONDS)
+    finally:
+        file.close()
 
 
 def _reopen_if_rotated(path: Path, file: BinaryIO) -> BinaryIO | None:

@@ -1,6 +1,7 @@
 """The paths of the node API, each as a function from a request to a response."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
 import orjson
@@ -20,6 +21,8 @@ JSON = {"Content-Type": "application/json"}
 TEXT = {"Content-Type": "text/plain; charset=utf-8"}
 
 METRICS = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+
+_PULL_FAILURES = ("ErrImagePull", "ImagePullBackOff")
 
 Route = Callable[[Request, list[str]], Awaitable[Response]]
 
@@ -52,12 +55,12 @@ class Routes:
         return await route(request, rest)
 
     async def _healthz(self, request: Request, rest: list[str]) -> Response:
-        return Response(200, TEXT, b"ok")
+        return Response(200, dict(TEXT), b"ok")
 
     async def _pods(self, request: Request, rest: list[str]) -> Response:
         items = [{**pod, "status": self._parts.status.get(pod)} for pod in self._workers.pods()]
         body = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items}
-        return Response(200, JSON, orjson.dumps(body))
+        return Response(200, dict(JSON), orjson.dumps(body))
 
     async def _container_logs(self, request: Request, rest: list[str]) -> Response:
         pod, container = self._find(rest)
@@ -73,7 +76,7 @@ class Routes:
         stream = read_log(Path(found.log_path), options, still_running)
         # The first chunk is awaited here, so that a missing file still becomes a status.
         first = await anext(stream, b"")
-        return Response(200, TEXT, _with_first(first, stream))
+        return Response(200, dict(TEXT), _with_first(first, stream))
 
     async def _exec(self, request: Request, rest: list[str]) -> Response:
         _, container_id = await self._running(rest)
@@ -105,18 +108,18 @@ class Routes:
         _, container_id = await self._running(rest)
         command = (request.params().get("cmd") or [""])[0].split(" ")
         _, out, err = await self._parts.runtime.exec_sync(container_id, command, 0)
-        return Response(200, TEXT, out + err)
+        return Response(200, dict(TEXT), out + err)
 
     async def _summary(self, request: Request, rest: list[str]) -> Response:
         if rest[:1] != ["summary"]:
             raise no_such_path()
-        return Response(200, JSON, orjson.dumps(await self._stats.summary()))
+        return Response(200, dict(JSON), orjson.dumps(await self._stats.summary()))
 
     async def _metrics(self, request: Request, rest: list[str]) -> Response:
         if rest == ["resource"]:
-            return Response(200, METRICS, (await self._stats.resource_metrics()).encode())
+            return Response(200, dict(METRICS), (await self._stats.resource_metrics()).encode())
         if rest in ([], ["probes"], ["cadvisor"]):
-            return Response(200, METRICS, generate_latest())
+            return Response(200, dict(METRICS), generate_latest())
         raise no_such_path()
 
     # Finding what a path names.
@@ -149,41 +152,48 @@ class Routes:
         return pod, latest.id
 
     async def _logged(self, pod: Obj, container: Obj, previous: bool) -> ContainerState:
-        """The container whose log is meant: the newest, or the one before it."""
+        """The container whose log is meant: the one the status speaks of, or the one before it."""
         name, pod_name = container["name"], pod["metadata"]["name"]
-        state = await self._parts.reader.pod(spec.uid(pod))
-        own = [c for c in state.containers if c.name == name]
-        if previous:
-            ended = own[1:]
-            if not ended:
-                raise bad_request(
-                    f'previous terminated container "{name}" in pod "{pod_name}" not found'
-                )
-            return ended[0]
-        # A container that was created and did not start has nothing to tell; the last one has.
-        with_log = [c for c in own if c.log_path and c.state != CREATED]
-        if not with_log:
-            status = self._parts.status.get(pod)
-            reason = waiting_reason(status, name) or "ContainerCreating"
+        status = container_status(self._parts.status.get(pod), name)
+        state, last = status.get("state") or {}, status.get("lastState") or {}
+        ended = (last.get("terminated") or {}).get("containerID")
+        identity = ended
+        if not previous and "waiting" not in state:
+            identity = status.get("containerID")
+        if previous and not identity:
+            raise bad_request(
+                f'previous terminated container "{name}" in pod "{pod_name}" not found'
+            )
+        for found in (await self._parts.reader.pod(spec.uid(pod))).containers:
+            if identity and identity.endswith(f"//{found.id}") and found.log_path:
+                return found
+        reason = (state.get("waiting") or {}).get("reason")
+        if reason in _PULL_FAILURES:
+            raise bad_request(
+                f'container "{name}" in pod "{pod_name}" is waiting to start: '
+                "trying and failing to pull image"
+            )
+        if reason:
             raise bad_request(
                 f'container "{name}" in pod "{pod_name}" is waiting to start: {reason}'
             )
-        return with_log[0]
+        raise bad_request(f'container "{name}" in pod "{pod_name}" is not available')
 
 
-def waiting_reason(status: Obj, name: str) -> str:
-    """Why a container waits, by the pod's status."""
+def container_status(status: Obj, name: str) -> Obj:
+    """One container's status out of a pod's."""
     for group in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"):
         for found in status.get(group) or ():
             if found["name"] == name:
-                return ((found.get("state") or {}).get("waiting") or {}).get("reason") or ""
-    return ""
+                return found
+    return {}
 
 
-async def _with_first(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for chunk in rest:
-        yield chunk
+async def _with_first(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+    async with contextlib.aclosing(rest):
+        yield first
+        async for chunk in rest:
+            yield chunk
 
 
 def _streams(params: Mapping[str, list[str]]) -> dict[str, bool]:

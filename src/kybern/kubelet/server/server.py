@@ -14,7 +14,7 @@ from kybern.kubelet.config import Config
 from kybern.kubelet.parts import Parts
 from kybern.kubelet.pods.workers import PodWorkers
 from kybern.kubelet.server.auth import NodeAuth
-from kybern.kubelet.server.routes import Routes
+from kybern.kubelet.server.routes import TEXT, Routes
 from kybern.rpc.client import RpcError
 
 
@@ -46,12 +46,18 @@ class NodeServer:
             await self._server.close()
 
     async def _handle(self, request: Request) -> Response:
-        if request.path != "/healthz":
-            await self._auth.check(request)
+        """Answer one request. Refusals are plain text, as upstream's kubelet words them.
+
+        The API server puts that text into the Status that its own caller gets.
+        """
         try:
+            if request.path != "/healthz":
+                await self._auth.check(request)
             return await self._routes.handle(request)
+        except StatusError as error:
+            return Response(error.code, dict(TEXT), error.message.encode())
         except RpcError as error:
-            raise StatusError(500, "InternalError", str(error)) from None
+            return Response(500, dict(TEXT), str(error).encode())
 
     def _tls(self) -> TlsConfig:
         """The configured certificate, or a self-signed one under the root directory."""

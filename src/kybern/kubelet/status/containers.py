@@ -24,8 +24,8 @@ class Waiting:
 class Observations:
     """What the worker knows beside the runtime's view.
 
-    ``ready`` and ``started`` answer by container id; ``hooking`` are containers whose postStart hook
-    still runs and which count as not started.
+    ``ready`` and ``started`` answer by container id; ``hooking`` are containers whose postStart
+    hook still runs and which count as not started.
     """
 
     waiting: Mapping[str, Waiting] = field(default_factory=dict)
@@ -175,11 +175,11 @@ def _unseen(pod: Obj, container: Obj, old: Obj | None, default: str) -> Obj:
     }
     if mounts := container.get("volumeMounts"):
         status["volumeMounts"] = [_mount_status(mount) for mount in mounts]
-    if old is not None and "running" in (old.get("state") or {}):
-        if "terminated" not in status["lastState"]:
-            status["lastState"] = {"terminated": _lost("deleted")}
-            if not spec.is_deleted(pod):
-                status["restartCount"] += 1
+    was_running = old is not None and "running" in (old.get("state") or {})
+    if was_running and "terminated" not in status["lastState"]:
+        status["lastState"] = {"terminated": _lost("deleted")}
+        if not spec.is_deleted(pod):
+            status["restartCount"] += 1
     return status
 
 

@@ -29,9 +29,9 @@ def generate(
 ) -> Obj:
     """The status to report.
 
-    ``previous`` is the last status this kubelet made, or the API's. ``ended`` says that no container
-    runs or will run; ``failure`` is the reason and message of a pod that the node itself fails
-    (eviction, a deadline).
+    ``previous`` is the last status this kubelet made, or the API's. ``ended`` says that no
+    container runs or will run; ``failure`` is the reason and message of a pod that the node itself
+    fails (eviction, a deadline).
     """
     inits = container_statuses(
         pod,

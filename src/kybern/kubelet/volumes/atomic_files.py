@@ -1,7 +1,7 @@
 """Writes a volume's files so that a reader sees all of the old ones or all of the new ones.
 
-Files go into a fresh hidden directory; ``..data`` is a symlink that is then renamed over the old one
-in a single step, and the visible names are symlinks through ``..data``, as upstream has it.
+Files go into a fresh hidden directory; ``..data`` is a symlink that is then renamed over the old
+one in a single step, and the visible names are symlinks through ``..data``, as upstream has it.
 """
 
 import os
