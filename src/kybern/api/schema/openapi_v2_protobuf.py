@@ -11,10 +11,6 @@ from kybern.api import yaml
 
 Obj = dict[str, Any]
 
-MEDIA_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
-"""The Content-Type to answer with. Clients also ask with ``@`` before ``v1.0``, which is no valid
-media type and which they cannot read in an answer."""
-
 _VARINT, _BYTES = 0, 2
 
 

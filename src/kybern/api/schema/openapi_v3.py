@@ -1,10 +1,8 @@
-"""OpenAPI v3: one document per group version, and the index that leads to them.
+"""OpenAPI v3: one document per group version.
 
-``kubectl explain`` and client-side validation read these. The index names each document with a
-hash of its content, so that clients keep what they have.
+``kubectl explain`` and client-side validation read these through the API server's ``/openapi/v3``.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -49,22 +47,6 @@ _SECURITY = {
 }
 
 
-def openapi_v3_index(documents: Mapping[str, bytes] | Iterable[str]) -> Obj:
-    """``/openapi/v3``: where each document is.
-
-    ``documents`` maps a document's path without its leading slash (``apis/apps/v1``) to its bytes;
-    with names alone the URLs carry no hash.
-    """
-    paths = {}
-    for name in sorted(documents):
-        url = f"/openapi/v3/{name}"
-        if isinstance(documents, Mapping):
-            digest = hashlib.sha512(documents[name]).hexdigest().upper()
-            url += f"?hash={digest}"
-        paths[name] = {"serverRelativeURL": url}
-    return {"paths": paths}
-
-
 def openapi_v3(
     registry: "Registry",
     group: str,
@@ -101,11 +83,12 @@ def openapi_v3(
 
 
 def _of_version(schema: Obj, group: str, version: str) -> Obj:
-    """A schema that stands for a kind in every group, with the kinds of this one only."""
+    """A schema that stands for a kind in every group, with the kinds of this one and of core."""
+    told = (("", "v1"), (group, version))
     kinds = [
         kind
         for kind in schema["x-kubernetes-group-version-kind"]
-        if (kind["group"], kind["version"]) == (group, version)
+        if (kind["group"], kind["version"]) in told
     ]
     return {**schema, "x-kubernetes-group-version-kind": kinds}
 
