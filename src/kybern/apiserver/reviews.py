@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from kybern.api.errors import (
     FieldError,
     Obj,
+    StatusError,
     bad_request,
     invalid,
     invalid_value,
@@ -53,7 +54,7 @@ class AccessReviews:
         errors = _check_attributes(review)
         errors += _check_subject(review)
         if errors:
-            raise invalid("SubjectAccessReview", "", errors, _GROUP)
+            raise _invalid(errors)
         return await self._answered(review, _subject(review["spec"]))
 
     async def of_subject_in_namespace(self, call: Call, review: Obj) -> Obj:
@@ -78,13 +79,13 @@ class AccessReviews:
                 )
             )
         if errors:
-            raise invalid("LocalSubjectAccessReview", "", errors, _GROUP)
+            raise _invalid(errors)
         return await self._answered(review, _subject(spec))
 
     async def of_self(self, call: Call, review: Obj) -> Obj:
         errors = _check_attributes(review)
         if errors:
-            raise invalid("SelfSubjectAccessReview", "", errors, _GROUP)
+            raise _invalid(errors)
         return await self._answered(review, call.user)
 
     async def _answered(self, review: Obj, user: UserInfo) -> Obj:
@@ -125,7 +126,8 @@ class RulesReviews:
         }
         if problems:
             status["evaluationError"] = "; ".join(problems)
-        return {**review, "status": status}
+        # Upstream answers without the spec.
+        return {**review, "spec": {}, "status": status}
 
 
 async def _who_am_i(call: Call, review: Obj) -> Obj:
@@ -142,6 +144,11 @@ def user_object(user: UserInfo) -> Obj:
     if user.extra:
         found["extra"] = {key: list(values) for key, values in user.extra.items()}
     return found
+
+
+def _invalid(errors: list[FieldError]) -> StatusError:
+    # Upstream names no kind here.
+    return invalid("", "", errors, _GROUP)
 
 
 def _picked(rule: Obj, fields: tuple[str, ...]) -> Obj:

@@ -16,7 +16,7 @@ from kybern.apiserver.admission.pod_security_words import (
 )
 
 _CAPABILITIES = frozenset(
-    [
+    {
         "AUDIT_WRITE",
         "CHOWN",
         "DAC_OVERRIDE",
@@ -30,7 +30,7 @@ _CAPABILITIES = frozenset(
         "SETPCAP",
         "SETUID",
         "SYS_CHROOT",
-    ]
+    }
 )
 _APP_ARMOR = "container.apparmor.security.beta.kubernetes.io/"
 _SECCOMP_POD = "seccomp.security.alpha.kubernetes.io/pod"

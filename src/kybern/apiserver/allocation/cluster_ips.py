@@ -62,8 +62,11 @@ class ClusterIps:
             parsed = ipaddress.ip_address(address)
         except ValueError:
             raise AddressTaken("provided IP is not a valid IP address") from None
-        if not any(_allocatable(network, parsed) for network in self._everywhere(parsed)):
-            cidrs = " ".join(str(n) for n in self.networks(family_of(parsed)))
+        networks = self.networks(family_of(parsed))
+        if not any(parsed in network for network in networks):
+            raise AddressTaken("the provided network does not match the current range")
+        if not any(_allocatable(network, parsed) for network in networks):
+            cidrs = " ".join(str(network) for network in networks)
             raise AddressTaken(
                 f"the provided IP ({parsed}) is not in the valid range. "
                 f"The range of valid IPs is {cidrs}"
@@ -108,9 +111,6 @@ class ClusterIps:
                 return False
             raise
         return True
-
-    def _everywhere(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[Network]:
-        return self.networks(family_of(address))
 
     def _candidates(self, network: Network) -> Iterator[str]:
         """Every usable address once: the upper part from a random place on, then the lower."""

@@ -4,9 +4,10 @@ Each part that is taken on (user or service account, groups, uid, extras) needs 
 ``impersonate`` on a resource of its own.
 """
 
+from collections.abc import Mapping, Sequence
 from urllib.parse import unquote
 
-from kybern.api.errors import internal_error
+from kybern.api.errors import StatusError, bad_request
 from kybern.api.user import (
     ANONYMOUS,
     AUTHENTICATED_GROUP,
@@ -42,9 +43,7 @@ async def impersonated(request: Request, user: UserInfo, authorizers: Authorizer
     }
     if not name:
         if groups or uid or extra:
-            raise internal_error(
-                f"requested {list(groups) or uid or extra} without impersonating a user"
-            )
+            raise _nobody(uid, groups, extra)
         return user
     account = split_service_account(name)
     wanted = [_identity(user, name, account)]
@@ -75,6 +74,20 @@ async def impersonated(request: Request, user: UserInfo, authorizers: Authorizer
     if account is not None and not groups:
         groups = list(service_account_groups(account[0]))
     return UserInfo(name, _with_implied_group(name, groups), uid, extra)
+
+
+def _nobody(uid: str, groups: Sequence[str], extra: Mapping[str, Sequence[str]]) -> StatusError:
+    """The 400 of headers that name everything but a user, printed as Go prints the identity."""
+
+    def words(values: Sequence[str]) -> str:
+        return "{" + ", ".join(f'"{value}"' for value in values) + "}" if values else "(nil)"
+
+    keys = ", ".join(f'"{key}":[]string{words(extra[key])}' for key in sorted(extra))
+    extras = "{" + keys + "}" if extra else "(nil)"
+    return bad_request(
+        f'requested &user.DefaultInfo{{Name:"", UID:"{uid}", Groups:[]string{words(groups)}, '
+        f"Extra:map[string][]string{extras}}} without impersonating a user name"
+    )
 
 
 def _identity(user: UserInfo, name: str, account: tuple[str, str] | None) -> Attributes:

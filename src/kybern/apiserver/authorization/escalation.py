@@ -4,7 +4,7 @@ The admission chain calls :class:`EscalationCheck` before a role or binding is s
 ``escalate`` a role or ``bind`` it explicitly, or is in system:masters, passes.
 """
 
-from kybern.api.errors import Obj, StatusError, forbidden
+from kybern.api.errors import Obj, StatusError, forbidden, not_found
 from kybern.api.user import MASTERS_GROUP, UserInfo
 from kybern.apiserver.authorization.authorizer import Authorizers
 from kybern.apiserver.authorization.policy_rules import compact, describe, uncovered
@@ -56,7 +56,13 @@ class EscalationCheck:
         roles = {"ClusterRole": "clusterroles", "Role": "roles"}.get(role_ref.get("kind", ""))
         if roles and self._may(user, "bind", roles, namespace, role_ref.get("name", "")):
             return
-        rules = self._rbac.role_rules(role_ref, namespace)
+        try:
+            rules = self._rbac.role_rules(role_ref, namespace)
+        except StatusError as missing:
+            if missing.code != 404:
+                raise
+            # Upstream names the binding's resource, with the name of the missing role.
+            raise not_found(resource, role_ref.get("name", ""), GROUP) from None
         self._confirm(user, resource, namespace, obj["metadata"].get("name", ""), rules)
 
     def _may(self, user: UserInfo, verb: str, resource: str, namespace: str, name: str) -> bool:
