@@ -98,9 +98,6 @@ class Quantity:
         return self.format if self.nano else other.format
 
 
-ZERO = Quantity(0)
-
-
 @lru_cache(maxsize=4096)
 def canonical(value: str | int | float) -> str:
     """The canonical text of a quantity; raises ValueError. Kept, as few texts recur often."""

@@ -158,9 +158,6 @@ class FieldSelector:
         return ",".join(str(requirement) for requirement in self.requirements)
 
 
-EVERYTHING = LabelSelector()
-
-
 def _sorted(requirements: list[Requirement]) -> tuple[Requirement, ...]:
     return tuple(sorted(requirements, key=lambda requirement: requirement.key))
 

@@ -26,7 +26,6 @@ def _object(schema: dict[str, Any], preserve_unknown: bool, root: bool = False) 
         Shape.STRUCT,
         make_fields=partial(_fields, schema, root, preserve_unknown),
         preserve_unknown=preserve_unknown or bool(schema.get(_PRESERVE)),
-        embedded=bool(schema.get("x-kubernetes-embedded-resource")),
         atomic=schema.get("x-kubernetes-map-type") == "atomic",
         lenient=True,
     )
@@ -34,7 +33,9 @@ def _object(schema: dict[str, Any], preserve_unknown: bool, root: bool = False) 
 
 def _fields(schema: dict[str, Any], root: bool, preserve_unknown: bool) -> dict[str, Field]:
     fields = {
-        name: Field(name, _type(child, preserve_unknown), pointer=True, default=_default(child))
+        name: Field(
+            name, _type(child, preserve_unknown), pointer=True, default=child.get("default")
+        )
         for name, child in (schema.get("properties") or {}).items()
     }
     if root or schema.get("x-kubernetes-embedded-resource"):
@@ -67,7 +68,3 @@ def _type(schema: dict[str, Any], preserve_unknown: bool) -> Type:
             lenient=True,
         )
     return _object(schema, preserve_unknown)
-
-
-def _default(schema: dict[str, Any]) -> Any:
-    return schema.get("default")

@@ -57,7 +57,6 @@ class Type:
     map_keys: tuple[str, ...] = ()
     atomic: bool = False
     preserve_unknown: bool = False
-    embedded: bool = False
     lenient: bool = False
 
     @cached_property
