@@ -9,7 +9,7 @@ from pod_cache import PODS, Pods, ready, shown
 from kybern.api.errors import StatusError
 from kybern.api.kinds import builtin_registry
 from kybern.api.selectors import FieldSelector, LabelSelector
-from kybern.store.interface import RevisionMismatch, StoreClosed
+from kybern.store.interface import RevisionMismatch
 
 NOT_OLDER = "NotOlderThan"
 
@@ -258,8 +258,9 @@ async def test_a_closed_store_ends_the_watches_and_refuses_the_writes(pods: Pods
     await asyncio.sleep(0)
     await pods.store.close()
     assert await waiting == []
-    with pytest.raises(StoreClosed):
+    with pytest.raises(StatusError, match="the store is closed") as refused:
         await pods.create("a")
+    assert refused.value.code == 503
     assert not pods.caches.healthy
 
 

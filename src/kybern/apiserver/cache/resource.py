@@ -8,12 +8,13 @@ store.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 import orjson
 
-from kybern.api.errors import Obj
+from kybern.api.errors import Obj, service_unavailable
 from kybern.api.kinds import Kind
 from kybern.api.selectors import FieldSelector, LabelSelector
 from kybern.apiserver.cache.events import CacheChange, Selection
@@ -27,7 +28,7 @@ from kybern.apiserver.cache.options import (
 from kybern.apiserver.cache.terms import TermIndex
 from kybern.apiserver.cache.watch import Watch
 from kybern.apiserver.cache.watchers import Watchers
-from kybern.store.interface import Change, Entry, RevisionMismatch, Store
+from kybern.store.interface import Change, Entry, RevisionMismatch, Store, StoreClosed
 from kybern.store.timeline import Timeline
 
 log = logging.getLogger(__name__)
@@ -156,34 +157,44 @@ class ResourceCache:
     async def create(self, key: str, obj: Obj) -> CachedObject:
         """Store a new object, which the cache takes over; raises the store's RevisionMismatch."""
         payload = encode_payload(obj)
-        self._written[id(payload)] = (payload, obj)
-        try:
-            return await self._applied(await self._store.create(key, payload))
-        except RevisionMismatch as mismatch:
-            await self._seen_mismatch(mismatch)
-            raise
-        finally:
-            self._written.pop(id(payload), None)
+        with self._writing(payload, obj):
+            return await self._applied(self._store.create(key, payload))
 
     async def update(self, key: str, obj: Obj, mod_revision: int) -> CachedObject:
         """Replace the object that was read at ``mod_revision``; raises RevisionMismatch."""
         payload = encode_payload(obj)
-        self._written[id(payload)] = (payload, obj)
-        try:
-            return await self._applied(await self._store.update(key, payload, mod_revision))
-        except RevisionMismatch as mismatch:
-            await self._seen_mismatch(mismatch)
-            raise
-        finally:
-            self._written.pop(id(payload), None)
+        with self._writing(payload, obj):
+            return await self._applied(self._store.update(key, payload, mod_revision))
 
     async def delete(self, key: str, mod_revision: int) -> CachedObject:
         """Remove the object; its last state under the deletion's revision. RevisionMismatch."""
+        return await self._applied(self._store.delete(key, mod_revision))
+
+    @contextmanager
+    def _writing(self, payload: bytes, obj: Obj) -> Iterator[None]:
+        """While its write is under way, know a payload's object, so that it is not parsed again."""
+        self._written[id(payload)] = (payload, obj)
         try:
-            return await self._applied(await self._store.delete(key, mod_revision))
+            yield
+        finally:
+            del self._written[id(payload)]
+
+    async def _applied(self, write: Awaitable[Entry]) -> CachedObject:
+        """The result of a write, once the cache shows it; raises 503 if the disk refuses it."""
+        try:
+            entry = await write
+            await self._feed.seen(entry.mod_revision)
         except RevisionMismatch as mismatch:
-            await self._seen_mismatch(mismatch)
+            # The caller will look at the cache again, and must find what it collided with there.
+            current = mismatch.current
+            await self._feed.seen(current.mod_revision if current else await self._store.revision())
             raise
+        except StoreClosed as error:
+            raise service_unavailable(str(error)) from error
+        shown = self._state.get(entry.key)
+        if shown is not None and shown.mod_revision == entry.mod_revision:
+            return shown
+        return self._cached(entry)
 
     # What the feed calls
 
@@ -313,19 +324,6 @@ class ResourceCache:
         self._watchers.add(watch, self._only_key(watch.selection))
         if self._closed:
             watch.close()
-
-    async def _applied(self, entry: Entry) -> CachedObject:
-        """The result of a write, once the cache shows it."""
-        await self._feed.seen(entry.mod_revision)
-        current = self._state.get(entry.key)
-        if current is not None and current.mod_revision == entry.mod_revision:
-            return current
-        return self._cached(entry)
-
-    async def _seen_mismatch(self, mismatch: RevisionMismatch) -> None:
-        """Let the caller, who will look at the cache again, find what it collided with."""
-        current = mismatch.current
-        await self._feed.seen(current.mod_revision if current else await self._store.revision())
 
     def _cached(self, entry: Entry) -> CachedObject:
         """The object of a stored entry; parsed once, or not at all if it was written here."""
