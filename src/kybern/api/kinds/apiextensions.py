@@ -4,6 +4,10 @@ from kybern.api.errors import Obj
 from kybern.api.kinds.columns import CREATED_AT, NAME
 from kybern.api.kinds.kind import Kind, status_of
 from kybern.api.kinds.strategy import Strategy, spec_changed
+from kybern.api.validation.custom_resource_definitions import (
+    check_definition,
+    check_definition_update,
+)
 
 
 def _default(crd: Obj) -> None:
@@ -63,6 +67,8 @@ CUSTOM_RESOURCE_DEFINITION = Kind(
     resource_prefix="/registry/apiextensions.k8s.io/customresourcedefinitions",
     hashed_as="apiextensions.k8s.io/v1beta1",
     strategy=Strategy(
+        check=check_definition,
+        check_update=check_definition_update,
         default=_default,
         create=_create,
         update=_update,

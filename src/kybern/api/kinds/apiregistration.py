@@ -1,10 +1,12 @@
 """APIService, which puts an aggregated server behind the API."""
 
-from kybern.api.errors import Obj
+from kybern.api.errors import FieldError, Obj, invalid_value, required
 from kybern.api.kinds.columns import AGE, NAME
 from kybern.api.kinds.kind import Column, Kind, status_of
 from kybern.api.kinds.strategy import Strategy
 from kybern.api.objects import condition
+from kybern.api.validation.fields import named
+from kybern.api.validation.names import is_dns1035_label, is_path_segment
 
 
 def _default(service: Obj) -> None:
@@ -45,6 +47,38 @@ def _available(service: Obj, now: float) -> str:
     return f"{available.get('status', '')} ({available.get('reason', '')})"
 
 
+def _check(service: Obj) -> list[FieldError]:
+    spec, name = service.get("spec") or {}, service["metadata"].get("name", "")
+    version, group = spec.get("version", ""), spec.get("group", "")
+    errors: list[FieldError] = []
+    if name != f"{version}.{group}":
+        text = f'must be `spec.version+"."+spec.group`: "{version}.{group}"'
+        errors.append(invalid_value("metadata.name", name, text))
+    errors += named(is_dns1035_label(version), version, "spec.version")
+    for field, most in (("groupPriorityMinimum", 20000), ("versionPriority", 1000)):
+        value = spec.get(field, 0)
+        if not 0 < value <= most:
+            text = f"must be positive and less than {most}"
+            errors.append(invalid_value(f"spec.{field}", value, text))
+    reference, bundle = spec.get("service"), spec.get("caBundle")
+    skips = bool(spec.get("insecureSkipTLSVerify"))
+    if reference is None:
+        if bundle:
+            text = "local APIServices may not have a caBundle"
+            errors.append(invalid_value("spec.caBundle", f"{len(bundle)} bytes", text))
+        if skips:
+            text = "local APIServices may not have insecureSkipTLSVerify"
+            errors.append(invalid_value("spec.insecureSkipTLSVerify", True, text))
+        return errors
+    for field in ("namespace", "name"):
+        if not reference.get(field):
+            errors.append(required(f"spec.service.{field}"))
+    if skips and bundle:
+        text = "may not be true if caBundle is present"
+        errors.append(invalid_value("spec.insecureSkipTLSVerify", True, text))
+    return errors
+
+
 API_SERVICE = Kind(
     group="apiregistration.k8s.io",
     kind="APIService",
@@ -54,6 +88,8 @@ API_SERVICE = Kind(
     subresources=(status_of("APIService"),),
     resource_prefix="/registry/apiregistration.k8s.io/apiservices",
     strategy=Strategy(
+        check=_check,
+        name_rule=is_path_segment,
         default=_default,
         create=_create,
         namespaced=False,

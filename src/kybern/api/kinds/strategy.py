@@ -78,6 +78,7 @@ class Strategy:
     ``status_fields`` are the top-level fields that the status subresource writes.
     ``record_user`` writes the requesting user into the object, before ``prepare_for_create``.
     ``create_keeps_status`` is for nodes, which register with their status.
+    ``check_as`` and ``check_update_as`` are rules of one ``apiVersion`` of the request alone.
     ``checks_all_on_update`` is off where upstream validates only the change.
     """
 
@@ -91,6 +92,8 @@ class Strategy:
     convert: Callable[[Obj, str], Obj] = _same_fields
     warnings: Callable[[Obj], list[str]] = _no_warnings
     update_warnings: Callable[[Obj, Obj], list[str]] | None = None
+    check_as: Mapping[str, Check] = field(default_factory=dict)
+    check_update_as: Mapping[str, CheckUpdate] = field(default_factory=dict)
     name_rule: NameRule = dns_subdomain
     namespaced: bool = True
     generation: Callable[[Obj, Obj], bool] | None = None
@@ -137,19 +140,27 @@ class Strategy:
             _carry(new["metadata"], old["metadata"], ("labels",))
         self.update_status(new, old)
 
-    def validate(self, obj: Obj) -> list[FieldError]:
-        """Every error of a whole object, metadata first."""
+    def validate(self, obj: Obj, requested: str = "") -> list[FieldError]:
+        """Every error of a whole object, metadata first.
+
+        ``requested`` is the ``apiVersion`` of the request, for kinds whose versions differ in
+        what they ask for.
+        """
         errors = object_meta(obj.get("metadata") or {}, self.namespaced, self.name_rule)
         errors += self.check(obj)
+        if requested in self.check_as:
+            errors += self.check_as[requested](obj)
         return errors
 
-    def validate_update(self, new: Obj, old: Obj) -> list[FieldError]:
+    def validate_update(self, new: Obj, old: Obj, requested: str = "") -> list[FieldError]:
         """Errors of the new object and of the change from the old one."""
         errors = common_metadata_changes(new["metadata"], old["metadata"], self.namespaced)
         errors += object_meta_update(new["metadata"], old["metadata"])
         if self.checks_all_on_update:
             errors += self.check(new)
         errors += self.check_update(new, old)
+        if requested in self.check_update_as:
+            errors += self.check_update_as[requested](new, old)
         return errors
 
     def prepare_for_write(self, subresource: str, new: Obj, old: Obj) -> None:

@@ -61,13 +61,13 @@ def cidr(text: str, path: str) -> list[FieldError]:
     return [] if parse_cidr(text) is not None else [invalid_value(path, text, WRONG_CIDR)]
 
 
-def non_special_ip(text: str, path: str) -> list[FieldError]:
+def non_special_ip(text: str, path: str, wrong: str = WRONG_IP) -> list[FieldError]:
     """An address that traffic can go to: no loopback, link-local, multicast or unspecified."""
     address = parse_ip(text)
     if address is None:
-        return [invalid_value(path, text, WRONG_IP)]
+        return [invalid_value(path, text, wrong)]
     errors: list[FieldError] = []
-    for wrong, message in (
+    for is_special, message in (
         (address.is_unspecified, f"may not be unspecified ({text})"),
         (address.is_loopback, "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
         (
@@ -79,7 +79,7 @@ def non_special_ip(text: str, path: str) -> list[FieldError]:
             "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)",
         ),
     ):
-        if wrong:
+        if is_special:
             errors.append(invalid_value(path, text, message))
     return errors
 

@@ -24,7 +24,8 @@ def access_modes(modes: list[str], path: str) -> list[FieldError]:
     if not modes:
         return [required(path, "at least 1 access mode is required")]
     errors = [not_supported(path, mode, ACCESS_MODES) for mode in modes if mode not in ACCESS_MODES]
-    if "ReadWriteOncePod" in modes and any(mode != "ReadWriteOncePod" for mode in modes):
+    others = [mode for mode in modes if mode in ACCESS_MODES and mode != "ReadWriteOncePod"]
+    if "ReadWriteOncePod" in modes and others:
         errors.append(field_forbidden(path, NOT_ALONE))
     return errors
 

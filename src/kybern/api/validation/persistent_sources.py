@@ -31,13 +31,13 @@ _REQUIRED = {
     "iscsi": ("targetPortal", "iqn"),
 }
 _CHECKS = {"hostPath": host_path, "nfs": nfs, "fc": fibre_channel}
-_SPECIAL = ("local", "csi")
+# The first of several sources counts in this order.
+_ORDER = (*_CHECKS, *_REQUIRED, "local", "csi")
 
 
 def source_of(spec: Obj) -> Obj:
     """The part of a volume's spec that says what it is stored in."""
-    names = {*_REQUIRED, *_CHECKS, *_SPECIAL}
-    return {name: value for name, value in spec.items() if name in names}
+    return {name: spec[name] for name in _ORDER if spec.get(name) is not None}
 
 
 def persistent_source(spec: Obj, path: str) -> list[FieldError]:

@@ -94,6 +94,10 @@ def resource_name(name: str, path: str) -> list[FieldError]:
     return [invalid_value(path, name, message) for message in _resource_name(name)]
 
 
+def container_resource_name(name: str, path: str) -> list[FieldError]:
+    return [invalid_value(path, name, message) for message in _container_resource_name(name)]
+
+
 def quantity(value: Any) -> Quantity:
     """An amount that the schema has already accepted."""
     return Quantity.parse(value)

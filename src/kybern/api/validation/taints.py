@@ -19,7 +19,13 @@ def taints(held: list[Obj], path: str) -> list[FieldError]:
             errors.append(invalid_value(f"{at}.value", taint["value"], ";".join(messages)))
         errors += one_of(effect, TAINT_EFFECTS, f"{at}.effect")
         if (key, effect) in seen:
-            repeated = duplicate(at, taint)
+            shown = {
+                "Key": key,
+                "Value": taint.get("value", ""),
+                "Effect": effect,
+                "TimeAdded": taint.get("timeAdded"),
+            }
+            repeated = duplicate(at, shown)
             text = f"{repeated.message}: taints must be unique by key and effect pair"
             errors.append(FieldError(repeated.reason, at, text))
         seen.add((key, effect))

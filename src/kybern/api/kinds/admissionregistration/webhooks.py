@@ -5,6 +5,7 @@ from kybern.api.errors import Obj
 from kybern.api.kinds.columns import AGE, NAME, length
 from kybern.api.kinds.kind import Column, Kind
 from kybern.api.kinds.strategy import Strategy
+from kybern.api.validation.webhooks import webhooks
 
 
 def _default(configuration: Obj) -> None:
@@ -40,6 +41,7 @@ MUTATING_WEBHOOK_CONFIGURATION = Kind(
     namespaced=False,
     categories=("api-extensions",),
     strategy=Strategy(
+        check=lambda o: webhooks(o.get("webhooks") or [], mutating=True),
         default=_default_mutating,
         generation=_changed,
         namespaced=False,
@@ -55,7 +57,11 @@ VALIDATING_WEBHOOK_CONFIGURATION = Kind(
     namespaced=False,
     categories=("api-extensions",),
     strategy=Strategy(
-        default=_default, generation=_changed, namespaced=False, allow_unconditional_update=False
+        check=lambda o: webhooks(o.get("webhooks") or [], mutating=False),
+        default=_default,
+        generation=_changed,
+        namespaced=False,
+        allow_unconditional_update=False,
     ),
     columns=COLUMNS,
 )

@@ -28,11 +28,11 @@ def check_autoscaler(autoscaler: Obj) -> list[FieldError]:
         text = "must be greater than or equal to 1"
         errors.append(invalid_value("spec.minReplicas", least, text))
     if most < 1:
-        errors.append(invalid_value("spec.maxReplicas", most, "must be greater than 0"))
+        errors.append(required("spec.maxReplicas", "must be set and greater than 0"))
     if least is not None and most < least:
         text = "must be greater than or equal to `minReplicas`"
         errors.append(invalid_value("spec.maxReplicas", most, text))
-    errors += _reference(spec.get("scaleTargetRef") or {}, "spec.scaleTargetRef")
+    errors += _reference(spec.get("scaleTargetRef") or {}, "spec.scaleTargetRef", needs_group=True)
     metrics = spec.get("metrics") or []
     for i, metric in enumerate(metrics):
         errors += _metric(metric, f"spec.metrics[{i}]")
@@ -46,14 +46,18 @@ def check_autoscaler(autoscaler: Obj) -> list[FieldError]:
     return errors
 
 
-def _reference(reference: Obj, path: str) -> list[FieldError]:
+def _reference(reference: Obj, path: str, *, needs_group: bool = False) -> list[FieldError]:
     errors: list[FieldError] = []
     for field in ("kind", "name"):
         value, at = reference.get(field, ""), f"{path}.{field}"
         errors += named(is_path_segment(value), value, at) if value else [required(at)]
     version = reference.get("apiVersion", "")
+    text = ""
     if version.count("/") > 1:
         text = f"unexpected GroupVersion string: {version}"
+    elif needs_group and "/" not in version:
+        text = "apiVersion must specify API group"
+    if text:
         errors.append(invalid_value(f"{path}.apiVersion", version, text))
     return errors
 

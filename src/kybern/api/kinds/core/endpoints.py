@@ -62,7 +62,7 @@ def _check_address(address: Obj, path: str) -> list[FieldError]:
     node = address.get("nodeName")
     if node is not None:
         errors += named(dns_subdomain(node), node, f"{path}.nodeName")
-    return errors or non_special_ip(text, f"{path}.ip")
+    return errors + non_special_ip(text, f"{path}.ip", "must be a valid IP address")
 
 
 def _check_port(port: Obj, needs_name: bool, path: str) -> list[FieldError]:

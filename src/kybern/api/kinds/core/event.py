@@ -1,9 +1,13 @@
 """Event, served as core/v1 and as events.k8s.io/v1."""
 
-from kybern.api.errors import Obj
-from kybern.api.kinds.columns import at, field, name, since
+from kybern.api.errors import FieldError, Obj, invalid_value, required
+from kybern.api.kinds.columns import at, field, since
+from kybern.api.kinds.columns import name as name_cell
 from kybern.api.kinds.kind import Column, Kind
 from kybern.api.kinds.strategy import Strategy
+from kybern.api.validation.fields import named, qualified_name
+from kybern.api.validation.metadata import immutable
+from kybern.api.validation.names import is_dns1123_subdomain
 
 CORE = "v1"
 EVENTS = "events.k8s.io/v1"
@@ -79,7 +83,7 @@ COLUMNS = (
     Column("Message", lambda o, now: (o.get("message") or "").strip()),
     Column("First Seen", _first_seen, priority=1),
     Column("Count", _count, priority=1),
-    Column("Name", name, priority=1, format="name"),
+    Column("Name", name_cell, priority=1, format="name"),
 )
 _INVOLVED = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
 SELECTABLE = {f"involvedObject.{part}": field("involvedObject", part) for part in _INVOLVED} | {
@@ -98,13 +102,102 @@ ALIASES = {
 }
 
 
+_TYPES = ("Normal", "Warning")
+_SHORT, _LONG = 128, 1024
+_FIXED = (
+    ("involvedObject", "involvedObject"),
+    ("reason", "reason"),
+    ("message", "message"),
+    ("source", "source"),
+    ("firstTimestamp", "firstTimestamp"),
+    ("lastTimestamp", "lastTimestamp"),
+    ("count", "count"),
+    ("type", "type"),
+    ("eventTime", "eventTime"),
+    ("action", "action"),
+    ("related", "related"),
+    ("reportingComponent", "reportingController"),
+    ("reportingInstance", "reportingInstance"),
+)
+
+
+def _check(event: Obj) -> list[FieldError]:
+    """What events of both versions are held to."""
+    space = event["metadata"].get("namespace", "")
+    involved = (event.get("involvedObject") or {}).get("namespace", "")
+    errors: list[FieldError] = []
+    if not event.get("eventTime"):
+        fits = space in ("", "default") if not involved else space == involved
+    else:
+        fits = bool(involved) or space in ("default", "kube-system")
+    if not fits:
+        text = "does not match event.namespace"
+        errors.append(invalid_value("involvedObject.namespace", involved, text))
+    if event.get("eventTime"):
+        errors += _check_reported(event)
+    return errors + named(is_dns1123_subdomain(space), space, "namespace")
+
+
+def _check_reported(event: Obj) -> list[FieldError]:
+    errors: list[FieldError] = []
+    controller = event.get("reportingComponent", "")
+    if not controller:
+        errors.append(required("reportingComponent"))
+    errors += qualified_name(controller, "reportingComponent")
+    for name, longest in (
+        ("reportingInstance", _SHORT),
+        ("action", _SHORT),
+        ("reason", _SHORT),
+        ("message", _LONG),
+    ):
+        value = event.get(name, "")
+        if not value and name != "message":
+            errors.append(required(name))
+        if len(value.encode()) > longest:
+            errors.append(invalid_value(name, "", f"can have at most {longest} characters"))
+    return errors
+
+
+def check_events_api(event: Obj) -> list[FieldError]:
+    """What events.k8s.io asks for beside: a time and a type, and none of the old fields."""
+    errors: list[FieldError] = []
+    series = event.get("series")
+    if series is not None and series.get("count", 0) < 2:
+        errors.append(invalid_value("series.count", "", "should be at least 2"))
+    if series is not None and not series.get("lastObservedTime"):
+        errors.append(required("series.lastObservedTime"))
+    if not event.get("eventTime"):
+        errors.append(required("eventTime"))
+    if event.get("type") not in _TYPES:
+        text = f"has invalid value: {event.get('type', '')}"
+        errors.append(invalid_value("type", "", text))
+    for name in ("firstTimestamp", "lastTimestamp", "count", "source"):
+        if event.get(name):
+            errors.append(invalid_value(name, "", "needs to be unset"))
+    return errors
+
+
+def check_events_api_update(new: Obj, old: Obj) -> list[FieldError]:
+    """Through events.k8s.io only an event's series may change."""
+    errors: list[FieldError] = []
+    for name, shown in _FIXED:
+        errors += immutable(new.get(name), old.get(name), shown)
+    return errors
+
+
 EVENT = Kind(
     group="",
     kind="Event",
     plural="events",
     also_served_as=("events.k8s.io/v1",),
     short_names=("ev",),
-    strategy=Strategy(convert=convert, allow_create_on_update=True),
+    strategy=Strategy(
+        check=_check,
+        check_as={EVENTS: check_events_api},
+        check_update_as={EVENTS: check_events_api_update},
+        convert=convert,
+        allow_create_on_update=True,
+    ),
     columns=COLUMNS,
     selectable_fields=SELECTABLE,
     field_aliases=ALIASES,

@@ -2,7 +2,14 @@
 
 from kybern.api.defaults.pod_spec import default_resource_list
 from kybern.api.defaults.volumes import default_volume_source
-from kybern.api.errors import FieldError, Obj, field_forbidden, invalid_value, required
+from kybern.api.errors import (
+    FieldError,
+    Obj,
+    field_forbidden,
+    invalid_value,
+    not_supported,
+    required,
+)
 from kybern.api.kinds.columns import AGE, NAME, UNSET, at
 from kybern.api.kinds.kind import Column, Kind, status_of
 from kybern.api.kinds.strategy import Strategy
@@ -102,10 +109,7 @@ def _check(volume: Obj) -> list[FieldError]:
     if not capacity:
         errors.append(required("spec.capacity"))
     elif set(capacity) != {"storage"}:
-        text = 'supported values: "storage"'
-        errors.append(
-            FieldError("FieldValueNotSupported", "spec.capacity", f"Unsupported value: {text}")
-        )
+        errors.append(not_supported("spec.capacity", capacity, ("storage",)))
     for name, amount in capacity.items():
         if Quantity.parse(amount).nano <= 0:
             shown = Quantity.parse(amount).canonical()
@@ -118,7 +122,7 @@ def _check(volume: Obj) -> list[FieldError]:
     affinity = (spec.get("nodeAffinity") or {}).get("required")
     if affinity is not None:
         errors += node_selector(affinity, "spec.nodeAffinity.required")
-    elif spec.get("local") is not None:
+    elif next(iter(source_of(spec)), "") == "local":
         text = "Local volume requires node affinity"
         errors.append(required("metadata.annotations", text))
     errors += persistent_source(spec, "spec")

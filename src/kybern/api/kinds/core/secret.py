@@ -62,8 +62,9 @@ def _check(secret: Obj) -> list[FieldError]:
 def _check_json(encoded: str, path: str) -> list[FieldError]:
     try:
         value = json.loads(base64.b64decode(encoded))
-    except ValueError as error:
-        return [invalid_value(path, "<secret contents redacted>", str(error))]
+    except ValueError:
+        text = "invalid JSON"
+        return [invalid_value(path, "<secret contents redacted>", text)]
     if isinstance(value, dict):
         return []
     text = "json: cannot unmarshal into Go value of type map[string]interface {}"
