@@ -280,13 +280,14 @@ class SqliteStore:
         writer = self._started_writer()
         try:
             while self._file_compacted < revision:
+                self._check_open()
                 after = self._file_compacted
                 upto = min(after + COMPACTION_BATCH, revision)
                 await writer.run(functools.partial(SqliteFile.compact, after=after, upto=upto))
                 self._file_compacted = upto
             if await writer.run(SqliteFile.has_spare_pages):
                 while await writer.run(SqliteFile.shrink):
-                    pass
+                    self._check_open()
         except apsw.Error as error:
             raise StoreClosed(f"{self._file.path} cannot be compacted: {error}") from error
 

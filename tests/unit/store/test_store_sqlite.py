@@ -205,6 +205,27 @@ async def test_the_file_shrinks_after_compaction(tmp_path: Path) -> None:
     assert not path.with_name("store.db-wal").exists()
 
 
+async def test_closing_ends_a_compaction_and_the_next_one_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kybern.store.sqlite.COMPACTION_BATCH", 1)
+    path = tmp_path / "store.db"
+    store = SqliteStore.open(path)
+    entry = await store.create("/a", b"")
+    for i in range(50):
+        entry = await store.update("/a", b"%d" % i, entry.mod_revision)
+    compaction = asyncio.create_task(store.compact(entry.mod_revision))
+    await asyncio.sleep(0)
+    await store.close()
+    with pytest.raises(StoreClosed):
+        await compaction
+    store = SqliteStore.open(path)
+    assert await store.get("/a") == entry
+    await store.compact(entry.mod_revision)
+    assert await store.get("/a", entry.mod_revision) == entry
+    await store.close()
+
+
 async def test_more_writers_than_the_queue_holds_all_finish(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
