@@ -11,7 +11,6 @@ import urllib.request
 from pathlib import Path
 
 import click
-from kybern.cluster.preflight_command import failures
 
 from kybern.api import objects
 from kybern.api.errors import Obj, StatusError
@@ -41,10 +40,6 @@ class Demo:
         self.client: Client
 
     async def run(self) -> None:
-        with self.steps.step("preflight"):
-            problems = failures()
-            if problems:
-                raise click.ClickException("\n".join(problems))
         await bring_up(self.record, PATIENCE_SECONDS, self.steps)
         self.client = Client.from_kubeconfig(str(self.record.kubeconfig), Clock())
         try:

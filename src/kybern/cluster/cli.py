@@ -255,11 +255,12 @@ def image_build(directory: Path, name: str, entrypoint: str, busybox: bool, outp
 @output_option
 @click.option("--service-cluster-ip-range", default="10.96.0.0/16", help="CIDR of services.")
 @click.option("--cluster-cidr", default="10.244.0.0/16", help="CIDR of pods.")
-def preflight(output: str, **ranges: str) -> None:
+def preflight(output: str, service_cluster_ip_range: str, cluster_cidr: str) -> None:
     """Look for what would keep a real node from working here, and say how to mend it."""
-    from kybern.cluster.preflight_command import report
+    from kybern.cluster.findings import report
+    from kybern.cluster.preflight import Plan
 
-    sys.exit(report(output, **ranges))
+    sys.exit(report(output, Plan(cluster_cidr, service_cluster_ip_range)))
 
 
 def _default_kubeconfig() -> Path:

@@ -36,6 +36,11 @@ async def bring_up(record: Record, timeout: float, steps: Steps) -> None:
     clock = Clock()
     try:
         async with asyncio.timeout(timeout):
+            if record.nodes and supervisor.running(record.data_dir) is None:
+                with steps.step("preflight"):
+                    warnings = await asyncio.to_thread(_preflight, record)
+                for text in warnings:
+                    steps.say(text)
             machine = await _machine(record)
             record = replace(record, advertise_address=machine.gateway if machine else LOCAL)
             record.save()
@@ -55,6 +60,15 @@ async def bring_up(record: Record, timeout: float, steps: Steps) -> None:
             f"not ready after {timeout:.0f} s; the logs in {record.logs} say why. "
             "What runs was left running: 'kybern status' shows it, 'kybern down' stops it."
         ) from None
+
+
+def _preflight(record: Record) -> list[str]:
+    """What is not perfect; raises ClickException for what would keep nodes from working."""
+    from kybern.cluster.findings import require
+    from kybern.cluster.preflight import Plan
+
+    ports = (record.secure_port, *Plan.ports[1:])
+    return [f"{one.name}: {one.detail} ({one.fix})" for one in require(Plan(ports=ports))]
 
 
 async def _machine(record: Record) -> "Machine | None":

@@ -1,4 +1,4 @@
-"""Targets of a command line: ``pods``, ``pod web-0``, ``pod/web-0 svc/web``, ``pods,svc``, ``all``."""
+"""Targets of a command line: ``pods``, ``pod web-0``, ``pod/web-0 svc/web``, ``all``."""
 
 from dataclasses import dataclass
 
