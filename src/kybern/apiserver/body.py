@@ -5,11 +5,14 @@ Eviction) call :func:`read_kind`. What a body holds too much is a warning or an 
 ``fieldValidation`` says.
 """
 
+import orjson
+
+from kybern.api import protobuf
 from kybern.api.errors import Obj, StatusError, bad_request, request_too_large
 from kybern.api.schema import Decoded, TypeSchema
 from kybern.api.schema.body import Malformed, read_body
 from kybern.apiserver.call import Call
-from kybern.apiserver.negotiation import body_type
+from kybern.apiserver.negotiation import JSON, PROTOBUF, body_type
 from kybern.apiserver.options import WriteOptions
 
 MAX_BODY_BYTES = 3 * 1024 * 1024
@@ -21,6 +24,20 @@ def limited_body(call: Call) -> bytes:
     if len(body) > MAX_BODY_BYTES:
         raise request_too_large(f"Request entity too large: limit is {MAX_BODY_BYTES}")
     return body
+
+
+def typed_body(call: Call) -> tuple[bytes, str]:
+    """The body as JSON or YAML, and which of the two; raises StatusError 400, 413 and 415."""
+    media_type = body_type(call.request.headers.get("content-type", ""))
+    body = limited_body(call)
+    if media_type != PROTOBUF or not body:
+        return body, media_type
+    try:
+        return orjson.dumps(protobuf.decode(body)), JSON
+    except protobuf.MalformedProtobuf as problem:
+        raise bad_request(
+            f"the object provided is unrecognized (must be of type {call.kind.kind}): {problem}"
+        ) from None
 
 
 def read_object(call: Call, options: WriteOptions) -> Obj:
@@ -40,8 +57,7 @@ def read_kind(
     options: WriteOptions,
 ) -> Obj:
     """An object of any kind in the body, without unknown fields, not defaulted."""
-    media_type = body_type(call.request.headers.get("content-type", ""))
-    body = limited_body(call)
+    body, media_type = typed_body(call)
     try:
         decoded = schema.decode(body, media_type)
     except StatusError:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from kybern.api.errors import StatusError, not_acceptable, unsupported_media_type
+from kybern.api.protobuf import MEDIA_TYPE as PROTOBUF
 
 JSON = "application/json"
 YAML = "application/yaml"
 SERVED_TYPES = (JSON, YAML)
+READ_TYPES = (*SERVED_TYPES, PROTOBUF)
 PATCH_TYPES = (
     "application/json-patch+json",
     "application/merge-patch+json",
@@ -150,9 +152,9 @@ def body_type(content_type: str) -> str:
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type in ("", JSON):
         return JSON
-    if media_type == YAML:
-        return YAML
-    raise unsupported_media_type(SERVED_TYPES)
+    if media_type in READ_TYPES:
+        return media_type
+    raise unsupported_media_type(READ_TYPES)
 
 
 def patch_type(content_type: str, supported: tuple[str, ...] = PATCH_TYPES) -> str:

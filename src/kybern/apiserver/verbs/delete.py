@@ -1,10 +1,10 @@
 """DELETE of one object."""
 
-from kybern.apiserver.body import limited_body
+from kybern.apiserver.body import typed_body
 from kybern.apiserver.cache import CachedObject
 from kybern.apiserver.call import Call
 from kybern.apiserver.deletion import delete_object
-from kybern.apiserver.negotiation import JSON, body_type
+from kybern.apiserver.negotiation import JSON
 from kybern.apiserver.options import DeleteOptions, delete_options
 from kybern.apiserver.responses import object_response, respond
 from kybern.component.http.messages import Response
@@ -22,6 +22,6 @@ async def delete(call: Call) -> Response:
 
 def read_options(call: Call) -> DeleteOptions:
     """DeleteOptions from the body, or else the query."""
-    body = limited_body(call)
-    media_type = body_type(call.request.headers.get("content-type", "")) if body else JSON
-    return delete_options(call.info, body, media_type)
+    if not call.request.body:
+        return delete_options(call.info, b"", JSON)
+    return delete_options(call.info, *typed_body(call))
