@@ -84,7 +84,8 @@ async def test_a_pod_that_fits_nowhere_is_told_why_and_waits_for_room(
     assert condition["reason"] == "Unschedulable"
     assert condition["message"] == (
         "0/3 nodes are available: 1 node(s) were unschedulable, 2 Insufficient cpu. "
-        "preemption: 0/3 nodes are available: 1 Preemption is not helpful for scheduling, "
+        "no new claims to deallocate, preemption: 0/3 nodes are available: "
+        "1 Preemption is not helpful for scheduling, "
         "2 No preemption victims found for incoming pod."
     )
     nodes = {

@@ -51,6 +51,10 @@ BINDS_AT_ONCE = 64
 PATCHES_AT_ONCE = 16
 WAITING_CALLS = 1024
 
+# Upstream asks its DynamicResources plugin before preemption, and people see both answers; a pod
+# that holds no resource claims always gets this one.
+NOTHING_TO_DEALLOCATE = "no new claims to deallocate"
+
 # After this many decisions the loop lets informers and outboxes run.
 DECISIONS_PER_TURN = 16
 
@@ -200,7 +204,8 @@ class Scheduler:
             pod = self._pods.get(object_key(queued.pod)) or queued.pod
             is_preempting = self._preemptor.is_preempting(queued.uid)
             outcome = search.find(pod, error, self._budgets.list(), is_preempting)
-            error.post_filter = outcome.message
+            if outcome.message:
+                error.post_filter = f"{NOTHING_TO_DEALLOCATE}, {outcome.message}"
             if outcome.candidate is not None:
                 nomination = outcome.candidate.node
                 self.nominations.add(pod, nomination)
