@@ -9,7 +9,6 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
 
 from kybern.network.endpoints import Endpoint, NodeView, choose
 from kybern.network.nftables.ruleset import Fragment, Ruleset
@@ -39,29 +38,23 @@ def fragment(number: int, endpoints: int) -> Fragment:
     return service_fragment([(port, choice) for port in service_ports(service)], PODS)
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Milliseconds."""
-    started = time.perf_counter()
-    work()
-    return (time.perf_counter() - started) * 1000
-
-
 def measure(name: str, transport: type[LibNftables] | type[NftProgram]) -> float:
     """Print one transport's figures; the median of one change."""
     nftables = transport()
     ruleset = Ruleset(Skeleton(PODS, "10.96.0.0/16", "10.244.1.0/24"))
     ruleset.change({f"service/{n}": fragment(n, ENDPOINTS) for n in range(SERVICES)})
-    whole = timed(lambda: nftables.run(ruleset.render()))
+    started = time.perf_counter()
+    nftables.run(ruleset.render())
+    whole = (time.perf_counter() - started) * 1000
     computing, changes = [], []
     for number in range(CHANGES):
-        text: list[str] = []
-        endpoints = ENDPOINTS - 1 - number % 2
-        owner = f"service/{number}"
-        update = lambda o=owner, n=number, e=endpoints: text.append(  # noqa: E731
-            ruleset.change({o: fragment(n, e)})
-        )
-        computing.append(timed(update))
-        changes.append(computing[-1] + timed(lambda t=text: nftables.run(t[0])))
+        started = time.perf_counter()
+        changed = fragment(number, ENDPOINTS - 1 - number % 2)
+        transaction = ruleset.change({f"service/{number}": changed})
+        computed = time.perf_counter()
+        nftables.run(transaction)
+        computing.append((computed - started) * 1000)
+        changes.append((time.perf_counter() - started) * 1000)
     median = statistics.median(changes)
     print(
         f"{name:<14} whole table {whole:7.0f} ms   one change: median {median:6.2f} ms,"

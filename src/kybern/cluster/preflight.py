@@ -10,20 +10,16 @@ import os
 import re
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from pyroute2 import IPRoute
-
 from kybern.cluster.nodes import cgroup
 from kybern.cluster.nodes.containerd import cni_directory, find_program
-from kybern.cluster.nodes.supervisor import ROUTE_PROTOCOL
 from kybern.dns.forward import read_resolvers
-from kybern.network.cni import BRIDGE
 from kybern.network.nftables.table import Skeleton
-from kybern.network.routes import PROTOCOL
 
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
 _CONTROLLERS = ("cpu", "memory", "pids")
@@ -243,13 +239,17 @@ def _ranges(plan: Plan) -> Iterator[Finding]:
 
 def _networks_in_use() -> Iterator[tuple[ipaddress.IPv4Network, str]]:
     """Networks that the machine has routes to, apart from a cluster's own."""
-    with IPRoute() as kernel:
-        names = {link["index"]: link.get("ifname") for link in kernel.get_links()}
-        for route in kernel.get_routes(family=socket.AF_INET, table=254):
-            name = names.get(route.get("oif"), "a route")
-            ours = route["proto"] in (PROTOCOL, ROUTE_PROTOCOL) or name == BRIDGE
-            if route.get("dst") and not ours:
-                yield ipaddress.IPv4Network(f"{route.get('dst')}/{route['dst_len']}"), name
+    for line in Path("/proc/net/route").read_text().splitlines()[1:]:
+        device, destination, *rest = line.split()
+        mask = rest[5]
+        # A cluster's routes go to its bridges, and to lo where there is no other way.
+        if int(mask, 16) and device != "lo" and not device.startswith("kybern"):
+            yield ipaddress.IPv4Network((_address(destination), _address(mask))), device
+
+
+def _address(hexadecimal: str) -> str:
+    """An address of /proc/net/route, which is in the machine's byte order."""
+    return str(ipaddress.IPv4Address(int(hexadecimal, 16).to_bytes(4, sys.byteorder)))
 
 
 def _other_firewalls(plan: Plan) -> Iterator[Finding]:

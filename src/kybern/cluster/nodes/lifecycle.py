@@ -15,8 +15,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pyroute2 import IPRoute
-
 from kybern.cluster.nodes import cgroup, containerd, leftovers
 from kybern.cluster.nodes.spec import Node, known_nodes
 from kybern.cluster.nodes.supervisor import STOP_SECONDS
@@ -27,6 +25,7 @@ from kybern.kubelet.images.pause import pause_image
 _POLL_SECONDS = 0.02
 _NAMESPACES = ("--mount", "--uts", "--pid", "--cgroup", "--fork", "--mount-proc")
 _ANY_PUBLIC_ADDRESS = "192.0.2.1"
+_SIOCGIFADDR = 0x8915
 
 
 class NodeFailed(Exception):
@@ -39,12 +38,21 @@ def machine_address() -> str:
         # Nothing is sent: connecting a datagram socket only chooses a route and its address.
         probe.connect((_ANY_PUBLIC_ADDRESS, 9))
         return str(probe.getsockname()[0])
-    with IPRoute() as kernel:
-        for address in kernel.get_addr(family=socket.AF_INET):
-            text = address.get("address")
-            if not text.startswith("127."):
-                return str(text)
+    for _, name in socket.if_nameindex():
+        address = _device_address(name)
+        if address and not address.startswith("127."):
+            return address
     raise OSError("this machine has no network address but loopback")
+
+
+def _device_address(name: str) -> str:
+    """A device's first IPv4 address, "" if it has none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            answer = fcntl.ioctl(probe, _SIOCGIFADDR, name.encode().ljust(40, b"\0"))
+        except OSError:
+            return ""
+    return socket.inet_ntoa(answer[20:24])
 
 
 def running(node: Node) -> int | None:
