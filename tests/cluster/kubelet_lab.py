@@ -430,8 +430,8 @@ STAY = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
 
 
 @contextlib.asynccontextmanager
-async def open_lab() -> AsyncIterator[Lab]:
-    """A lab with pause and busybox images; closing it checks for leftovers."""
+async def open_runtime() -> AsyncIterator[tuple[Containerd, Path]]:
+    """A containerd with the pause and busybox images, and the lab's directory."""
     with private_namespace(), shared_directory() as directory:
         containerd = Containerd(directory / "c")
         containerd.prepare()
@@ -440,19 +440,26 @@ async def open_lab() -> AsyncIterator[Lab]:
             await containerd.ready()
             for image in (pause_image(), busybox_image()):
                 await import_archive(str(containerd.socket), build(image))
-            lab = Lab(containerd, directory)
-
-            async def images_known() -> bool:
-                try:
-                    return await lab.parts.runtime.image(BUSYBOX) is not None
-                except RpcError:
-                    return False
-
-            await until(images_known, "the images are known")
-            try:
-                yield lab
-            finally:
-                await lab.close()
+            yield containerd, directory
             assert not containerd.leftovers()
         finally:
             containerd.stop()
+
+
+@contextlib.asynccontextmanager
+async def open_lab() -> AsyncIterator[Lab]:
+    """A lab without an API server; closing it checks for leftovers."""
+    async with open_runtime() as (containerd, directory):
+        lab = Lab(containerd, directory)
+
+        async def images_known() -> bool:
+            try:
+                return await lab.parts.runtime.image(BUSYBOX) is not None
+            except RpcError:
+                return False
+
+        await until(images_known, "the images are known")
+        try:
+            yield lab
+        finally:
+            await lab.close()

@@ -1,0 +1,195 @@
+"""A whole kubelet against an API server: the Node, pods from the API, the node API's doors."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from kubelet_lab import BUSYBOX, STAY, needs_containerd, open_runtime, shell, until
+
+from kybern.api.objects import condition
+from kybern.api.resources import EVENTS, LEASES, NODES, PODS
+from kybern.api.user import AUTHENTICATED_GROUP, UserInfo
+from kybern.component import pki
+from kybern.component.clock import Clock
+from kybern.kubelet.cgroups import Cgroups, remove_tree
+from kybern.kubelet.config import Config
+from kybern.kubelet.main import run
+from kybern.testing import Cluster
+
+pytestmark = [needs_containerd, pytest.mark.asyncio(loop_scope="module")]
+
+
+@dataclass
+class Site:
+    """The cluster, its one real node, and certificates to knock with."""
+
+    cluster: Cluster
+    config: Config
+    authority: pki.CertificateAuthority
+    directory: Path
+    port: int
+
+    async def get(self, path: str, name: str = "", *groups: str) -> tuple[int, str]:
+        """Ask the node API as a user of the cluster's authority, or as nobody."""
+        tls = ssl.create_default_context(cadata=self.authority.certificate_pem.decode())
+        if name:
+            self.authority.issue_client(name, groups).save(self.directory, "caller")
+            tls.load_cert_chain(self.directory / "caller.crt", self.directory / "caller.key")
+        url = f"https://127.0.0.1:{self.port}{path}"
+        async with aiohttp.ClientSession() as session, session.get(url, ssl=tls) as answer:
+            return answer.status, await answer.text()
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def site() -> AsyncIterator[Site]:
+    async with open_runtime() as (containerd, directory), Cluster(nodes=0, serve=True) as cluster:
+        clock = Clock()
+        data = cluster.kubeconfig.parent
+        authority = pki.load_or_create_authority(data / "pki", "ca", "kubernetes", clock)
+        serving = authority.issue_server("system:node:lab", ["lab", "127.0.0.1"])
+        serving.save(directory, "kubelet")
+        config = Config(
+            root_dir=str(directory / "kubelet"),
+            container_runtime_endpoint=f"unix://{containerd.socket}",
+            hostname_override="lab",
+            node_ip=("127.0.0.1",),
+            address="127.0.0.1",
+            port=0,
+            cgroup_root=f"kybern-lab-{directory.name}",
+            client_ca_file=str(data / "pki" / "ca.crt"),
+            tls_cert_file=str(directory / "kubelet.crt"),
+            tls_private_key_file=str(directory / "kubelet.key"),
+        )
+        node = UserInfo("system:node:lab", ("system:nodes", AUTHENTICATED_GROUP))
+        kubelet = asyncio.create_task(run(cluster.client_as(node, "kubelet"), clock, config))
+        found = await cluster.wait_for(
+            NODES, "lab", lambda o: _ready(o) and "taints" not in o["spec"]
+        )
+        port = found["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"]
+        try:
+            yield Site(cluster, config, authority, directory, port)
+            cgroups = Cgroups(config.cgroup_root)
+            await until(lambda: not cgroups.pods(), "every pod's cgroup is gone")
+            await until(lambda: not list((directory / "kubelet/pods").glob("*")), "all files too")
+        finally:
+            kubelet.cancel()
+            await asyncio.gather(kubelet, return_exceptions=True)
+        for hierarchy in cgroups._hierarchies():
+            remove_tree(hierarchy / config.cgroup_root)
+
+
+def _ready(node: dict[str, Any]) -> bool:
+    found = condition(node, "Ready")
+    return found is not None and found["status"] == "True"
+
+
+def _pod(name: str, script: str = STAY, **fields: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {
+            "terminationGracePeriodSeconds": 1,
+            "containers": [shell(script)],
+            **fields,
+        },
+    }
+
+
+async def test_the_node_describes_itself(site: Site) -> None:
+    node = await site.cluster.client.get(NODES, "lab")
+    assert node["metadata"]["labels"]["kubernetes.io/hostname"] == "lab"
+    status = node["status"]
+    assert {"type": "InternalIP", "address": "127.0.0.1"} in status["addresses"]
+    assert status["nodeInfo"]["containerRuntimeVersion"].startswith("containerd://")
+    assert int(status["capacity"]["cpu"]) >= 1
+    assert [c["status"] for c in status["conditions"]] == ["False", "False", "False", "True"]
+    lease = await site.cluster.wait_for(LEASES, "lab", namespace="kube-node-lease")
+    assert lease["spec"]["holderIdentity"] == "lab"
+
+
+async def test_a_pod_from_the_api_runs_with_its_token_and_goes(site: Site) -> None:
+    client = site.cluster.client
+    token = "cat /var/run/secrets/kubernetes.io/serviceaccount/namespace; echo; "
+    await client.create(PODS, _pod("whole", token + STAY), "default")
+    pod = await site.cluster.wait_for(PODS, "whole", _ready)
+    assert pod["status"]["phase"] == "Running"
+    path = "/api/v1/namespaces/default/pods/whole/log"
+
+    async def logged() -> bool:
+        return (await client.request("GET", path)).body == b"default\n"
+
+    await until(logged, "the log through the API server")
+    events = await client.list(EVENTS, "default", field_selector="involvedObject.name=whole")
+    seen = {event["reason"]: event for event in events["items"]}
+    assert {"Scheduled", "Pulled", "Created", "Started"} <= set(seen)
+    assert seen["Started"]["involvedObject"]["fieldPath"] == "spec.containers{main}"
+    await client.delete(PODS, "whole", "default")
+    await site.cluster.wait_gone(PODS, "whole")
+    await until(lambda: not list(Path(site.config.root_dir, "pods").glob("*")), "its files go")
+    await until(lambda: not list(Path(site.config.root_dir, "pod-logs").glob("*")), "its logs go")
+
+
+async def test_a_forced_delete_ends_the_containers_too(site: Site) -> None:
+    client = site.cluster.client
+    await client.create(
+        PODS, _pod("forced", "trap '' TERM; while :; do sleep 0.1; done"), "default"
+    )
+    await site.cluster.wait_for(PODS, "forced", _ready)
+    await client.delete(PODS, "forced", "default", grace_period_seconds=0)
+    await site.cluster.wait_gone(PODS, "forced")
+    await until(lambda: not list(Path(site.config.root_dir, "pods").glob("*")), "its files go")
+
+
+async def test_a_readiness_gate_is_left_to_its_owner(site: Site) -> None:
+    client = site.cluster.client
+    await client.create(
+        PODS, _pod("gated", readinessGates=[{"conditionType": "x.io/lb"}]), "default"
+    )
+    pod = await site.cluster.wait_for(
+        PODS, "gated", lambda o: (condition(o, "ContainersReady") or {}).get("status") == "True"
+    )
+    assert not _ready(pod)
+    patch = {"status": {"conditions": [{"type": "x.io/lb", "status": "True"}]}}
+    await client.patch(PODS, "gated", patch, "default", kind="strategic", subresource="status")
+    await site.cluster.wait_for(PODS, "gated", _ready)
+    await client.delete(PODS, "gated", "default")
+    await site.cluster.wait_gone(PODS, "gated")
+
+
+async def test_the_node_api_opens_only_to_those_who_may(site: Site) -> None:
+    assert await site.get("/healthz") == (200, "ok")
+    assert (await site.get("/pods"))[0] == 401
+    status, text = await site.get("/pods", "nosy")
+    assert (status, text) == (
+        403,
+        "Forbidden (user=nosy, verb=get, resource=nodes, subresource(lab)=proxy)",
+    )
+    status, text = await site.get("/pods", "admin", "system:masters")
+    assert status == 200
+    assert '"kind":"PodList"' in text
+    assert (await site.get("/nothing", "admin", "system:masters"))[0] == 404
+
+
+async def test_a_log_that_is_not_there_yet_says_why(site: Site) -> None:
+    client = site.cluster.client
+    pod = _pod("pulling")
+    pod["spec"]["containers"][0].update(image="kybern.test/none:1", imagePullPolicy="Never")
+    await client.create(PODS, pod, "default")
+    await site.cluster.wait_for(
+        PODS, "pulling", lambda o: "ErrImageNeverPull" in str(o["status"].get("containerStatuses"))
+    )
+    answer = await client.request("GET", "/api/v1/namespaces/default/pods/pulling/log")
+    assert answer.status == 400
+    assert answer.json()["message"] == (
+        'container "main" in pod "pulling" is waiting to start: ErrImageNeverPull'
+    )
+    await client.delete(PODS, "pulling", "default", grace_period_seconds=0)
+    await site.cluster.wait_gone(PODS, "pulling")
+    assert BUSYBOX in str((await client.get(NODES, "lab"))["status"]["images"])
