@@ -7,9 +7,6 @@ upstream's texts.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import orjson
-
-from kybern.api import yaml
 from kybern.api.errors import (
     FieldError,
     Obj,
@@ -21,8 +18,8 @@ from kybern.api.errors import (
     required,
     too_long,
 )
+from kybern.api.schema.body import Malformed, read_body
 from kybern.api.selectors import FieldSelector, LabelSelector
-from kybern.apiserver.negotiation import YAML
 from kybern.apiserver.request_info import RequestInfo
 
 META_GROUP = "meta.k8s.io"
@@ -164,9 +161,9 @@ def _check_field(field: str, selectable: Sequence[str]) -> None:
 
 def _decode_options(body: bytes, media_type: str) -> Obj:
     try:
-        raw = yaml.load(body) if media_type == YAML else orjson.loads(body)
-    except ValueError as error:
-        raise bad_request(f"couldn't get version/kind; json parse error: {error}") from None
+        raw, _ = read_body(body, media_type)
+    except Malformed as problem:
+        raise bad_request(f"couldn't get version/kind; json parse error: {problem}") from None
     if not isinstance(raw, dict):
         raise bad_request("couldn't get version/kind; json parse error: expected an object")
     return raw

@@ -15,7 +15,8 @@ from kybern.apiserver.call import Call
 async def reserved(call: Call, new: Obj, old: Obj | None, dry_run: bool) -> AsyncIterator[None]:
     """Allocate into ``new``; the end of the block commits, a failure gives everything back."""
     allocator = call.services.allocators.get((call.kind.group, call.kind.plural))
-    if allocator is None or call.info.subresource:
+    if allocator is None or call.info.subresource or not new["metadata"].get("name"):
+        # What has no name is refused by validation; it must not take anything first.
         yield
         return
     if old is None:
