@@ -4,6 +4,14 @@ from kybern.api.errors import Obj
 from kybern.api.kinds.columns import AGE, NAME, NONE, field
 from kybern.api.kinds.kind import Column, Kind
 from kybern.api.kinds.strategy import Strategy
+from kybern.api.validation.addresses import parse_ip
+
+
+def _canonical_address(name: str, prefix: bool = False) -> tuple[str, ...]:
+    """The name is the address itself, in the one form that everybody writes it in."""
+    parsed = parse_ip(name)
+    canonical = parsed is not None and str(parsed) == name
+    return () if canonical else ("must be a canonical format IP address",)
 
 
 def _parent(address: Obj, now: float) -> str:
@@ -23,7 +31,7 @@ IP_ADDRESS = Kind(
     plural="ipaddresses",
     namespaced=False,
     short_names=("ip",),
-    strategy=Strategy(namespaced=False),
+    strategy=Strategy(namespaced=False, name_rule=_canonical_address),
     columns=(NAME, Column("ParentRef", _parent), AGE),
     selectable_fields={
         "spec.parentRef.group": field("spec", "parentRef", "group"),
