@@ -11,6 +11,7 @@ from kubelet_lab import STAY, Lab, needs_containerd, open_lab, shell, until
 
 from kybern.kubelet.main import CRASH_INITIAL_SECONDS, CRASH_LONGEST_SECONDS
 from kybern.kubelet.pods.backoff import Backoff
+from kybern.kubelet.pods.log_rotation import LogRotation
 
 pytestmark = [needs_containerd, pytest.mark.asyncio(loop_scope="module")]
 
@@ -188,6 +189,19 @@ async def test_a_pod_that_crashes_for_ever_keeps_two_attempts(lab: Lab) -> None:
     assert len(list(logs.iterdir())) <= 3
     await lab.gone(pod)
     lab.parts.crash_backoff = Backoff(CRASH_INITIAL_SECONDS, CRASH_LONGEST_SECONDS)
+
+
+async def test_a_log_that_grew_large_is_rotated(lab: Lab) -> None:
+    pod = lab.run(lab.pod(shell("i=0; while :; do echo line $i; i=$((i+1)); sleep 0.01; done")))
+    await lab.until_ready(pod)
+    logs = lab.parts.paths.logs(pod) / "main"
+    rotation = LogRotation(lab.parts.runtime, lab.clock, max_bytes=500, max_files=3)
+    for _ in range(4):
+        await until(lambda: (logs / "0.log").stat().st_size > 600, "the log grows")
+        await rotation.rotate_all()
+        await until(lambda: (logs / "0.log").exists(), "a fresh log")
+    assert len(list(logs.iterdir())) == 3
+    await lab.gone(pod)
 
 
 async def test_a_missing_image_shows_why(lab: Lab) -> None:

@@ -33,4 +33,6 @@ class Config:
     cgroup_root: str = flag("", "Cgroup below which pods live.")
     system_reserved: tuple[str, ...] = flag((), "Resources kept from pods, as cpu=100m.")
     kube_reserved: tuple[str, ...] = flag((), "Resources kept for Kubernetes itself, as cpu=100m.")
+    container_log_max_size: str = flag("10Mi", "Size at which a container's log is rotated.")
+    container_log_max_files: int = flag(5, "How many log files a container keeps.")
     node_status_update_frequency: float = flag(10.0, "Seconds between looks at the node.")

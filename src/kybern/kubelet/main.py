@@ -10,6 +10,7 @@ import platform
 from pathlib import Path
 
 from kybern.api.errors import Obj
+from kybern.api.quantity import Quantity
 from kybern.api.resources import PODS, SERVICES
 from kybern.client.client import Client
 from kybern.client.events import EventRecorder
@@ -31,6 +32,7 @@ from kybern.kubelet.parts import NodeFacts, Parts, Recorder
 from kybern.kubelet.paths import Paths
 from kybern.kubelet.pods import spec
 from kybern.kubelet.pods.backoff import Backoff
+from kybern.kubelet.pods.log_rotation import LogRotation
 from kybern.kubelet.pods.pleg import Pleg
 from kybern.kubelet.pods.workers import PodWorkers
 from kybern.kubelet.probes.checks import Checks
@@ -131,6 +133,7 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
             await informers.start()
             pods.on_change(lambda old, new: _hand_on(workers, old, new))
             group.create_task(_adopt_orphans(parts, pleg, workers))
+            group.create_task(_log_rotation(parts, config).run())
     finally:
         await informers.stop()
         await workers.close()
@@ -139,6 +142,11 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
         await server.close()
         await recorder.close()
         await parts.runtime.close()
+
+
+def _log_rotation(parts: Parts, config: Config) -> LogRotation:
+    size = Quantity.parse(config.container_log_max_size).value()
+    return LogRotation(parts.runtime, parts.clock, size, config.container_log_max_files)
 
 
 def _hand_on(workers: PodWorkers, old: Obj | None, new: Obj | None) -> None:

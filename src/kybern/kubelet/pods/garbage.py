@@ -41,4 +41,10 @@ async def _remove_container(container: ContainerState, parts: Parts) -> None:
         if not is_gone(error):
             return
     if container.log_path:
-        await asyncio.to_thread(Path(container.log_path).unlink, missing_ok=True)
+        await asyncio.to_thread(_remove_logs, Path(container.log_path))
+
+
+def _remove_logs(path: Path) -> None:
+    """The log, and what rotation has set aside of it."""
+    for file in [path, *path.parent.glob(f"{path.name}.*")]:
+        file.unlink(missing_ok=True)

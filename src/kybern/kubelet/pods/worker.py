@@ -186,8 +186,11 @@ class PodWorker:
             return self._until_deadline(pod, wait or self._retry_delay())
         except (RpcError, StatusError, OSError) as error:
             logger.warning("sync of pod %s failed: %s", spec.full_name(pod), error)
-            self._failures += 1
-            return self._retry_delay()
+        except Exception:
+            # One pod that nobody foresaw must not end its worker, and with it its clean-up.
+            logger.exception("sync of pod %s failed", spec.full_name(pod))
+        self._failures += 1
+        return self._retry_delay()
 
     def _retry_delay(self) -> float:
         return min(RETRY_SECONDS * 2 ** min(self._failures, 6), LONGEST_RETRY)
@@ -234,10 +237,12 @@ class PodWorker:
             try:
                 await step()
                 return
-            except (RpcError, OSError, StatusError, ExceptionGroup) as error:
+            except (RpcError, OSError, StatusError) as error:
                 logger.warning("end of pod %s: %s", self.uid, error)
-                self._failures += 1
-                await asyncio.sleep(self._retry_delay())
+            except Exception:
+                logger.exception("end of pod %s", self.uid)
+            self._failures += 1
+            await asyncio.sleep(self._retry_delay())
 
     async def _terminate(self) -> None:
         """Stop all containers; a shorter grace that arrives meanwhile takes over."""

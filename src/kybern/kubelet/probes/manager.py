@@ -188,7 +188,7 @@ class ProbeManager:
         for _ in range(TRIES):
             try:
                 outcome = await self._checks.check(probe, target.container, identity, target.ip)
-            except ValueError as error:
+            except (ValueError, OSError) as error:
                 outcome = Outcome(None, str(error))
             if outcome.passed is not None:
                 break
