@@ -197,6 +197,8 @@ class _Document:
             return None, ""
         *between, last = [step.replace("~1", "/").replace("~0", "~") for step in steps[1:]]
         container = self.root
+        if not isinstance(container, dict | list):
+            return None, ""
         for step in between:
             try:
                 container = _get(container, step)

@@ -77,7 +77,7 @@ class TypeSchema:
         if kindless:
             raise self._unrecognized(kindless, body)
         self._claim_kind(value)
-        obj, unknown = self._read(value)
+        obj, unknown = self.read(value)
         return Decoded(obj, unknown, duplicates)
 
     def check(self, obj: Obj) -> list[str]:
@@ -91,9 +91,10 @@ class TypeSchema:
 
     def normalise(self, obj: Obj) -> Obj:
         """A fresh object in normal form, without unknown fields; StatusError 400 as in check."""
-        return self._read(obj)[0]
+        return self.read(obj)[0]
 
-    def _read(self, value: Obj) -> tuple[Obj, list[str]]:
+    def read(self, value: Obj) -> tuple[Obj, list[str]]:
+        """The object in normal form and the paths of its unknown fields; StatusError 400."""
         read = reader(self.type)
         try:
             return read(value), []

@@ -94,8 +94,7 @@ def _patched(
     served, schema = call.served, call.schema
     patched = change.apply(served.from_storage(old))
     try:
-        unknown = schema.check(patched)
-        obj = schema.normalise(patched)
+        obj, unknown = schema.read(patched)
     except StatusError as error:
         raise _invalid_patch(change.shown(patched), error.message.partition(": ")[2]) from None
     if options.field_validation != "Ignore":
