@@ -121,7 +121,7 @@ def _check(request: Obj) -> list[FieldError]:
         decoded = b""
     if _PEM_HEADER not in decoded:
         text = "PEM block type must be CERTIFICATE REQUEST"
-        errors.append(invalid_value("spec.request", spec.get("request", ""), text))
+        errors.append(invalid_value("spec.request", spec.get("request") or "", text))
     usages = spec.get("usages") or []
     if not usages:
         errors.append(required("spec.usages"))

@@ -9,6 +9,21 @@ from kybern.api.validation.fields import qualified_name
 _STRATEGIES = ("OldestEmulationVersion",)
 
 
+_COORDINATED = ("strategy", "preferredHolder")
+
+
+def _create(lease: Obj) -> None:
+    """Coordinated leader election is behind a gate that is off by default."""
+    for name in _COORDINATED:
+        (lease.get("spec") or {}).pop(name, None)
+
+
+def _update(new: Obj, old: Obj) -> None:
+    held = old.get("spec") or {}
+    if not any(held.get(name) for name in _COORDINATED):
+        _create(new)
+
+
 def _check(lease: Obj) -> list[FieldError]:
     spec = lease.get("spec") or {}
     errors: list[FieldError] = []
@@ -35,6 +50,12 @@ LEASE = Kind(
     group="coordination.k8s.io",
     kind="Lease",
     plural="leases",
-    strategy=Strategy(check=_check, allow_create_on_update=True, allow_unconditional_update=False),
+    strategy=Strategy(
+        create=_create,
+        update=_update,
+        check=_check,
+        allow_create_on_update=True,
+        allow_unconditional_update=False,
+    ),
     columns=(NAME, Column("Holder", at("spec", "holderIdentity")), AGE),
 )

@@ -196,7 +196,7 @@ def _matches(selector: Obj, held: Obj) -> bool:
 
 def _check_update(new: Obj, old: Obj) -> list[FieldError]:
     after, before = new.get("spec") or {}, old.get("spec") or {}
-    errors = _check(new) + _check_completions(after, before)
+    errors = _check_new(new) + _check(new) + _check_completions(after, before)
     errors += immutable(after.get("selector"), before.get("selector"), "spec.selector")
     template = before.get("template")
     if before.get("suspend") and not (old.get("status") or {}).get("startTime"):

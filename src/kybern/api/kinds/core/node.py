@@ -126,7 +126,7 @@ def _update(new: Obj, old: Obj) -> None:
 def _same_cidrs(node: Obj) -> None:
     spec = node.get("spec") or {}
     one, many = spec.get("podCIDR"), spec.get("podCIDRs")
-    if one and not many:
+    if one and (not many or many[0] != one):
         spec["podCIDRs"] = [one]
     elif many and not one:
         spec["podCIDR"] = many[0]

@@ -13,6 +13,8 @@ from kybern.api.validation.claims import claim_spec
 from kybern.api.validation.difference import difference
 from kybern.api.validation.metadata import immutable
 
+_SOURCES = (("", "PersistentVolumeClaim"), ("snapshot.storage.k8s.io", "VolumeSnapshot"))
+
 
 def _default(claim: Obj) -> None:
     status = claim.get("status")
@@ -29,11 +31,23 @@ def _default(claim: Obj) -> None:
 
 def _create(claim: Obj) -> None:
     claim["status"] = {"phase": "Pending"}
+    _drop_unknown_source(claim["spec"])
     _same_sources(claim["spec"])
 
 
 def _update(new: Obj, old: Obj) -> None:
+    if not old["spec"].get("dataSource"):
+        _drop_unknown_source(new["spec"])
     _same_sources(new["spec"])
+
+
+def _drop_unknown_source(spec: Obj) -> None:
+    """``dataSource`` names claims and snapshots alone; ``dataSourceRef`` takes anything."""
+    source = spec.get("dataSource")
+    if source is None or spec.get("dataSourceRef") is not None:
+        return
+    if (source.get("apiGroup") or "", source.get("kind")) not in _SOURCES:
+        del spec["dataSource"]
 
 
 def _same_sources(spec: Obj) -> None:

@@ -75,7 +75,17 @@ def _update_status(new: Obj, old: Obj) -> None:
     for name in ("qosClass", "observedGeneration"):
         if not status.get(name) and before.get(name):
             status[name] = before[name]
+    _same_addresses(status)
     _keep_observed_generations(status.get("conditions"), before.get("conditions"))
+
+
+def _same_addresses(status: Obj) -> None:
+    """``podIP`` is the first of ``podIPs``; the older field wins where they differ."""
+    one, many = status.get("podIP"), status.get("podIPs")
+    if one and (not many or many[0].get("ip") != one):
+        status["podIPs"] = [{"ip": one}]
+    elif many and not one:
+        status["podIP"] = many[0].get("ip", "")
 
 
 def _keep_observed_generations(new: list[Obj] | None, old: list[Obj] | None) -> None:

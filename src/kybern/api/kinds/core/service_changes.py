@@ -79,6 +79,8 @@ def _drop_useless(new: Obj, old: Obj) -> None:
             port.pop("nodePort", None)
     if needs_health_check_node_port(old) and not needs_health_check_node_port(new):
         _drop_if_same("healthCheckNodePort", new, old)
+    if new.get("type") == "ExternalName" != old.get("type"):
+        _drop_if_same("internalTrafficPolicy", new, old)
     if old.get("type") == "LoadBalancer" and new.get("type") != "LoadBalancer":
         _drop_if_same("allocateLoadBalancerNodePorts", new, old)
         _drop_if_same("loadBalancerClass", new, old)
