@@ -159,6 +159,7 @@ def summary(steps: Steps, record: Record) -> str:
     kybern = Path(KYBERN[0])
     if kybern.is_relative_to(Path.cwd()):
         kybern = kybern.relative_to(Path.cwd())
+    where = "" if record.data_dir == default_data_dir() else f" --data-dir {record.data_dir}"
     return "\n".join(
         [
             *lines,
@@ -169,8 +170,8 @@ def summary(steps: Steps, record: Record) -> str:
             f"  {kybern} kubectl get pods -A",
             f"  curl http://{record.advertise_address}:{NODE_PORT}/cgi-bin/book?name=me",
             "Stop:",
-            f"  {kybern} down          (kybern up brings it back)",
-            f"  {kybern} down --wipe   (leaves nothing behind)",
+            f"  {kybern} down{where}          (kybern up{where} brings it back)",
+            f"  {kybern} down{where} --wipe   (leaves nothing behind)",
         ]
     )
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from kybern.api import objects
-from kybern.api.errors import StatusError
-from kybern.api.resources import NODES
+from kybern.api.errors import Obj, StatusError
+from kybern.api.resources import LEASES, NODES
 from kybern.client import ApiUnreachable, Client
 from kybern.cluster import credentials, supervisor
 from kybern.cluster.progress import Steps
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.05
 LOCAL = "127.0.0.1"
+LEASE_NAMESPACE = "kube-node-lease"
 
 
 class StartFailed(click.ClickException):
@@ -34,9 +35,11 @@ class StartFailed(click.ClickException):
 async def bring_up(record: Record, timeout: float, steps: Steps) -> None:
     """Return once the API is ready and all wanted nodes are Ready; raises StartFailed."""
     clock = Clock()
+    runs_already = supervisor.running(record.data_dir) is not None
+    since = 0.0 if runs_already else clock.time()
     try:
         async with asyncio.timeout(timeout):
-            if record.nodes and supervisor.running(record.data_dir) is None:
+            if record.nodes and not runs_already:
                 with steps.step("preflight"):
                     warnings = await asyncio.to_thread(_preflight, record)
                 for text in warnings:
@@ -52,7 +55,7 @@ async def bring_up(record: Record, timeout: float, steps: Steps) -> None:
                     with steps.step("node" if record.nodes == 1 else f"{record.nodes} nodes"):
                         await machine.start_nodes(record, clock, client)
                 with steps.step(_node_title(record)):
-                    await _wait_for_nodes(record, client, steps)
+                    await _wait_for_nodes(record, client, since, steps)
             finally:
                 await client.close()
     except TimeoutError:
@@ -67,7 +70,8 @@ def _preflight(record: Record) -> list[str]:
     from kybern.cluster.findings import require
     from kybern.cluster.preflight import Plan
 
-    ports = (record.secure_port, *Plan.ports[1:])
+    # Namespaced nodes have all ports of their own.
+    ports = (record.secure_port, *(Plan.ports[1:] if record.nodes == 1 else ()))
     return [f"{one.name}: {one.detail} ({one.fix})" for one in require(Plan(ports=ports))]
 
 
@@ -106,15 +110,30 @@ def _node_title(record: Record) -> str:
     return f"{wanted} node{'s' if wanted != 1 else ''} Ready"
 
 
-async def _wait_for_nodes(record: Record, client: Client, steps: Steps) -> None:
+async def _wait_for_nodes(record: Record, client: Client, since: float, steps: Steps) -> None:
+    """Wait until the wanted number of nodes is Ready and has shown life after ``since``.
+
+    The store remembers how nodes were before a stop: only a renewed Lease says how they are.
+    """
     wanted = record.nodes + record.simulated_nodes
     while True:
+        ready = 0
         try:
-            found, _ = await client.list_all(NODES)
-        except (ApiUnreachable, StatusError):
-            found = []
-        ready = [node for node in found if objects.condition_is(node, "Ready")]
-        if len(ready) >= wanted:
+            nodes, _ = await client.list_all(NODES)
+            leases, _ = await client.list_all(LEASES, LEASE_NAMESPACE)
+            alive = {objects.name(lease) for lease in leases if _renewed(lease) >= since}
+            ready = sum(
+                objects.condition_is(node, "Ready") and objects.name(node) in alive
+                for node in nodes
+            )
+        except (ApiUnreachable, StatusError) as error:
+            steps.detail(str(error))
+        if ready >= wanted:
             return
-        steps.detail(f"{len(ready)} of {wanted}")
+        steps.detail(f"{ready} of {wanted}")
         await asyncio.sleep(POLL_SECONDS)
+
+
+def _renewed(lease: Obj) -> float:
+    text = objects.spec(lease).get("renewTime")
+    return objects.epoch(text) if text else 0.0

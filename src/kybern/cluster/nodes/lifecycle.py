@@ -169,9 +169,9 @@ async def clean(data_dir: Path, *, wipe: bool = False) -> None:
 
     Works whatever is still alive, and may be repeated. ``wipe`` removes their files as well.
     """
-    for node in known_nodes(data_dir):
-        await stop(node)
-        if wipe:
-            await asyncio.to_thread(shutil.rmtree, node.directory, ignore_errors=True)
+    known = known_nodes(data_dir)
+    await asyncio.gather(*(stop(node) for node in known))
+    for node in known if wipe else ():
+        await asyncio.to_thread(shutil.rmtree, node.directory, ignore_errors=True)
     if (data_dir / "nodes").exists():
         await asyncio.to_thread(remove_switch, data_dir)

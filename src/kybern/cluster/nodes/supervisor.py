@@ -189,16 +189,20 @@ class PodRoute:
             subnet = plugin["ipam"]["ranges"][0][0]["subnet"]
         except (OSError, ValueError, LookupError):
             return
+        # Added, never replaced: on a machine with two clusters of one range, the first keeps it.
+        self._stamp = stamp
         namespace = f"--net=/proc/self/fd/{self._machine}"
-        route = ("ip", "route", "replace", subnet, "via", self._gateway)
+        route = ("ip", "route", "add", subnet, "via", self._gateway)
         done = subprocess.run(
             ["nsenter", namespace, *route, "proto", str(ROUTE_PROTOCOL)],
             pass_fds=(self._machine,),
             stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
             check=False,
         )
-        if done.returncode == 0:
-            self._stamp = stamp
+        if done.returncode:
+            _say(f"no route from the machine to {subnet}: {done.stderr.strip()}")
 
 
 def _die_with_parent() -> None:
