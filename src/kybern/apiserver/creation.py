@@ -112,8 +112,10 @@ def _completed(call: Call, obj: Obj) -> Obj:
     metadata["uid"] = clock.uid()
     metadata["creationTimestamp"] = clock.timestamp()
     metadata.pop("resourceVersion", None)
+    if kind.strategy.record_user is not None:
+        kind.strategy.record_user(obj, call.user)
     kind.strategy.prepare_for_create(obj)
-    errors = kind.strategy.validate(obj)
+    errors = kind.strategy.validate(obj, call.served.api_version)
     if errors:
         raise invalid(kind.kind, metadata.get("name", ""), errors, kind.group)
     for text in kind.strategy.warnings(obj):

@@ -64,7 +64,7 @@ def main_rules(served: ServedKind, *, may_create: bool = False) -> Rules:
     strategy = served.strategy
     return Rules(
         strategy.prepare_for_update,
-        strategy.validate_update,
+        lambda new, old: strategy.validate_update(new, old, served.api_version),
         strategy.update_warnings or (lambda new, old: strategy.warnings(new)),
         strategy.allow_unconditional_update,
         may_create or strategy.allow_create_on_update,
