@@ -151,3 +151,20 @@ async def test_health_in_detail() -> None:
         failed = await call("GET", "/livez")
         assert failed.status == 500
         assert "[-]etcd failed: reason withheld\n" in failed.body["text"]
+
+
+async def test_metrics_count_requests_and_objects() -> None:
+    async with running() as call:
+        for _ in range(3):
+            await call("GET", "/api/v1/namespaces/default/configmaps", user=JANE)
+        assert (await call("GET", "/metrics", user=JANE)).status == 403
+        lines = (await call("GET", "/metrics")).body["text"].splitlines()
+        labels = (
+            'component="apiserver",group="",resource="configmaps",scope="namespace",'
+            'subresource="",verb="LIST",version="v1"'
+        )
+        assert f'apiserver_request_total{{code="403",{labels}}} 3' in lines
+        assert f"apiserver_request_duration_seconds_count{{{labels}}} 3" in lines
+        assert f'apiserver_request_duration_seconds_bucket{{{labels},le="+Inf"}} 3' in lines
+        assert 'apiserver_storage_objects{resource="namespaces"} 4' in lines
+        assert "apiserver_current_inflight_requests 1" in lines

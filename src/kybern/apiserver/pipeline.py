@@ -11,6 +11,7 @@ from kybern.api.errors import StatusError, internal_error
 from kybern.api.user import UserInfo
 from kybern.apiserver.authorization.authorizer import forbidden_request
 from kybern.apiserver.call import Call, Services
+from kybern.apiserver.metrics import Metrics
 from kybern.apiserver.negotiation import PLAIN, negotiate
 from kybern.apiserver.request_info import Attributes, RequestInfo, request_info
 from kybern.apiserver.responses import failure, page_not_found
@@ -31,26 +32,40 @@ class Pipeline:
     """
 
     def __init__(
-        self, services: Services, authenticate: Authenticate, endpoints: dict[str, Endpoint]
+        self,
+        services: Services,
+        authenticate: Authenticate,
+        endpoints: dict[str, Endpoint],
+        metrics: Metrics,
     ) -> None:
         self._services = services
         self._authenticate = authenticate
         self._endpoints = endpoints
+        self._metrics = metrics
 
     async def handle(self, request: Request) -> Response:
         """The answer to any request; raises nothing."""
+        metrics = self._metrics
+        clock = self._services.clock
+        info = request_info(request)
+        start = clock.monotonic()
+        metrics.in_flight += 1
         try:
-            response = await self._answer(request)
+            response = await self._answer(request, info)
         except StatusError as error:
             response = failure(error)
         except Exception as error:
             log.exception("%s %s failed", request.method, request.path)
             response = failure(internal_error(type(error).__name__), PLAIN)
+        finally:
+            metrics.in_flight -= 1
+        served = self._services.registry.lookup(info.group, info.version, info.resource)
+        seconds = clock.monotonic() - start
+        metrics.observe(info, served is not None, response.status, seconds)
         response.headers.setdefault("Cache-Control", "no-cache, private")
         return response
 
-    async def _answer(self, request: Request) -> Response:
-        info = request_info(request)
+    async def _answer(self, request: Request, info: RequestInfo) -> Response:
         user = await self._authenticate(request)
         await self._authorize(user, info)
         if not info.is_resource_request:

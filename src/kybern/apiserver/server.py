@@ -22,6 +22,7 @@ from kybern.apiserver.custom_resources.controller import CustomResources
 from kybern.apiserver.discovery import Discovery
 from kybern.apiserver.endpoints import own_endpoints
 from kybern.apiserver.loopback import Loopback
+from kybern.apiserver.metrics import Metrics
 from kybern.apiserver.openapi import OpenApi
 from kybern.apiserver.pipeline import Endpoint, Pipeline
 from kybern.component.clock import Clock
@@ -39,6 +40,7 @@ class ApiServer:
         self.registry = builtin_registry()
         self.caches = CacheSet(store, clock)
         self.access = Access(config, self.caches, self.registry, clock)
+        self.services: Services | None = None
         self._pipeline: Pipeline | None = None
         self._custom: CustomResources | None = None
         self._repair: asyncio.Task[None] | None = None
@@ -51,7 +53,7 @@ class ApiServer:
         loopback = Loopback(self.handler)
         ips = ClusterIps(self.config, self.access.lookup, loopback, self.clock)
         ports = NodePorts(self.config.node_ports, self.store, self.clock)
-        services = Services(
+        services = self.services = Services(
             self.registry,
             self.caches,
             self.clock,
@@ -67,7 +69,10 @@ class ApiServer:
             ),
         )
         self._custom = CustomResources(services, self.access.lookup, loopback)
-        self._pipeline = Pipeline(services, self.access.authenticate, self._endpoints(self._custom))
+        metrics = Metrics(self._stored_objects)
+        endpoints = self._endpoints(self._custom)
+        endpoints["/metrics"] = metrics
+        self._pipeline = Pipeline(services, self.access.authenticate, endpoints, metrics)
         await bootstrap(
             loopback,
             self.config,
@@ -110,6 +115,15 @@ class ApiServer:
         for path in ("/openapi/v2", "/openapi/v3", "/openapi/v3/"):
             endpoints[path] = openapi
         return endpoints
+
+    def _stored_objects(self) -> dict[str, int]:
+        caches = [self.caches.cache(kind) for kind in self.registry.kinds() if kind.stored]
+        counts: dict[str, int] = {}
+        for cache in caches:
+            kind = cache.kind
+            name = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+            counts[name] = counts.get(name, 0) + len(cache)
+        return counts
 
     def _store_problem(self) -> str:
         return "" if self.caches.healthy else "the caches no longer follow the store"
