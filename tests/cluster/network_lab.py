@@ -135,6 +135,22 @@ class UdpClient:
             return (await loop.sock_recv(self.socket, 100)).decode()
 
 
+def make_machine() -> str:
+    """A namespace that stands for a whole machine: an address and a default route; its name."""
+    name = f"kyt{secrets.token_hex(4)}"
+    run("ip", "netns", "add", name)
+    for command in (
+        "link set lo up",
+        "link add eth0 type veth peer name wire",
+        "addr add 192.168.77.1/24 dev eth0",
+        "link set eth0 up",
+        "link set wire up",
+        "route add default via 192.168.77.254",
+    ):
+        run("ip", "-n", name, *command.split())
+    return name
+
+
 class Lab:
     """``outside`` and two nodes ``one`` and ``two`` on 192.168.77.0/24; pods by ``pod``."""
 

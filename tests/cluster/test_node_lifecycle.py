@@ -6,7 +6,6 @@ stands for the machine, entered by a child process, so that nothing of the real 
 
 import asyncio
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from network_lab import needs_root, run
+from network_lab import make_machine, needs_root, run
 
 from kybern.cluster.nodes import Node, NodeSpec, cgroup
 from kybern.cluster.nodes.containerd import find_program
@@ -50,18 +49,8 @@ class Machine:
     """A network namespace as the machine that nodes are started on."""
 
     def __init__(self, data_dir: Path) -> None:
-        self.namespace = f"kyt{secrets.token_hex(4)}"
+        self.namespace = make_machine()
         self.data_dir = data_dir
-        run("ip", "netns", "add", self.namespace)
-        for command in (
-            "link set lo up",
-            "link add eth0 type veth peer name wire",
-            "addr add 192.168.77.1/24 dev eth0",
-            "link set eth0 up",
-            "link set wire up",
-            "route add default via 192.168.77.254",
-        ):
-            run("ip", "-n", self.namespace, *command.split())
 
     def close(self) -> None:
         self.do("clean")
