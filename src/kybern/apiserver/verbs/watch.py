@@ -17,6 +17,12 @@ from kybern.apiserver.responses import (
 )
 from kybern.apiserver.verbs.list import prefix
 from kybern.component.http.messages import Response
+from kybern.component.http.websocket import (
+    WebSocket,
+    accept,
+    is_websocket,
+    offered_subprotocols,
+)
 
 # A watch without a timeout of its own ends after one to two times this long, so that clients
 # spread over several API servers again and again.
@@ -40,7 +46,38 @@ async def watch(call: Call) -> Response:
         allow_bookmarks=options.allow_bookmarks,
         send_initial_events=options.send_initial_events,
     )
-    return Response(200, {"Content-Type": "application/json"}, _stream(call, opened, options))
+    events = _stream(call, opened, options)
+    if is_websocket(call.request):
+        return _over_websocket(call, events)
+    return Response(200, {"Content-Type": "application/json"}, events)
+
+
+def _over_websocket(call: Call, events: AsyncIterator[bytes]) -> Response:
+    """One text message an event, until either side ends."""
+
+    async def talk(socket: WebSocket) -> None:
+        sending = asyncio.ensure_future(_send(socket, events))
+        leaving = asyncio.ensure_future(_left(socket))
+        try:
+            await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (sending, leaving):
+                task.cancel()
+            await asyncio.gather(sending, leaving, return_exceptions=True)
+
+    return accept(call.request, offered_subprotocols(call.request), talk)
+
+
+async def _send(socket: WebSocket, events: AsyncIterator[bytes]) -> None:
+    async for chunk in events:
+        for line in chunk.splitlines():
+            await socket.send(line.decode())
+
+
+async def _left(socket: WebSocket) -> None:
+    """Wait until the client goes; what it sends means nothing."""
+    while await socket.receive() is not None:
+        pass
 
 
 async def _stream(call: Call, opened: Watch, options: ListOptions) -> AsyncIterator[bytes]:
