@@ -403,7 +403,7 @@ class Lab:
 
     def remove_cgroups(self) -> None:
         """The tree above the pods belongs to the node; the lab takes it away with itself."""
-        for hierarchy in self.parts.cgroups._hierarchies():
+        for hierarchy in self.parts.cgroups.hierarchies():
             remove_tree(hierarchy / self.config.cgroup_root)
             assert not (hierarchy / self.config.cgroup_root).exists()
 

@@ -80,7 +80,7 @@ async def site() -> AsyncIterator[Site]:
         finally:
             kubelet.cancel()
             await asyncio.gather(kubelet, return_exceptions=True)
-        for hierarchy in cgroups._hierarchies():
+        for hierarchy in cgroups.hierarchies():
             remove_tree(hierarchy / config.cgroup_root)
 
 
@@ -161,6 +161,28 @@ async def test_a_readiness_gate_is_left_to_its_owner(site: Site) -> None:
     await site.cluster.wait_for(PODS, "gated", _ready)
     await client.delete(PODS, "gated", "default")
     await site.cluster.wait_gone(PODS, "gated")
+
+
+async def test_a_condition_that_another_has_changed_is_put_right(site: Site) -> None:
+    client = site.cluster.client
+    await client.create(PODS, _pod("marked"), "default")
+    await site.cluster.wait_for(PODS, "marked", _ready)
+    wrong = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
+    await client.patch(PODS, "marked", wrong, "default", kind="strategic", subresource="status")
+    await site.cluster.wait_for(PODS, "marked", _ready)
+    await client.delete(PODS, "marked", "default")
+    await site.cluster.wait_gone(PODS, "marked")
+
+
+async def test_a_pod_that_ended_by_itself_can_be_deleted(site: Site) -> None:
+    client = site.cluster.client
+    pod = _pod("ended", "exit 0", restartPolicy="Never")
+    pod["metadata"]["finalizers"] = ["x.io/wait"]
+    await client.create(PODS, pod, "default")
+    await site.cluster.wait_for(PODS, "ended", lambda o: o["status"]["phase"] == "Succeeded")
+    await client.delete(PODS, "ended", "default")
+    await client.patch(PODS, "ended", {"metadata": {"finalizers": None}}, "default", kind="merge")
+    await site.cluster.wait_gone(PODS, "ended")
 
 
 async def test_the_node_api_opens_only_to_those_who_may(site: Site) -> None:

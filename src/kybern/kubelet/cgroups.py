@@ -100,13 +100,14 @@ class Cgroups:
     def pods(self) -> set[str]:
         """UIDs of all pods that have a cgroup here."""
         found: set[str] = set()
-        for directory in self._hierarchies():
+        for directory in self.hierarchies():
             base = directory / f"{self._root}/kubepods".lstrip("/")
             for pattern in ("pod*", "burstable/pod*", "besteffort/pod*"):
                 found.update(path.name.removeprefix("pod") for path in base.glob(pattern))
         return found
 
-    def _hierarchies(self) -> list[Path]:
+    def hierarchies(self) -> list[Path]:
+        """Where cgroup trees are mounted: one on version 2, one per controller on version 1."""
         if self.unified:
             return [self._mount]
         return [
@@ -144,7 +145,7 @@ class Cgroups:
     def _remove(self, uid: str) -> None:
         for qos in ("Guaranteed", "Burstable", "BestEffort"):
             relative = self._path(qos, uid).lstrip("/")
-            for hierarchy in self._hierarchies():
+            for hierarchy in self.hierarchies():
                 remove_tree(hierarchy / relative)
 
 

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 RESYNC_SECONDS = 60.0
 RETRY_SECONDS = 1.0
-LONGEST_RETRY = 60.0
+LONGEST_RETRY = 15.0
 DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadline"
 
 
@@ -64,6 +64,7 @@ class PodWorker:
     def update(self, pod: Obj) -> None:
         """A newer version of the pod from the API."""
         known, self.pod, self.in_api = self.pod, pod, True
+        self._parts.status.observe(pod)
         if known is None or _wanted(known) != _wanted(pod):
             self.wake()
 
@@ -104,10 +105,11 @@ class PodWorker:
         await self._until_it_works(self._terminate)
         await self._until_it_works(self._clean_up)
         self.terminated = True
-        if self.pod is not None:
-            self._parts.status.finish(self.pod)
         while self.in_api:
             self._wakened.clear()
+            if self.pod is not None:
+                # Told again after each change: the delete may come long after the end.
+                self._parts.status.finish(self.pod)
             await self._wakened.wait()
         await self._until_it_works(self._remove)
 

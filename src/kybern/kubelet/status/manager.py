@@ -8,13 +8,13 @@ API server is away statuses wait, one per pod.
 
 import asyncio
 import logging
-from collections.abc import Callable
 
 from kybern.api.errors import Obj, StatusError
 from kybern.api.resources import PODS
 from kybern.client.client import Client
 from kybern.client.transport import ApiUnreachable
 from kybern.kubelet.pods import spec
+from kybern.kubelet.status.conditions import OWNED
 
 logger = logging.getLogger(__name__)
 
@@ -31,10 +31,10 @@ class StatusManager:
         self._pods: dict[str, Obj] = {}
         self._statuses: dict[str, Obj] = {}
         self._written: dict[str, Obj] = {}
+        self._versions: dict[str, int] = {}
         self._finished: set[str] = set()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._slots = asyncio.Semaphore(PARALLEL_WRITES)
-        self.on_change: Callable[[Obj, Obj], None] | None = None
 
     def get(self, pod: Obj) -> Obj:
         """The last status made here, else what the API has."""
@@ -50,9 +50,23 @@ class StatusManager:
         if known is not None and self._statuses.get(uid) == status:
             return
         self._statuses[uid] = status
-        if self.on_change is not None:
-            self.on_change(pod, status)
         self._write_soon(uid)
+
+    def observe(self, pod: Obj) -> None:
+        """The API's newest version: what somebody else changed of the kubelet's is put right.
+
+        A node that was cut off for a while finds its pods marked unready when it comes back.
+        """
+        uid = spec.uid(pod)
+        ours = self._statuses.get(uid)
+        if ours is None or uid in self._tasks:
+            return
+        if int(pod["metadata"].get("resourceVersion") or 0) < self._versions.get(uid, 0):
+            return
+        theirs = pod.get("status") or {}
+        if _owned(theirs) != _owned(ours):
+            self._written[uid] = theirs
+            self._write_soon(uid)
 
     def finish(self, pod: Obj) -> None:
         """All of the pod is gone from the node: after its last status it leaves the API."""
@@ -62,7 +76,7 @@ class StatusManager:
 
     def forget(self, uid: str) -> None:
         """The API no longer has the pod."""
-        for kept in (self._pods, self._statuses, self._written):
+        for kept in (self._pods, self._statuses, self._written, self._versions):
             kept.pop(uid, None)
         self._finished.discard(uid)
 
@@ -109,19 +123,40 @@ class StatusManager:
                     "metadata": {"uid": uid},
                     "status": difference(self._written.get(uid) or {}, status),
                 }
-                await self._client.patch(
+                answer = await self._client.patch(
                     PODS, name, patch, namespace, kind="strategic", subresource="status"
                 )
                 self._written[uid] = status
+                self._versions[uid] = int(answer["metadata"].get("resourceVersion") or 0)
             if uid in self._finished and spec.is_deleted(pod):
                 await self._client.delete(PODS, name, namespace, grace_period_seconds=0, uid=uid)
         except StatusError as error:
             if error.code not in (404, 409, 422):
                 raise
+            if error.code == 409 and await self._still_there(pod):
+                raise
             # Gone, or another pod took the name, or refused for good: nothing more to say.
-            logger.info("status of pod %s/%s dropped: %s", namespace, name, error)
+            logger.warning("status of pod %s/%s dropped: %s", namespace, name, error)
             self._written[uid] = status or {}
         self._finished.discard(uid)
+
+    async def _still_there(self, pod: Obj) -> bool:
+        """Whether the API has this very pod, so that a conflict is worth another try."""
+        assert self._client is not None
+        meta = pod["metadata"]
+        try:
+            found = await self._client.get(PODS, meta["name"], meta["namespace"])
+        except StatusError as error:
+            return error.code != 404
+        return spec.uid(found) == spec.uid(pod)
+
+
+def _owned(status: Obj) -> tuple[str, dict[str, str]]:
+    """The phase and the kubelet's own conditions."""
+    conditions = status.get("conditions") or ()
+    return status.get("phase", ""), {
+        c["type"]: c["status"] for c in conditions if c["type"] in OWNED
+    }
 
 
 def difference(old: Obj, new: Obj) -> Obj:

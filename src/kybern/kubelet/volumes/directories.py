@@ -19,9 +19,15 @@ _KINDS = {
 
 
 def set_up_empty_dir(path: Path, source: Obj, group: int | None) -> None:
-    """An empty directory that anybody may write; on a tmpfs for the medium Memory."""
+    """An empty directory that anybody may write; on a tmpfs for the medium Memory.
+
+    One that is there already is left as the pod has made it.
+    """
+    in_memory = source.get("medium") == "Memory"
+    if path.is_dir() and (not in_memory or mounting.is_mount_point(path)):
+        return
     path.mkdir(parents=True, exist_ok=True)
-    if source.get("medium") == "Memory" and not mounting.is_mount_point(path):
+    if in_memory:
         limit = source.get("sizeLimit")
         mounting.mount_tmpfs(path, Quantity.parse(limit).value() if limit else 0)
     if group is None:

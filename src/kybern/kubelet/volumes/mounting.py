@@ -2,11 +2,13 @@
 
 import ctypes
 import os
+import re
 from pathlib import Path
 
 MS_RDONLY, MS_REMOUNT, MS_BIND = 1, 32, 4096
 _MNT_DETACH = 2
 
+_OCTAL = re.compile(r"\\([0-7]{3})")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -37,7 +39,7 @@ def mounted_below(directory: Path) -> list[Path]:
     with open("/proc/self/mountinfo", encoding="utf-8") as lines:
         for line in lines:
             # The kernel writes blanks and backslashes in paths as octal escapes.
-            target = line.split(" ")[4].encode().decode("unicode_escape")
+            target = _OCTAL.sub(lambda found: chr(int(found[1], 8)), line.split(" ")[4])
             if target == str(directory) or target.startswith(prefix):
                 found.append(Path(target))
     return found[::-1]
