@@ -148,6 +148,10 @@ def make_machine() -> str:
         "route add default via 192.168.77.254",
     ):
         run("ip", "-n", name, *command.split())
+    with inside(name):
+        # New namespaces inherit the settings of the machine, which may be a node itself.
+        for setting in ("ip_forward", "conf/all/forwarding", "conf/eth0/forwarding"):
+            Path("/proc/sys/net/ipv4", setting).write_text("0")
     return name
 
 
