@@ -4,6 +4,7 @@ from kybern.api.errors import method_not_allowed
 from kybern.apiserver.body import read_object
 from kybern.apiserver.call import Call
 from kybern.apiserver.creation import ensure_namespace
+from kybern.apiserver.field_managers import record_update
 from kybern.apiserver.options import write_options
 from kybern.apiserver.responses import object_response
 from kybern.component.http.messages import Response
@@ -17,6 +18,7 @@ async def review(call: Call) -> Response:
     options = write_options(call.info, "CreateOptions")
     obj = read_object(call, options)
     ensure_namespace(obj["metadata"], call.namespace)
+    record_update(call, obj, None, options)
     attributes = call.attributes("CREATE", obj, None, options, options.dry_run)
     await call.services.admission.admit(attributes)
     await call.services.admission.validate(attributes)
