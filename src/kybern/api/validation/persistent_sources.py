@@ -4,6 +4,7 @@ from kybern.api.errors import FieldError, Obj, field_forbidden, required
 from kybern.api.validation.fields import no_backsteps
 from kybern.api.validation.volumes import (
     MORE_THAN_ONE,
+    REQUIRED_FIELDS,
     csi_driver_name,
     fibre_channel,
     host_path,
@@ -11,28 +12,10 @@ from kybern.api.validation.volumes import (
     nfs,
 )
 
-_REQUIRED = {
-    "gcePersistentDisk": ("pdName",),
-    "awsElasticBlockStore": ("volumeID",),
-    "cephfs": ("monitors",),
-    "rbd": ("monitors", "image"),
-    "cinder": ("volumeID",),
-    "flexVolume": ("driver",),
-    "vsphereVolume": ("volumePath",),
-    "photonPersistentDisk": ("pdID",),
-    "portworxVolume": ("volumeID",),
-    "azureFile": ("secretName", "shareName"),
-    "azureDisk": ("diskName", "diskURI"),
-    "glusterfs": ("endpoints", "path"),
-    "scaleIO": ("gateway", "system", "volumeName"),
-    "storageos": (),
-    "flocker": (),
-    "quobyte": ("registry", "volume"),
-    "iscsi": ("targetPortal", "iqn"),
-}
 _CHECKS = {"hostPath": host_path, "nfs": nfs, "fc": fibre_channel}
+_FIELDS = {k: v for k, v in REQUIRED_FIELDS.items() if k != "persistentVolumeClaim"}
 # The first of several sources counts in this order.
-_ORDER = (*_CHECKS, *_REQUIRED, "local", "csi")
+_ORDER = (*_CHECKS, *_FIELDS, "local", "csi")
 
 
 def source_of(spec: Obj) -> Obj:
@@ -59,7 +42,7 @@ def persistent_source(spec: Obj, path: str) -> list[FieldError]:
             errors += needed(source, ("path",), at)
             errors += no_backsteps(source.get("path", ""), f"{at}.path")
         else:
-            errors += needed(source, _REQUIRED[name], at)
+            errors += needed(source, _FIELDS[name], at)
     if not found:
         errors.append(required(path, "must specify a volume type"))
     return errors

@@ -32,8 +32,8 @@ _HOST_PATH_TYPES = (
 )
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 
-# What a source that needs no rule of its own must have.
-_REQUIRED = {
+# What a source that needs no rule of its own must have, in pods and in persistent volumes.
+REQUIRED_FIELDS = {
     "gcePersistentDisk": ("pdName",),
     "awsElasticBlockStore": ("volumeID",),
     "persistentVolumeClaim": ("claimName",),
@@ -83,7 +83,7 @@ def volume_source(volume: Obj, path: str) -> list[FieldError]:
     check = _CHECKS.get(first)
     at = f"{path}.{first}"
     source = volume[first]
-    errors = check(source, at) if check else needed(source, _REQUIRED[first], at)
+    errors = check(source, at) if check else needed(source, REQUIRED_FIELDS[first], at)
     return errors + [field_forbidden(f"{path}.{name}", MORE_THAN_ONE) for name in given[1:]]
 
 
