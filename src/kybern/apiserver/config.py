@@ -73,8 +73,6 @@ class Config:
     default_unreachable_toleration_seconds: int = flag(
         300, "How long pods stay on a node that is unreachable, by default."
     )
-    feature_gates: tuple[str, ...] = flag((), "Feature gates, as NAME=true or NAME=false.")
-    runtime_config: tuple[str, ...] = flag((), "API versions, as GROUP/VERSION=true or =false.")
 
     @property
     def audiences(self) -> tuple[str, ...]:

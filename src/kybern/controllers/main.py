@@ -12,6 +12,7 @@ import socket
 from kybern.client import Client, Informers, LeaderElector
 from kybern.client.leader_election import LeadershipLost
 from kybern.component.clock import Clock
+from kybern.controllers.clusterrole_aggregation import ClusterRoleAggregationController
 from kybern.controllers.config import Config
 from kybern.controllers.controller import Context, Controller
 from kybern.controllers.deployment import DeploymentController
@@ -37,6 +38,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     NamespaceController,
     ServiceAccountController,
     ServiceAccountTokenController,
+    ClusterRoleAggregationController,
     RootCaPublisher,
     NodeIpamController,
     NodeLifecycleController,
