@@ -7,7 +7,6 @@ that it is Established. A definition that is deleted takes its objects along bef
 
 import asyncio
 import logging
-from collections.abc import Iterable
 
 from kybern.api.errors import Obj, StatusError
 from kybern.api.objects import condition, condition_is, copy, is_deleting, set_condition
@@ -203,8 +202,10 @@ class CustomResources:
         services.registry.remove(definition.kind)
         if not keep_cache:
             services.caches.drop(definition.kind)
-        for kept in (services.custom_schemas, services.scale_paths, self.published):
-            _forget(kept, definition.schemas)
+        for kind in definition.schemas:
+            services.custom_schemas.pop(kind, None)
+            services.scale_paths.pop(kind, None)
+            self.published.pop(kind, None)
 
     async def _establish(self, crd: Obj) -> None:
         if condition_is(crd, "Established") or is_deleting(crd):
@@ -236,8 +237,3 @@ class CustomResources:
         finalizers = [f for f in changed["metadata"]["finalizers"] if f != CUSTOM_RESOURCE_CLEANUP]
         changed["metadata"]["finalizers"] = finalizers
         await self._loopback.update(CUSTOM_RESOURCE_DEFINITIONS, changed)
-
-
-def _forget(kept: "dict[GroupVersionKind, object]", names: Iterable[GroupVersionKind]) -> None:
-    for name in names:
-        kept.pop(name, None)

@@ -16,6 +16,12 @@ from kybern.apiserver.custom_resources.schema_validation import validate
 
 GroupVersionKind = tuple[str, str, str]
 
+_CELL_TYPES: dict[str, type | tuple[type, ...]] = {
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+}
+
 
 @dataclass(frozen=True)
 class Definition:
@@ -131,8 +137,7 @@ def _cell(read: Callable[[Any], list[Any]], kind: str) -> Callable[[Obj, float],
         if kind == "string":
             texts = [_text(v) for v in found]
             return ",".join(texts)
-        wanted = {"integer": int, "number": (int, float), "boolean": bool}.get(kind, object)
-        return value if isinstance(value, wanted) else None
+        return value if isinstance(value, _CELL_TYPES.get(kind, object)) else None
 
     return cell
 
@@ -144,12 +149,14 @@ def _text(value: Any) -> str:
 
 
 def _selectable(version: Obj) -> dict[str, Callable[[Obj], str]]:
-    fields: dict[str, Callable[[Obj], str]] = {}
-    for entry in version.get("selectableFields") or ():
-        path = str(entry.get("jsonPath", ""))
-        read = compile_path(path)
-        fields[path.removeprefix(".")] = lambda obj, read=read: "".join(map(_text, read(obj)[:1]))
-    return fields
+    paths = [str(entry.get("jsonPath", "")) for entry in version.get("selectableFields") or ()]
+    return {path.removeprefix("."): _reader(path) for path in paths}
+
+
+def _reader(path: str) -> Callable[[Obj], str]:
+    """The value at a path as text; empty where there is none."""
+    read = compile_path(path)
+    return lambda obj: "".join(map(_text, read(obj)[:1]))
 
 
 def _scale_paths(version: Obj) -> ScalePaths | None:

@@ -4,7 +4,7 @@ Parts of the object itself (status, finalize, approval, resize) are the verbs ag
 rules (``parts.py``); the rest has a file each.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from kybern.api.errors import method_not_allowed, no_such_path
 from kybern.api.kinds import ServedKind
@@ -14,7 +14,7 @@ from kybern.apiserver.subresources import binding, eviction, parts, proxy, scale
 from kybern.component.http.messages import Response
 
 Verb = Callable[[Call], Awaitable[Response]]
-_Verbs = dict[str, Verb]
+_Verbs = Mapping[str, Verb]
 
 _OWN: dict[str, _Verbs] = {
     "attach": streams.ATTACH_VERBS,
