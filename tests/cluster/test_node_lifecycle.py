@@ -34,7 +34,9 @@ verb, directory = sys.argv[1], Path(sys.argv[2])
 async def main():
     if verb == "clean":
         return await clean(directory, wipe=True)
-    switch = await ensure_switch(directory) if verb == "switch" else None
+    switch = await ensure_switch(directory) if verb in ("switch", "bridge") else None
+    if verb == "bridge":
+        return
     for index in range(2 if switch else 1):
         address = switch.node_ip(index) if switch else "192.168.77.1"
         spec = NodeSpec(f"n{index}", directory, bool(switch), address, directory / "kubeconfig",
@@ -129,6 +131,13 @@ async def test_nodes_come_back_after_every_process_was_killed(machine: Machine, 
         os.kill(process, signal.SIGKILL)
     machine.do(verb)
     assert machine.processes() and not machine.processes() & before
+
+
+async def test_a_bridge_that_no_node_reached_is_removed(machine: Machine) -> None:
+    machine.do("bridge")
+    assert "links" in machine.traces()
+    machine.do("clean")
+    assert machine.traces() == {}
 
 
 async def test_a_supervisor_starts_containerd_again(machine: Machine) -> None:

@@ -60,6 +60,8 @@ class Switch:
 async def ensure_switch(data_dir: Path) -> Switch:
     """Make the bridge unless it is there; raises OSError, NftablesError."""
     switch = Switch.of(data_dir)
+    # The directory tells ``clean`` that there may be a bridge, also before the first node starts.
+    switch.record.parent.mkdir(parents=True, exist_ok=True)
     await asyncio.to_thread(_ensure, switch)
     return switch
 
