@@ -92,10 +92,6 @@ class Runtime:
         request = cri.ContainerStatusRequest(container_id=container_id, verbose=verbose)
         return await self._runtime.call("ContainerStatus", request, CALL_TIMEOUT)
 
-    async def update_resources(self, container_id: str, resources: Any) -> None:
-        request = cri.UpdateContainerResourcesRequest(container_id=container_id, linux=resources)
-        await self._runtime.call("UpdateContainerResources", request, CALL_TIMEOUT)
-
     async def reopen_log(self, container_id: str) -> None:
         request = cri.ReopenContainerLogRequest(container_id=container_id)
         await self._runtime.call("ReopenContainerLog", request, CALL_TIMEOUT)
@@ -145,15 +141,6 @@ class Runtime:
             sandbox_config=sandbox_config,
         )
         return (await self._images.call("PullImage", request, PULL_TIMEOUT)).image_ref
-
-    async def remove_image(self, reference: str) -> None:
-        request = cri.RemoveImageRequest(image=cri.ImageSpec(image=reference))
-        await self._images.call("RemoveImage", request, CALL_TIMEOUT)
-
-    async def image_filesystem(self) -> Any | None:
-        request = cri.ImageFsInfoRequest()
-        found = (await self._images.call("ImageFsInfo", request, CALL_TIMEOUT)).image_filesystems
-        return found[0] if found else None
 
     async def task_events(self) -> AsyncIterator[str]:
         """Topics of containerd's task events, as they happen.

@@ -8,7 +8,6 @@ import orjson
 from kybern.api.errors import Obj
 from kybern.api.quantity import Quantity
 
-MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
 SOURCE_ANNOTATION = "kubernetes.io/config.source"
 DEFAULT_GRACE_SECONDS = 30
 
@@ -86,10 +85,6 @@ def is_static(pod: Obj) -> bool:
 
 def is_deleted(pod: Obj) -> bool:
     return bool(pod["metadata"].get("deletionTimestamp"))
-
-
-def is_terminal(pod: Obj) -> bool:
-    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
 
 def grace_seconds(pod: Obj) -> int:

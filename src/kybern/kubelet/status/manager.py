@@ -136,7 +136,8 @@ class StatusManager:
             if error.code == 409 and await self._still_there(pod):
                 raise
             # Gone, or another pod took the name, or refused for good: nothing more to say.
-            logger.warning("status of pod %s/%s dropped: %s", namespace, name, error)
+            level = logging.INFO if error.code == 404 else logging.WARNING
+            logger.log(level, "status of pod %s/%s dropped: %s", namespace, name, error)
             self._written[uid] = status or {}
         self._finished.discard(uid)
 
