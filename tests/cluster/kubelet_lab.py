@@ -225,7 +225,7 @@ class Objects:
         return runtime_class
 
     async def pull_secrets(self, pod: Obj) -> list[Mapping[str, bytes]]:
-        return []
+        return [self.secrets[s["name"]] for s in pod["spec"].get("imagePullSecrets") or ()]
 
     def services(self, namespace: str, linked: bool) -> Iterable[Obj]:
         return self.links if linked else []

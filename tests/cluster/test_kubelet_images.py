@@ -1,0 +1,103 @@
+"""Pulling from a registry: a small one of the test's own, with a password where asked."""
+
+import base64
+import io
+import json
+import tarfile
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from kubelet_lab import STAY, Lab, busybox_image, needs_containerd, open_lab, shell, until
+
+from kybern.kubelet.images.archive import build
+
+pytestmark = [needs_containerd, pytest.mark.asyncio(loop_scope="module")]
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+
+
+class Registry:
+    """Serves one image under every name; names that begin with ``private`` want a password."""
+
+    def __init__(self) -> None:
+        self._blobs: dict[str, bytes] = {}
+        with tarfile.open(fileobj=io.BytesIO(build(busybox_image()))) as archive:
+            for member in archive:
+                content = archive.extractfile(member)
+                assert content is not None
+                self._blobs[member.name.rpartition("/")[2]] = content.read()
+        self._manifest = json.loads(self._blobs["index.json"])["manifests"][0]["digest"]
+
+    async def answer(self, request: web.Request) -> web.Response:
+        wanted = "Basic " + base64.b64encode(b"user:pass").decode()
+        if "/private" in request.path and request.headers.get("Authorization") != wanted:
+            challenge = {"WWW-Authenticate": 'Basic realm="lab"'}
+            return web.Response(status=401, headers=challenge)
+        _, _, rest = request.path.partition("/v2/")
+        if not rest:
+            return web.Response()
+        name = rest.rpartition("/")[2]
+        if "/manifests/" in rest:
+            headers = {"Docker-Content-Digest": self._manifest, "Content-Type": MANIFEST}
+            return web.Response(body=self._blobs[self._manifest.partition(":")[2]], headers=headers)
+        return web.Response(body=self._blobs[name.partition(":")[2]])
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def place() -> AsyncIterator[tuple[Lab, str]]:
+    async with open_lab() as lab:
+        app = web.Application()
+        app.router.add_get("/{path:.*}", Registry().answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
+        try:
+            yield lab, f"127.0.0.1:{port}"
+        finally:
+            await runner.cleanup()
+
+
+async def test_a_missing_image_is_pulled_once(place: tuple[Lab, str]) -> None:
+    lab, registry = place
+    image = f"{registry}/public/busybox:1"
+    for expected in (["Pulling", "Pulled"], ["Pulled"]):
+        pod = lab.run(lab.pod({**shell(STAY), "image": image}))
+        await lab.until_ready(pod)
+        name = pod["metadata"]["name"]
+        assert lab.events.reasons(name) == [*expected, "Created", "Started"]
+        pulled = lab.events.messages(name, "Pulled")[0]
+        if len(expected) == 2:
+            assert pulled.startswith(f'Successfully pulled image "{image}" in ')
+            assert "Image size: " in pulled
+        else:
+            assert pulled == f'Container image "{image}" already present on machine'
+        await lab.gone(pod)
+
+
+async def test_the_policy_always_asks_the_registry_each_time(place: tuple[Lab, str]) -> None:
+    lab, registry = place
+    container = {**shell(STAY), "image": f"{registry}/always:1", "imagePullPolicy": "Always"}
+    for _ in range(2):
+        pod = lab.run(lab.pod(container))
+        await lab.until_ready(pod)
+        assert lab.events.reasons(pod["metadata"]["name"])[:2] == ["Pulling", "Pulled"]
+        await lab.gone(pod)
+
+
+async def test_a_private_image_needs_the_right_secret(place: tuple[Lab, str]) -> None:
+    lab, registry = place
+    container = {**shell(STAY), "image": f"{registry}/private/busybox:1"}
+    without = lab.run(lab.pod(container))
+    await until(
+        lambda: lab.container(without)["state"].get("waiting", {}).get("reason") == "ErrImagePull",
+        "the refusal",
+    )
+    auths = {"auths": {registry: {"username": "user", "password": "pass"}}}
+    lab.objects.secrets["registry"] = {".dockerconfigjson": json.dumps(auths).encode()}
+    allowed = lab.run(lab.pod(container, imagePullSecrets=[{"name": "registry"}]))
+    await lab.until_ready(allowed)
+    await lab.gone(without)
+    await lab.gone(allowed)
