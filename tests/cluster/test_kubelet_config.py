@@ -250,7 +250,7 @@ async def test_a_failed_liveness_probe_restarts_the_container(lab: Lab) -> None:
     assert killing == ["Container main failed liveness probe, will be restarted"]
     unhealthy = lab.events.messages(pod["metadata"]["name"], "Unhealthy")[-1]
     assert unhealthy.startswith('Liveness probe failed: Get "http://10.77.0.')
-    assert ":8080/\": dial tcp 10.77.0." in unhealthy
+    assert ':8080/": dial tcp 10.77.0.' in unhealthy
     await lab.gone(pod)
 
 
