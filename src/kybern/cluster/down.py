@@ -22,7 +22,7 @@ OWN_ENTRIES = (
     "store.db",
     "store.db-shm",
     "store.db-wal",
-    "store.lock",
+    "store.db.lock",
     "supervisor.pid",
 )
 

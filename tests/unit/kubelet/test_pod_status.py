@@ -151,3 +151,10 @@ def test_a_patch_has_only_what_changed_and_replaces_addresses() -> None:
         "reason": None,
         "podIPs": [{"$patch": "replace"}, {"ip": "a"}],
     }
+
+
+def test_a_condition_that_turns_true_loses_its_reason() -> None:
+    unready = {"type": "Ready", "status": "False", "reason": "ContainersNotReady", "message": "m"}
+    ready = {"type": "Ready", "status": "True"}
+    patch = difference({"conditions": [unready]}, {"conditions": [ready]})
+    assert patch == {"conditions": [{**ready, "reason": None, "message": None}]}

@@ -169,6 +169,9 @@ def difference(old: Obj, new: Obj) -> Obj:
         if key == "podIPs":
             # Merged by address otherwise, which would keep the addresses of an earlier sandbox.
             patch[key] = [{"$patch": "replace"}, *value]
+        elif key == "conditions":
+            # A condition that turned true leaves its reason and message behind unless they go.
+            patch[key] = [{"reason": None, "message": None, **condition} for condition in value]
         else:
             patch[key] = value
     return patch
