@@ -191,7 +191,7 @@ def kubectl(arguments: tuple[str, ...]) -> None:
     from kybern.kubectl.main import main as kubectl_main
 
     os.environ.setdefault("KUBECONFIG", str(_default_kubeconfig()))
-    sys.exit(kubectl_main(list(arguments)))
+    kubectl_main(list(arguments))
 
 
 @main.group()

@@ -8,8 +8,8 @@ The same door serves users' tests and Kybern's own::
 
 The store is in memory and clients call the API server without sockets, so it is ready in well
 under a second. With ``serve=True`` it also listens on a free port and leaves a kubeconfig
-(``cluster.kubeconfig``) for kubectl and other clients from outside. On a :class:`~kybern.testing.virtual_time.VirtualTimeLoop` the cluster
-lives on virtual time.
+(``cluster.kubeconfig``) for kubectl and other clients from outside. On a
+:class:`~kybern.testing.virtual_time.VirtualTimeLoop` the cluster lives on virtual time.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """The pytest plugin: fixtures for clusters, and virtual time by a marker.
 
 ``kybern_cluster`` (async tests)
-    A fresh cluster with one hollow node in the test's own loop. Parameters by
-    ``@pytest.mark.kybern(nodes=3, scheduler=False, ...)``: those of :class:`kybern.testing.Cluster`.
+    A fresh cluster with one hollow node in the test's own loop. Its parameters are those of
+    :class:`kybern.testing.Cluster`, given as ``@pytest.mark.kybern(nodes=3, scheduler=False)``.
 ``kybern_server`` (any test)
     A cluster in a thread of its own, on real time, with a port: ``kybern_server.kubeconfig`` is a
     path for kubectl and the clients that users write their code with.
