@@ -11,6 +11,7 @@ from kybern.apiserver.config import Config
 from kybern.apiserver.credentials import Credentials, prepare, write_admin_kubeconfig
 from kybern.apiserver.loopback import Loopback
 from kybern.apiserver.server import ApiServer
+from kybern.component import garbage
 from kybern.component.clock import Clock
 from kybern.component.http.server import serve
 from kybern.component.tls import TlsConfig
@@ -31,6 +32,7 @@ async def run(config: Config, clock: Clock, ready: asyncio.Event | None = None) 
         await server.start()
         try:
             async with listening(server, credentials, clock):
+                garbage.settle()
                 if ready is not None:
                     ready.set()
                 await asyncio.Event().wait()

@@ -19,7 +19,7 @@ import click
 
 from kybern.client import Client
 from kybern.cluster.supervisor import LIFELINE_VARIABLE
-from kybern.component import flags, logging
+from kybern.component import flags, garbage, logging
 from kybern.component.clock import Clock
 
 # The package and the user agent of each component; agents are upstream's, as they name managers.
@@ -99,6 +99,7 @@ def _run_until_stopped(components: list[Component], kubeconfig: str, credentials
 
 
 async def _run(components: list[Component], kubeconfig: str, credentials: str) -> None:
+    garbage.settle()
     clock = Clock()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
