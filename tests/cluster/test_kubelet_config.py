@@ -331,3 +331,17 @@ async def test_containers_survive_a_killed_runtime(lab: Lab) -> None:
     assert lab.condition(pod, "Ready") == "True"
     await lab.gone(pod)
     await lab.gone(other)
+
+
+async def test_a_probe_that_is_just_starting_does_not_hold_up_the_end(lab: Lab) -> None:
+    probe = {"exec": {"command": ["false"]}, "periodSeconds": 1, "failureThreshold": 100}
+
+    async def live_and_go(delay: float) -> None:
+        pod = lab.run(lab.pod(shell(STAY, livenessProbe=probe)))
+        await lab.until_ready(pod)
+        await asyncio.sleep(delay)
+        await lab.gone(pod)
+
+    # The delays are the point: deletes that meet the first probe at different moments of its start.
+    for step in range(3):
+        await asyncio.gather(*(live_and_go(0.004 * step + 0.001 * i) for i in range(4)))

@@ -4,6 +4,7 @@ Everything in the kubelet that touches containers goes through :class:`Runtime`.
 :class:`kybern.rpc.client.RpcError`, whose text is what upstream shows in events.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
@@ -14,9 +15,7 @@ cri = load("cri.proto")
 _containerd = load("containerd.proto")
 
 CALL_TIMEOUT = 120.0
-# Beyond the grace. A stop that meets a command just starting in the container (an exec probe) was
-# seen to answer far too late on containerd 1.6, so it is given up and asked for again.
-STOP_TIMEOUT = 10.0
+CLOSE_SECONDS = 1.0
 # Where image pulls end is the registry's affair; a pull that makes no progress for this long is
 # given up and tried again under back-off.
 PULL_TIMEOUT = 1800.0
@@ -31,8 +30,12 @@ class Runtime:
         self._runtime = Service(self._channel, cri, "RuntimeService")
         self._images = Service(self._channel, cri, "ImageService")
         self._events = Service(self._channel, _containerd, "Events")
+        self._commands: set[asyncio.Task[Any]] = set()
 
     async def close(self) -> None:
+        """Close the connection, after a moment for commands that still run."""
+        if self._commands:
+            await asyncio.wait(self._commands, timeout=CLOSE_SECONDS)
         await self._channel.close()
 
     async def version(self) -> Any:
@@ -81,7 +84,7 @@ class Runtime:
     async def stop_container(self, container_id: str, grace_seconds: int) -> None:
         """TERM, then KILL when the grace is over; returns when the container is gone."""
         request = cri.StopContainerRequest(container_id=container_id, timeout=grace_seconds)
-        await self._runtime.call("StopContainer", request, STOP_TIMEOUT + grace_seconds)
+        await self._runtime.call("StopContainer", request, CALL_TIMEOUT + grace_seconds)
 
     async def remove_container(self, container_id: str) -> None:
         request = cri.RemoveContainerRequest(container_id=container_id)
@@ -106,13 +109,26 @@ class Runtime:
     async def exec_sync(
         self, container_id: str, command: Sequence[str], timeout: float
     ) -> tuple[int, bytes, bytes]:
-        """Run a command inside: exit code, output, error output. ``timeout`` 0 waits for ever."""
+        """Run a command inside: exit code, output, error output. ``timeout`` 0 waits for ever.
+
+        A caller that is cancelled leaves the command to its end: a containerd shim whose command is
+        withdrawn while it starts hangs, and with it every later call for that container.
+        """
         request = cri.ExecSyncRequest(
             container_id=container_id, cmd=command, timeout=max(0, int(timeout))
         )
         limit = timeout + CALL_TIMEOUT if timeout else None
-        answer = await self._runtime.call("ExecSync", request, limit)
+        command_task = asyncio.create_task(self._runtime.call("ExecSync", request, limit))
+        self._commands.add(command_task)
+        command_task.add_done_callback(self._command_ended)
+        answer = await asyncio.shield(command_task)
         return answer.exit_code, answer.stdout, answer.stderr
+
+    def _command_ended(self, task: asyncio.Task[Any]) -> None:
+        self._commands.discard(task)
+        if not task.cancelled():
+            # Its failure is told to the caller, if there still is one.
+            task.exception()
 
     async def exec_url(self, container_id: str, command: Sequence[str], **streams: bool) -> str:
         request = cri.ExecRequest(container_id=container_id, cmd=command, **streams)
