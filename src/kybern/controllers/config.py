@@ -31,3 +31,13 @@ class Config:
     terminated_pod_gc_threshold: int = flag(
         12500, "Terminated pods that may stay before the oldest are deleted."
     )
+    resource_quota_sync_period: float = flag(
+        300.0, "Seconds after which the usage of every quota is counted anew."
+    )
+    cluster_signing_cert_file: str = flag(
+        "", "CA certificate that signs certificate requests; without it none are signed."
+    )
+    cluster_signing_key_file: str = flag("", "Key of the CA that signs certificate requests.")
+    cluster_signing_duration: float = flag(
+        365 * 86400.0, "Longest life, in seconds, of certificates that are signed."
+    )

@@ -25,6 +25,7 @@ from kybern.controllers.node_ipam import NodeIpamController
 from kybern.controllers.node_lifecycle import NodeLifecycleController
 from kybern.controllers.pod_gc import PodGarbageCollector
 from kybern.controllers.replicaset import ReplicaSetController, ReplicationControllerController
+from kybern.controllers.resourcequota import ResourceQuotaController
 from kybern.controllers.root_ca_publisher import RootCaPublisher
 from kybern.controllers.serviceaccount import ServiceAccountController
 from kybern.controllers.serviceaccount_token import ServiceAccountTokenController
@@ -49,6 +50,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     ReplicaSetController,
     DeploymentController,
     JobController,
+    ResourceQuotaController,
     PodGarbageCollector,
     GarbageCollector,
 )

@@ -11,6 +11,7 @@ import orjson
 
 from kybern.api import objects
 from kybern.api.errors import Obj
+from kybern.controllers.share import share
 
 HASH_LABEL = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
@@ -55,19 +56,12 @@ def is_rolling(deployment: Obj) -> bool:
     return (deployment["spec"].get("strategy") or {}).get("type") != "Recreate"
 
 
-def _share(value: int | str | None, of: int, round_up: bool) -> int:
-    if isinstance(value, str):
-        percent = int(value.rstrip("%"))
-        return -(-percent * of // 100) if round_up else percent * of // 100
-    return value or 0
-
-
 def fenceposts(deployment: Obj) -> tuple[int, int]:
     """(maxSurge, maxUnavailable) in pods; never both zero, or nothing could move."""
     rolling = (deployment["spec"].get("strategy") or {}).get("rollingUpdate") or {}
     of = replicas(deployment)
-    surge = _share(rolling.get("maxSurge", "25%"), of, True)
-    unavailable = _share(rolling.get("maxUnavailable", "25%"), of, False)
+    surge = share(rolling.get("maxSurge", "25%"), of, True)
+    unavailable = share(rolling.get("maxUnavailable", "25%"), of, False)
     return surge, unavailable or (0 if surge else 1)
 
 

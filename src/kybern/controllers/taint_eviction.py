@@ -7,6 +7,7 @@ stays. The clock is asked again on every change of the node or the pod.
 
 from kybern.api import objects
 from kybern.api.errors import Obj, StatusError
+from kybern.api.node_fit import tolerates
 from kybern.api.resources import NODES, PODS
 from kybern.controllers.controller import Context, Controller
 from kybern.controllers.node_lifecycle import pod_node
@@ -82,15 +83,3 @@ class TaintEvictionController(Controller):
         except StatusError as error:
             if error.code != 404:
                 raise
-
-
-def tolerates(toleration: Obj, taint: Obj) -> bool:
-    """Whether a toleration matches a taint (core/v1 semantics)."""
-    if toleration.get("effect") and toleration["effect"] != taint["effect"]:
-        return False
-    if toleration.get("key") and toleration["key"] != taint["key"]:
-        return False
-    if toleration.get("operator", "Equal") == "Exists":
-        return True
-    same = toleration.get("value", "") == taint.get("value", "")
-    return bool(toleration.get("key")) and same

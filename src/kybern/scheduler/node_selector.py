@@ -1,8 +1,7 @@
 """Node selectors: which nodes a pod's nodeSelector and node affinity admit.
 
-Two forms of one meaning: ``matches_node`` judges a Node object (for queueing hints), and
-``SelectorMask`` judges rows of the node table by label columns. A term that cannot be parsed
-matches nothing, as upstream.
+``SelectorMask`` judges rows of the node table by label columns, with the rules of
+``kybern.api.node_fit``, which judges one Node object.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,48 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from kybern.api.node_fit import NAME_FIELD, field_holds, label_holds
 from kybern.scheduler.columns.column import Mask
 from kybern.scheduler.columns.labels import LabelColumn
 from kybern.scheduler.columns.node_table import NodeTable
 
 Obj = dict[str, Any]
-
-NAME_FIELD = "metadata.name"
-
-
-def required_terms(spec: Obj) -> Sequence[Obj] | None:
-    """The pod's required node affinity terms (ORed), or None if it has none."""
-    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
-    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
-    return None if required is None else required.get("nodeSelectorTerms") or ()
-
-
-def preferred_terms(spec: Obj) -> Sequence[Obj]:
-    """The pod's preferred node affinity: ``{"weight", "preference"}`` each."""
-    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
-    return affinity.get("preferredDuringSchedulingIgnoredDuringExecution") or ()
-
-
-def matches_node(spec: Obj, node: Obj) -> bool:
-    """Whether nodeSelector and required node affinity admit the node."""
-    labels = node["metadata"].get("labels") or {}
-    selector = spec.get("nodeSelector") or {}
-    if any(labels.get(key) != value for key, value in selector.items()):
-        return False
-    terms = required_terms(spec)
-    return terms is None or any(term_matches(term, node) for term in terms)
-
-
-def term_matches(term: Obj, node: Obj) -> bool:
-    """One term: all its expressions and fields; an empty term matches nothing."""
-    expressions, fields = term.get("matchExpressions") or (), term.get("matchFields") or ()
-    if not expressions and not fields:
-        return False
-    labels = node["metadata"].get("labels") or {}
-    name = node["metadata"]["name"]
-    return all(
-        _label_holds(requirement, labels.get(requirement["key"])) for requirement in expressions
-    ) and all(_field_holds(requirement, name) for requirement in fields)
 
 
 def named_nodes(terms: Iterable[Obj]) -> list[str] | None:
@@ -67,40 +30,6 @@ def named_nodes(terms: Iterable[Obj]) -> list[str] | None:
             return None
         names |= confined
     return sorted(names)
-
-
-def _label_holds(requirement: Obj, value: str | None) -> bool:
-    operator, values = requirement["operator"], requirement.get("values") or []
-    if operator == "In":
-        return value is not None and value in values
-    if operator == "NotIn":
-        return value is None or value not in values
-    if operator == "Exists":
-        return value is not None and not values
-    if operator == "DoesNotExist":
-        return value is None and not values
-    if operator in ("Gt", "Lt") and value is not None and len(values) == 1:
-        held, bound = _int64(value), _int64(values[0])
-        if held is None or bound is None:
-            return False
-        return held > bound if operator == "Gt" else held < bound
-    return False
-
-
-def _field_holds(requirement: Obj, name: str) -> bool:
-    operator, values = requirement["operator"], requirement.get("values") or []
-    if len(values) != 1 or operator not in ("In", "NotIn"):
-        return False
-    held = name if requirement["key"] == NAME_FIELD else ""
-    return (held == values[0]) == (operator == "In")
-
-
-def _int64(text: str) -> int | None:
-    try:
-        number = int(text)
-    except ValueError:
-        return None
-    return number if -(2**63) <= number < 2**63 else None
 
 
 class SelectorMask:
@@ -142,8 +71,8 @@ def _truth(column: LabelColumn, requirement: Obj, rows: Any) -> Mask:
     """The requirement judged once for each value of the label, then gathered over rows."""
     table: Mask = np.empty(len(column.values) + 1, dtype=np.bool_)
     for value_id, value in enumerate(column.values):
-        table[value_id] = _label_holds(requirement, value)
-    table[-1] = _label_holds(requirement, None)
+        table[value_id] = label_holds(requirement, value)
+    table[-1] = label_holds(requirement, None)
     return table[column.domains.values[rows]]
 
 
@@ -151,7 +80,7 @@ def _field_mask(table: NodeTable, requirement: Obj, rows: Any) -> Mask:
     positions = table.positions(rows)
     values, operator = requirement.get("values") or [], requirement["operator"]
     if len(values) != 1 or operator not in ("In", "NotIn") or requirement["key"] != NAME_FIELD:
-        holds = _field_holds(requirement, "")
+        holds = field_holds(requirement, "")
         return np.full(len(positions), holds, dtype=np.bool_)
     same = np.equal(positions, table.rows.get(values[0], -1))
     return same if operator == "In" else ~same

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from kybern.api.node_fit import matches_node, preferred_terms, required_terms, term_matches
 from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.columns.column import Mask, Rows, Values
 from kybern.scheduler.columns.node_table import NodeTable
@@ -20,15 +21,7 @@ from kybern.scheduler.events import (
     Registration,
     queue_if,
 )
-from kybern.scheduler.node_selector import (
-    SelectorMask,
-    matches_node,
-    named_nodes,
-    preferred_terms,
-    required_terms,
-    term_mask,
-    term_matches,
-)
+from kybern.scheduler.node_selector import SelectorMask, named_nodes, term_mask
 from kybern.scheduler.plugin import (
     Confinement,
     Filter,

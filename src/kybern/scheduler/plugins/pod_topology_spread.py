@@ -9,6 +9,7 @@ spread by the selectors of the workloads around them. The files ``spread_filter.
 from collections.abc import Sequence
 from typing import Any
 
+from kybern.api.node_fit import matches_node
 from kybern.api.selectors import LabelSelector
 from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.events import (
@@ -19,7 +20,6 @@ from kybern.scheduler.events import (
     Registration,
     queue_if,
 )
-from kybern.scheduler.node_selector import matches_node
 from kybern.scheduler.plugin import Filter, Plugin, Score
 from kybern.scheduler.plugins.spread_constraint import Constraint, read_constraints, with_selector
 from kybern.scheduler.plugins.spread_filter import SpreadFilter

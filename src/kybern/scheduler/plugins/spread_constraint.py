@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from kybern.api.node_fit import required_terms
 from kybern.api.selectors import LabelSelector, Requirement
 from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.columns.column import Mask
 from kybern.scheduler.columns.match_groups import MatchGroup, RowCounter
 from kybern.scheduler.columns.taints import has_untolerated
-from kybern.scheduler.node_selector import SelectorMask, required_terms
+from kybern.scheduler.node_selector import SelectorMask
 from kybern.scheduler.pod_shape import PodShape
 
 Obj = dict[str, Any]
