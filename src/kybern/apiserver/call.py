@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from kybern.api.errors import Obj, StatusError, not_found
 from kybern.api.kinds import Kind, Registry, ServedKind
+from kybern.api.protobuf import has_form
 from kybern.api.schema import TypeSchema, schema_for
 from kybern.api.user import UserInfo
 from kybern.apiserver.admission import AdmissionAttributes, AdmissionChain
@@ -62,6 +63,14 @@ class Services:
         custom = self.custom_schemas.get((group, version, kind))
         return custom if custom is not None else schema_for(group, version, kind)
 
+    def is_custom(self, served: ServedKind) -> bool:
+        """Whether a CustomResourceDefinition made this kind."""
+        return (served.group, served.version, served.kind.kind) in self.custom_schemas
+
+    def has_protobuf(self, served: ServedKind) -> bool:
+        """Whether objects of this kind can be written in protobuf."""
+        return has_form(served.api_version, served.kind.kind) and not self.is_custom(served)
+
     def storage_schema(self, kind: Kind) -> TypeSchema:
         """The schema of the version in which a kind is stored."""
         return self.schema(kind.group, kind.storage_version, kind.kind)
@@ -99,9 +108,7 @@ class Call:
     @property
     def is_custom(self) -> bool:
         """Whether a CustomResourceDefinition made this kind."""
-        served = self.served
-        kind = (served.group, served.version, served.kind.kind)
-        return kind in self.services.custom_schemas
+        return self.services.is_custom(self.served)
 
     @property
     def namespace(self) -> str:

@@ -12,8 +12,8 @@ from kybern.api.protobuf import MEDIA_TYPE as PROTOBUF
 
 JSON = "application/json"
 YAML = "application/yaml"
-SERVED_TYPES = (JSON, YAML)
-READ_TYPES = (*SERVED_TYPES, PROTOBUF)
+SERVED_TYPES = (JSON, YAML, PROTOBUF)
+STREAMED_TYPES = (JSON, PROTOBUF)
 PATCH_TYPES = (
     "application/json-patch+json",
     "application/merge-patch+json",
@@ -41,6 +41,11 @@ class Output:
     def plain_json(self) -> bool:
         """Whether the stored bytes can go out as they are."""
         return self.media_type == JSON and not self.convert and not self.pretty
+
+    @property
+    def plain_protobuf(self) -> bool:
+        """Whether the messages kept with stored objects can go out as they are."""
+        return self.media_type == PROTOBUF and not self.convert
 
 
 PLAIN = Output()
@@ -86,13 +91,15 @@ def parse_accept(header: str) -> tuple[Clause, ...]:
     return tuple(clauses)
 
 
-def negotiate(accept: str, user_agent: str, pretty: str, *, tables: bool = True) -> Output:
+def negotiate(
+    accept: str, user_agent: str, pretty: str, *, tables: bool = True, protobuf: bool = False
+) -> Output:
     """The output of a resource request; raises StatusError 406.
 
     ``pretty`` is the query parameter of that name. Endpoints that cannot make Tables or partial
-    metadata pass ``tables=False``.
+    metadata pass ``tables=False``; ``protobuf`` says that the kind itself has such a form.
     """
-    output = PLAIN if accept in ("", JSON, "*/*") else _negotiate(accept, tables)
+    output = PLAIN if accept in ("", JSON, "*/*") else _negotiate(accept, tables, protobuf)
     if pretty:
         wanted = pretty in ("1", "t", "T", "true", "TRUE", "True")
     elif output.pretty:
@@ -105,7 +112,7 @@ def negotiate(accept: str, user_agent: str, pretty: str, *, tables: bool = True)
 
 
 @lru_cache(maxsize=_CACHED_HEADERS)
-def _negotiate(accept: str, tables: bool) -> Output:
+def _negotiate(accept: str, tables: bool, protobuf: bool) -> Output:
     clauses = parse_accept(accept)
     found_type = False
     for clause in clauses:
@@ -113,7 +120,7 @@ def _negotiate(accept: str, tables: bool) -> Output:
             if not clause.matches(media_type):
                 continue
             found_type = True
-            output = _output(media_type, dict(clause.params), tables)
+            output = _output(media_type, dict(clause.params), tables, protobuf)
             if output is not None:
                 return output
     if found_type:
@@ -127,15 +134,16 @@ def _negotiate(accept: str, tables: bool) -> Output:
     )
 
 
-def _output(media_type: str, params: dict[str, str], tables: bool) -> Output | None:
+def _output(media_type: str, params: dict[str, str], tables: bool, protobuf: bool) -> Output | None:
+    """What one media type with these parameters stands for; None if the next is to be tried."""
     if params.get("stream", "watch") != "watch":
         return None
     pretty = params.get("pretty") == "1"
     if not params.keys() & {"as", "g", "v"}:
-        return Output(media_type, pretty=pretty)
+        return Output(media_type, pretty=pretty) if protobuf or media_type != PROTOBUF else None
     kind, version = params.get("as", ""), params.get("v", "")
     served = params.get("g") == "meta.k8s.io" and version in _META_VERSIONS and kind in _CONVERSIONS
-    if not served or not tables:
+    if not served or not tables or (kind == "Table" and media_type == PROTOBUF):
         return None
     return Output(media_type, kind, version, pretty)
 
@@ -152,9 +160,9 @@ def body_type(content_type: str) -> str:
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type in ("", JSON):
         return JSON
-    if media_type in READ_TYPES:
+    if media_type in SERVED_TYPES:
         return media_type
-    raise unsupported_media_type(READ_TYPES)
+    raise unsupported_media_type(SERVED_TYPES)
 
 
 def patch_type(content_type: str, supported: tuple[str, ...] = PATCH_TYPES) -> str:

@@ -4,8 +4,7 @@ Each verb takes one of the classes here. Broken values are 400, forbidden combin
 upstream's texts.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kybern.api.errors import (
     FieldError,
@@ -18,6 +17,7 @@ from kybern.api.errors import (
     required,
     too_long,
 )
+from kybern.api.kinds import ServedKind
 from kybern.api.schema.body import Malformed, read_body
 from kybern.api.selectors import FieldSelector, LabelSelector
 from kybern.apiserver.request_info import RequestInfo
@@ -115,8 +115,8 @@ def delete_options(info: RequestInfo, body: bytes, media_type: str) -> DeleteOpt
     return checked_delete_options(raw)
 
 
-def list_options(info: RequestInfo, selectable: Sequence[str]) -> ListOptions:
-    """Options of a list or watch. ``selectable`` are the kind's own selectable fields.
+def list_options(info: RequestInfo, served: ServedKind) -> ListOptions:
+    """Options of a list or watch of a kind; its field selector names what is stored.
 
     A name on the path (``watch/pods/x``) or in the field selector selects one object.
     """
@@ -126,8 +126,8 @@ def list_options(info: RequestInfo, selectable: Sequence[str]) -> ListOptions:
         return _DEFAULT_LIST
     labels = LabelSelector.parse(info.label_selector or info.param("labelSelector"))
     fields = FieldSelector.parse(info.field_selector or info.param("fieldSelector"))
-    for requirement in fields.requirements:
-        _check_field(requirement.field, selectable)
+    if not fields.empty:
+        fields = _stored_fields(fields, served)
     if len(info.parts) > 1 and not fields.empty and fields.exact("metadata.name") != info.name:
         raise bad_request("fieldSelector metadata.name doesn't match requested name")
     if len(info.parts) > 1:
@@ -149,13 +149,26 @@ def list_options(info: RequestInfo, selectable: Sequence[str]) -> ListOptions:
     )
 
 
-def _check_field(field: str, selectable: Sequence[str]) -> None:
-    if field in ("metadata.name", "metadata.namespace") or field in selectable:
-        return
-    if selectable:
-        raise bad_request(f"field label not supported: {field}")
+def _stored_fields(fields: FieldSelector, served: ServedKind) -> FieldSelector:
+    """The selector with the names of stored fields; raises StatusError 400 for unknown ones."""
+    return FieldSelector(
+        tuple(
+            replace(found, field=_stored_field(found.field, served))
+            for found in fields.requirements
+        )
+    )
+
+
+def _stored_field(name: str, served: ServedKind) -> str:
+    stored = served.selectable_field(name)
+    if stored is not None:
+        return stored
+    if served.kind.selectable_fields:
+        raise bad_request(f"field label not supported: {name}")
+    if name == "metadata.namespace":
+        return name
     raise bad_request(
-        f'"{field}" is not a known field selector: only "metadata.name", "metadata.namespace"'
+        f'"{name}" is not a known field selector: only "metadata.name", "metadata.namespace"'
     )
 
 

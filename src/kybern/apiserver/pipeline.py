@@ -96,7 +96,12 @@ class Pipeline:
         verb = find_verb(served, info, request.method)
         headers = request.headers
         pretty = info.param("pretty") if info.params else ""
-        output = negotiate(headers.get("accept", ""), headers.get("user-agent", ""), pretty)
+        output = negotiate(
+            headers.get("accept", ""),
+            headers.get("user-agent", ""),
+            pretty,
+            protobuf=self._services.has_protobuf(served),
+        )
         call = Call(self._services, request, info, user, served, output)
         if served.kind.stored:
             cache = call.cache

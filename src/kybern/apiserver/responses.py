@@ -10,12 +10,12 @@ from typing import Any
 
 import orjson
 
-from kybern.api import table, yaml
+from kybern.api import protobuf, table, yaml
 from kybern.api.errors import Obj, StatusError, bad_request
 from kybern.api.kinds import ServedKind
 from kybern.apiserver.cache import CachedObject
 from kybern.apiserver.call import Call
-from kybern.apiserver.negotiation import JSON, PLAIN, YAML, Output
+from kybern.apiserver.negotiation import JSON, PLAIN, PROTOBUF, YAML, Output
 from kybern.component.http.messages import Request, Response
 
 # Bodies above this many bytes are compressed for clients that accept it, as upstream does.
@@ -30,6 +30,8 @@ def encode(obj: Any, output: Output = PLAIN) -> bytes:
     """An object's text in the negotiated media type."""
     if output.media_type == YAML:
         return yaml.dump(obj).encode()
+    if output.media_type == PROTOBUF:
+        return protobuf.encode(obj)
     return orjson.dumps(obj, option=orjson.OPT_INDENT_2 if output.pretty else None)
 
 
@@ -77,11 +79,24 @@ def served_json(served: ServedKind, cached: CachedObject) -> bytes:
     )
 
 
+def served_message(served: ServedKind, cached: CachedObject) -> bytes:
+    """The protobuf message of a stored object in the served version, encoded once."""
+    version = served.api_version
+    return cached.encoded(
+        (PROTOBUF, version),
+        lambda found: protobuf.message(version, served.kind.kind, served.from_storage(found.obj)),
+    )
+
+
 def object_response(call: Call, stored: Stored, status: int = 200) -> Response:
     """One object in the form that the client asked for."""
     output = call.output
     if output.plain_json and isinstance(stored, CachedObject):
         return Response(status, {"Content-Type": JSON}, served_json(call.served, stored))
+    if output.plain_protobuf and isinstance(stored, CachedObject):
+        raw = served_message(call.served, stored)
+        body = protobuf.envelope(call.served.api_version, call.kind.kind, raw)
+        return compressed(call, Response(status, {"Content-Type": PROTOBUF}, body))
     obj = served_object(call.served, stored)
     return compressed(call, respond(transformed(call, obj), status, output))
 
@@ -136,6 +151,8 @@ def list_response(call: Call, items: Sequence[Stored], metadata: Obj) -> Respons
     output = call.output
     if output.plain_json and all(isinstance(item, CachedObject) for item in items):
         return compressed(call, _joined_list(call, items, metadata))
+    if output.plain_protobuf and all(isinstance(item, CachedObject) for item in items):
+        return compressed(call, _message_list(call.served, items, metadata))
     objects = [served_object(call.served, item) for item in items]
     if output.convert == "Table":
         return compressed(call, respond(table_of(call, objects, metadata), 200, output))
@@ -189,6 +206,13 @@ def _joined_list(call: Call, items: Sequence[Any], metadata: Obj) -> Response:
         texts.append(b"{" + text[length:] if strip and text.startswith(leading) else text)
     body = b'%b,"items":[%b]}' % (head[:-1], b",".join(texts))
     return Response(200, {"Content-Type": JSON}, body)
+
+
+def _message_list(served: ServedKind, items: Sequence[Any], metadata: Obj) -> Response:
+    """The list as the messages of its items, joined."""
+    raw = protobuf.list_message(metadata, (served_message(served, item) for item in items))
+    body = protobuf.envelope(served.api_version, f"{served.kind.kind}List", raw)
+    return Response(200, {"Content-Type": PROTOBUF}, body)
 
 
 def compressed(call: Call, response: Response) -> Response:

@@ -15,7 +15,7 @@ async def delete_collection(call: Call) -> Response:
 
     Not atomic: an error ends it half way. Objects that others deleted meanwhile are no error.
     """
-    selected = list_options(call.info, tuple(call.kind.selectable_fields))
+    selected = list_options(call.info, call.served)
     options = read_options(call)
     listing = await read(call, selected)
     namespace = call.info.namespace

@@ -39,6 +39,6 @@ def list_metadata(listing: Listing) -> Obj:
 
 async def list_(call: Call) -> Response:
     """A page of the collection."""
-    options = list_options(call.info, tuple(call.kind.selectable_fields))
+    options = list_options(call.info, call.served)
     listing = await read(call, options)
     return list_response(call, listing.items, list_metadata(listing))

@@ -1,18 +1,21 @@
 """WATCH: a stream of events, encoded once for all who watch in the same form."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 
 import orjson
 
-from kybern.api.errors import Obj, StatusError
+from kybern.api import protobuf
+from kybern.api.errors import Obj, StatusError, not_acceptable
 from kybern.apiserver.cache import Watch, WatchEvent
 from kybern.apiserver.call import Call
+from kybern.apiserver.negotiation import JSON, PROTOBUF, STREAMED_TYPES
 from kybern.apiserver.options import ListOptions, list_options
 from kybern.apiserver.responses import (
     include_object,
     partial_metadata,
     served_json,
+    served_message,
     table_of,
 )
 from kybern.apiserver.verbs.list import prefix
@@ -30,11 +33,14 @@ MIN_TIMEOUT_SECONDS = 1800.0
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 Encode = Callable[[WatchEvent], bytes]
+Split = Callable[[bytes], Iterable[bytes | str]]
 
 
 async def watch(call: Call) -> Response:
     """Open a watch; what fails afterwards arrives as an ERROR event."""
-    options = list_options(call.info, tuple(call.kind.selectable_fields))
+    options = list_options(call.info, call.served)
+    if call.output.media_type not in STREAMED_TYPES:
+        raise not_acceptable(f"{media_type};stream=watch" for media_type in STREAMED_TYPES)
     if call.output.convert == "Table":
         include_object(call)
     opened = call.cache.watch(
@@ -49,14 +55,16 @@ async def watch(call: Call) -> Response:
     events = _stream(call, opened, options)
     if is_websocket(call.request):
         return _over_websocket(call, events)
-    return Response(200, {"Content-Type": "application/json"}, events)
+    binary = call.output.media_type == PROTOBUF
+    return Response(200, {"Content-Type": f"{PROTOBUF};stream=watch" if binary else JSON}, events)
 
 
 def _over_websocket(call: Call, events: AsyncIterator[bytes]) -> Response:
-    """One text message an event, until either side ends."""
+    """One message an event, until either side ends."""
+    split = protobuf.watch_events if call.output.media_type == PROTOBUF else _lines
 
     async def talk(socket: WebSocket) -> None:
-        sending = asyncio.ensure_future(_send(socket, events))
+        sending = asyncio.ensure_future(_send(socket, events, split))
         leaving = asyncio.ensure_future(_left(socket))
         try:
             await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
@@ -68,10 +76,14 @@ def _over_websocket(call: Call, events: AsyncIterator[bytes]) -> Response:
     return accept(call.request, offered_subprotocols(call.request), talk)
 
 
-async def _send(socket: WebSocket, events: AsyncIterator[bytes]) -> None:
+async def _send(socket: WebSocket, events: AsyncIterator[bytes], split: Split) -> None:
     async for chunk in events:
-        for line in chunk.splitlines():
-            await socket.send(line.decode())
+        for message in split(chunk):
+            await socket.send(message)
+
+
+def _lines(chunk: bytes) -> Iterable[str]:
+    return chunk.decode().splitlines()
 
 
 async def _left(socket: WebSocket) -> None:
@@ -95,43 +107,36 @@ async def _stream(call: Call, opened: Watch, options: ListOptions) -> AsyncItera
     except TimeoutError:
         return
     except StatusError as error:
-        yield _line("ERROR", orjson.dumps(error.status()))
+        yield _event(call, "ERROR", error.status())
     finally:
         opened.close()
 
 
 def _encoder(call: Call) -> Encode:
-    """How this watch writes an event as one line."""
+    """How this watch writes an event; what it writes is shared by all watches of the same form."""
     output, served = call.output, call.served
     if output.convert == "Table":
         return _table_encoder(call)
-    if output.convert:
-        form = (output.convert, output.convert_version)
+    if output.plain_json and served.api_version == served.kind.storage_api_version:
+        return lambda event: event.json() if event.object is not None else _bookmark(call, event)
+    form = (served.api_version, output)
 
-        def encode_partial(event: WatchEvent) -> bytes:
-            assert event.object is not None
-            partial = partial_metadata(event.object.obj, output)
-            return _line(event.type, orjson.dumps(partial))
+    def encode(event: WatchEvent) -> bytes:
+        if event.object is None:
+            return _bookmark(call, event)
+        return event.encoded(form, encode_object)
 
-        return lambda event: (
-            event.encoded(form, encode_partial)
-            if event.object is not None
-            else _line(event.type, orjson.dumps(partial_metadata(_bookmark(call, event), output)))
-        )
-    if served.api_version == served.kind.storage_api_version:
-        return lambda event: (
-            event.json() if event.object is not None else _bookmark_line(call, event)
-        )
-
-    def encode_version(event: WatchEvent) -> bytes:
+    def encode_object(event: WatchEvent) -> bytes:
         assert event.object is not None
+        if output.convert:
+            return _event(call, event.type, partial_metadata(event.object.obj, output))
+        if output.media_type == PROTOBUF:
+            raw = served_message(served, event.object)
+            document = protobuf.envelope(served.api_version, served.kind.kind, raw)
+            return protobuf.watch_frame(event.type, document)
         return _line(event.type, served_json(served, event.object))
 
-    return lambda event: (
-        event.encoded(served.api_version, encode_version)
-        if event.object is not None
-        else _bookmark_line(call, event)
-    )
+    return encode
 
 
 def _table_encoder(call: Call) -> Encode:
@@ -143,7 +148,7 @@ def _table_encoder(call: Call) -> Encode:
         items = [] if event.object is None else [call.served.from_storage(event.object.obj)]
         shown = table_of(call, items, {"resourceVersion": str(event.revision)}, with_columns=first)
         if event.object is None:
-            bookmark = partial_metadata(_bookmark(call, event), call.output)
+            bookmark = partial_metadata(_bookmark_object(call, event), call.output)
             shown["rows"] = [{"cells": [], "object": bookmark}]
         first = False
         return _line(event.type, orjson.dumps(shown))
@@ -151,7 +156,7 @@ def _table_encoder(call: Call) -> Encode:
     return encode
 
 
-def _bookmark(call: Call, event: WatchEvent) -> Obj:
+def _bookmark_object(call: Call, event: WatchEvent) -> Obj:
     metadata: Obj = {"resourceVersion": str(event.revision)}
     if event.initial_events_end:
         metadata["annotations"] = {INITIAL_EVENTS_END: "true"}
@@ -162,8 +167,18 @@ def _bookmark(call: Call, event: WatchEvent) -> Obj:
     }
 
 
-def _bookmark_line(call: Call, event: WatchEvent) -> bytes:
-    return _line(event.type, orjson.dumps(_bookmark(call, event)))
+def _bookmark(call: Call, event: WatchEvent) -> bytes:
+    obj = _bookmark_object(call, event)
+    return _event(
+        call, event.type, partial_metadata(obj, call.output) if call.output.convert else obj
+    )
+
+
+def _event(call: Call, type: str, obj: Obj) -> bytes:
+    """An event of its own, as this watch's media type has it."""
+    if call.output.media_type == PROTOBUF:
+        return protobuf.watch_frame(type, protobuf.encode(obj))
+    return _line(type, orjson.dumps(obj))
 
 
 def _line(type: str, body: bytes) -> bytes:
