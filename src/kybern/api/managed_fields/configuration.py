@@ -49,11 +49,13 @@ def _type_problem(kind: Type, value: Any, path: str) -> str:
 
 def _fields_problem(kind: Type, value: Obj, path: str) -> str:
     for name, item in value.items():
-        inner = f"{path}.{name}"
         undeclared = kind.shape is Shape.STRUCT and name not in kind.fields
         if undeclared and not kind.preserve_unknown:
-            return f"{inner}: field not declared in schema"
-        problem = _type_problem(child_type(kind, name), item, inner)
+            return f"{path}.{name}: field not declared in schema"
+        child = child_type(kind, name)
+        if type(item) is str and child.shape is Shape.STRING:
+            continue
+        problem = _type_problem(child, item, f"{path}.{name}")
         if problem:
             return problem
     return ""

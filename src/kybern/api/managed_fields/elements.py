@@ -20,17 +20,19 @@ class NoElement(ValueError):
 
 def is_map(kind: Type, value: Any) -> bool:
     """Whether the value's fields are owned one by one. A null stands for an empty map."""
-    if kind.atomic and kind.shape is not Shape.ANY:
-        return False
-    if kind.shape in (Shape.STRUCT, Shape.MAP):
-        return value is None or isinstance(value, dict)
-    return kind.shape is Shape.ANY and isinstance(value, dict)
+    if type(value) is dict:
+        return kind.granular_map or kind.shape is Shape.ANY
+    return value is None and kind.granular_map
 
 
 def is_list(kind: Type, value: Any) -> bool:
-    """Whether the value's items are owned one by one."""
-    granular = kind.shape is Shape.LIST and kind.list_type is not ListType.ATOMIC
-    return granular and (value is None or isinstance(value, list))
+    """Whether the value's items are owned one by one. A null stands for an empty list."""
+    return kind.granular_list and (value is None or type(value) is list)
+
+
+def is_scalar(value: Any) -> bool:
+    """Whether a value has no parts, whatever its type; a null may stand for a container."""
+    return value is not None and type(value) is not dict and type(value) is not list
 
 
 def child_type(kind: Type, name: str) -> Type:
@@ -93,8 +95,11 @@ def fields_of(kind: Type, value: Any) -> FieldSet:
     out = FieldSet()
     if is_map(kind, value):
         for name, item in (value or {}).items():
-            child = child_type(kind, name)
             element = f"f:{name}"
+            if is_scalar(item):
+                out.add(element)
+                continue
+            child = child_type(kind, name)
             below = fields_of(child, item)
             if item is None or item == {} or not is_declared(kind, name) or is_leaf(child, item):
                 out.add(element)
@@ -113,15 +118,16 @@ def is_leaf(kind: Type, value: Any) -> bool:
 
 def everything_in(kind: Type, value: Any) -> FieldSet:
     """Every path below a value, containers included: what adding or removing it touches."""
-    out = FieldSet()
     if not value:
-        return out
+        return FieldSet()
     if is_map(kind, value):
+        out = FieldSet([f"f:{name}" for name in value])
         for name, item in value.items():
-            out.add(f"f:{name}")
-            if isinstance(item, dict | list):
+            if item and not is_scalar(item):
                 out.attach(f"f:{name}", everything_in(child_type(kind, name), item))
-    elif is_list(kind, value):
+        return out
+    out = FieldSet()
+    if is_list(kind, value):
         for item in value:
             try:
                 element = item_element(kind, item)

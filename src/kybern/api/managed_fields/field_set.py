@@ -17,7 +17,7 @@ DEEPEST = 200
 class FieldSet:
     """``members`` are the elements that are in the set; ``children`` the sets below an element."""
 
-    __slots__ = ("children", "members")
+    __slots__ = ("_fields_v1", "children", "members")
 
     def __init__(
         self,
@@ -26,6 +26,7 @@ class FieldSet:
     ) -> None:
         self.members: dict[str, None] = dict.fromkeys(members)
         self.children: dict[str, FieldSet] = children if children is not None else {}
+        self._fields_v1: dict[str, Any] | None = None
 
     def __bool__(self) -> bool:
         return bool(self.members or self.children)
@@ -58,15 +59,21 @@ class FieldSet:
         return self.children.get(element, EMPTY)
 
     def union(self, other: "FieldSet") -> "FieldSet":
-        """Members of either."""
+        """Members of either; this very set if the other adds nothing."""
         if not other:
             return self
         if not self:
             return other
-        children = dict(self.children)
+        children = self.children
         for element, below in other.children.items():
             known = children.get(element)
-            children[element] = known.union(below) if known else below
+            joined = known.union(below) if known is not None else below
+            if joined is not known:
+                if children is self.children:
+                    children = dict(children)
+                children[element] = joined
+        if children is self.children and other.members.keys() <= self.members.keys():
+            return self
         return FieldSet([*self.members, *other.members], children)
 
     def intersection(self, other: "FieldSet") -> "FieldSet":
@@ -78,31 +85,51 @@ class FieldSet:
         return out
 
     def difference(self, other: "FieldSet") -> "FieldSet":
-        """Members that are not members of ``other``; what is below those stays."""
+        """Members that are not members of ``other``; what is below those stays.
+
+        This very set if it loses nothing.
+        """
         if not other or not self:
             return self
-        out = FieldSet((e for e in self.members if e not in other.members), dict(self.children))
+        children = self.children
         for element, below in other.children.items():
-            out._replace_child(element, out.child(element).difference(below))
-        return out
+            known = self.children.get(element)
+            if known is not None:
+                children = self._with_child(children, element, known, known.difference(below))
+        return self._reduced(other, children)
 
     def without(self, other: "FieldSet") -> "FieldSet":
         """As difference, but whole subtrees under members of ``other`` go as well."""
         if not other or not self:
             return self
-        out = FieldSet(
-            (e for e in self.members if e not in other.members),
-            {e: below for e, below in self.children.items() if e not in other.members},
-        )
+        children = self.children
+        if not children.keys().isdisjoint(other.members):
+            children = {e: below for e, below in children.items() if e not in other.members}
         for element, below in other.children.items():
-            out._replace_child(element, out.child(element).without(below))
-        return out
+            known = children.get(element)
+            if known is not None:
+                children = self._with_child(children, element, known, known.without(below))
+        return self._reduced(other, children)
 
-    def _replace_child(self, element: str, below: "FieldSet") -> None:
-        if below:
-            self.children[element] = below
+    def _with_child(
+        self, children: "dict[str, FieldSet]", element: str, known: "FieldSet", left: "FieldSet"
+    ) -> "dict[str, FieldSet]":
+        """``children`` with what is left of one of them, copied before the first change."""
+        if left is known:
+            return children
+        if children is self.children:
+            children = dict(children)
+        if left:
+            children[element] = left
         else:
-            self.children.pop(element, None)
+            del children[element]
+        return children
+
+    def _reduced(self, other: "FieldSet", children: "dict[str, FieldSet]") -> "FieldSet":
+        """These members less those of ``other``, over what is left of the children."""
+        if children is self.children and self.members.keys().isdisjoint(other.members):
+            return self
+        return FieldSet((e for e in self.members if e not in other.members), children)
 
     def paths(self, prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
         """Every member as its path of elements, in sorted order."""
@@ -113,8 +140,16 @@ class FieldSet:
             if element in self.children:
                 yield from self.children[element].paths(path)
 
+    def fields_v1(self) -> dict[str, Any]:
+        """As :meth:`to_json`, kept and shared: for sets that are complete."""
+        if self._fields_v1 is None:
+            self._fields_v1 = self.to_json()
+        return self._fields_v1
+
     def to_json(self) -> dict[str, Any]:
         """The ``fieldsV1`` object."""
+        if not self.children:
+            return {element: {} for element in sorted(self.members)}
         out: dict[str, Any] = {}
         for element in sorted({*self.members, *self.children}):
             below = self.children.get(element)
@@ -136,6 +171,9 @@ class FieldSet:
             if element == ".":
                 continue
             _require_element(element)
+            if type(below) is dict and not below:
+                out.members[element] = None
+                continue
             inner = cls.from_json(below, depth + 1)
             if not inner or "." in below:
                 out.add(element)
@@ -145,6 +183,19 @@ class FieldSet:
 
 
 EMPTY = FieldSet()
+
+
+def parsed(fields: Any) -> FieldSet:
+    """As :meth:`FieldSet.from_json`, remembering what was read last: writes repeat each other."""
+    try:
+        return _parsed(orjson.dumps(fields))
+    except TypeError:
+        raise ValueError("fieldsV1 is not JSON") from None
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: bytes) -> FieldSet:
+    return FieldSet.from_json(orjson.loads(text))
 
 
 @lru_cache(maxsize=4096)

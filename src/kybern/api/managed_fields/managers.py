@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from kybern.api.errors import Obj
-from kybern.api.managed_fields.field_set import FieldSet
+from kybern.api.managed_fields.field_set import FieldSet, parsed
 
 UPDATE = "Update"
 APPLY = "Apply"
@@ -53,7 +53,7 @@ def read_managers(entries: Any) -> Managers:
             raise ValueError(f'invalid fieldsType "{entry.get("fieldsType", "")}"')
         subresource = entry.get("subresource", "")
         key = manager_key(entry.get("manager", ""), operation, version, subresource)
-        fields = FieldSet.from_json(entry.get("fieldsV1") or {})
+        fields = parsed(entry.get("fieldsV1") or {})
         managers[key] = Managed(fields, version, entry.get("time"))
     return managers
 
@@ -68,7 +68,7 @@ def write_managers(managers: Managers) -> list[Obj]:
             "apiVersion": managed.api_version,
             "time": managed.time,
             "fieldsType": "FieldsV1",
-            "fieldsV1": managed.fields.to_json(),
+            "fieldsV1": managed.fields.fields_v1(),
             "subresource": key.subresource,
         }
         entries.append({name: value for name, value in entry.items() if value not in (None, "")})

@@ -9,6 +9,7 @@ from kybern.api.managed_fields.elements import (
     is_declared,
     is_list,
     is_map,
+    is_scalar,
     item_element,
 )
 from kybern.api.managed_fields.field_set import EMPTY, FieldSet
@@ -22,8 +23,9 @@ def merge(kind: Type, live: Any, applied: Any) -> Any:
     if is_map(kind, live) and is_map(kind, applied):
         out = dict(live or {})
         for name, value in (applied or {}).items():
-            known = name in out
-            out[name] = merge(child_type(kind, name), out[name], value) if known else value
+            if name in out and not is_scalar(value):
+                value = merge(child_type(kind, name), out[name], value)
+            out[name] = value
         return out
     if is_list(kind, live) and is_list(kind, applied):
         return _merge_lists(kind, live or [], applied or [])

@@ -69,6 +69,16 @@ class Type:
         """The type of a list's items or a map's values."""
         return self.make_element() if self.make_element else ANYTHING
 
+    @cached_property
+    def granular_map(self) -> bool:
+        """Whether managers own the fields of a struct or the entries of a map one by one."""
+        return not self.atomic and self.shape in (Shape.STRUCT, Shape.MAP)
+
+    @cached_property
+    def granular_list(self) -> bool:
+        """Whether managers own a list's items one by one."""
+        return self.shape is Shape.LIST and self.list_type is not ListType.ATOMIC
+
     @property
     def struct_name(self) -> str:
         """The Go struct's name without its package, as error messages begin with it."""
