@@ -38,6 +38,10 @@ from kybern.store.memory import MemoryStore
 from kybern.testing.virtual_time import VirtualClock, VirtualTimeLoop
 
 PATIENCE_SECONDS = 60.0
+FIRST_PAUSE_SECONDS = 0.01
+MAX_PAUSE_SECONDS = 0.05
+# On virtual time a pause costs nothing, but asking does.
+MAX_VIRTUAL_PAUSE_SECONDS = 1.0
 
 
 class Cluster:
@@ -191,13 +195,17 @@ class Cluster:
 
     async def wait_until(self, condition: Any, *, patience: float = PATIENCE_SECONDS) -> None:
         """Ask ``await condition()`` again and again; a component that dies is raised at once."""
+        virtual = isinstance(self.clock, VirtualClock)
+        longest = MAX_VIRTUAL_PAUSE_SECONDS if virtual else MAX_PAUSE_SECONDS
+        pause = FIRST_PAUSE_SECONDS
         async with asyncio.timeout(patience):
             while not await condition():
                 for task in self._tasks:
                     if task.done():
                         task.result()
                         raise RuntimeError(f"{task.get_name()} ended by itself")
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(pause)
+                pause = min(pause * 1.5, longest)
 
     async def close(self) -> None:
         """Stop everything, last started first."""
