@@ -72,3 +72,15 @@ def ready_node(name: str, now: str) -> Obj:
         "metadata": {"name": name},
         "status": {"capacity": capacity, "allocatable": capacity, "conditions": [condition]},
     }
+
+
+def daemon_set(name: str, **spec: Any) -> Obj:
+    """A DaemonSet: pods labelled app=NAME."""
+    made = workload(name, **spec)
+    del made["spec"]["replicas"]
+    return made
+
+
+def stateful_set(name: str, replicas: int = 3, **spec: Any) -> Obj:
+    """A StatefulSet: pods labelled app=NAME, governed by the service NAME."""
+    return workload(name, replicas, serviceName=name, **spec)

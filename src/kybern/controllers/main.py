@@ -15,6 +15,7 @@ from kybern.component.clock import Clock
 from kybern.controllers.clusterrole_aggregation import ClusterRoleAggregationController
 from kybern.controllers.config import Config
 from kybern.controllers.controller import Context, Controller
+from kybern.controllers.daemonset import DaemonSetController
 from kybern.controllers.deployment import DeploymentController
 from kybern.controllers.endpoints import EndpointsController
 from kybern.controllers.endpointslice import EndpointSliceController
@@ -49,6 +50,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     ReplicationControllerController,
     ReplicaSetController,
     DeploymentController,
+    DaemonSetController,
     JobController,
     ResourceQuotaController,
     PodGarbageCollector,

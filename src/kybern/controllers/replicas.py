@@ -59,6 +59,7 @@ class PodControl:
         self.recorder = recorder
         self.pods = pods
         pods.add_index("controller", controller_uids)
+        pods.add_index("orphan", _namespace_of_orphan)
 
     async def create(self, owner: Obj, pod: Obj) -> Obj:
         try:
@@ -103,8 +104,8 @@ class PodControl:
                 await self._release(owner, pod)
         if leaving:
             return claimed
-        for pod in self.pods.list(owner["metadata"]["namespace"]):
-            if objects.controller_of(pod) is None and matches(pod) and objects.is_pod_active(pod):
+        for pod in self.pods.by_index("orphan", owner["metadata"]["namespace"]):
+            if matches(pod) and objects.is_pod_active(pod):
                 adopted = await self._adopt(owner, pod)
                 if adopted is not None:
                     claimed.append(adopted)
@@ -137,9 +138,19 @@ def controller_uids(obj: Obj) -> tuple[str, ...]:
     return (controller["uid"],) if controller else ()
 
 
+def _namespace_of_orphan(pod: Obj) -> tuple[str, ...]:
+    return (pod["metadata"]["namespace"],) if objects.controller_of(pod) is None else ()
+
+
 def _is_namespace_terminating(error: StatusError) -> bool:
     causes = (error.details or {}).get("causes") or ()
     return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
+
+
+def is_same_status(status: Obj, known: Obj) -> bool:
+    """Equal, where an absent count is zero."""
+    names = {*status, *known}
+    return all((status.get(name) or 0) == (known.get(name) or 0) for name in sorted(names))
 
 
 def latest_revision(written: Iterable[Obj]) -> str:

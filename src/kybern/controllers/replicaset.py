@@ -17,6 +17,7 @@ from kybern.controllers.replicas import (
     PodControl,
     deletion_order,
     in_slow_start,
+    is_same_status,
     latest_revision,
     pod_from_template,
 )
@@ -134,7 +135,7 @@ class ReplicaSetController(Controller):
                 bool(pod["metadata"].get("deletionTimestamp")) for pod in claimed
             )
         _set_failure(status, failure, self.clock.timestamp())
-        if not _is_same(status, owner.get("status") or {}):
+        if not is_same_status(status, owner.get("status") or {}):
             try:
                 await self.client.update_status(self.resource, {**owner, "status": status})
             except StatusError as error:
@@ -182,9 +183,3 @@ def _set_failure(status: Obj, failure: Exception | None, now: str) -> None:
     status.pop("conditions", None)
     if others:
         status["conditions"] = others
-
-
-def _is_same(status: Obj, known: Obj) -> bool:
-    """Equal, where an absent count is zero."""
-    names = {*status, *known}
-    return all((status.get(name) or 0) == (known.get(name) or 0) for name in sorted(names))

@@ -124,9 +124,8 @@ class RevisionControl:
             "revision": revision,
         }
 
-    async def trim(self, owner: Obj, spare: Sequence[Obj]) -> None:
-        """Delete the oldest of ``spare`` beyond the owner's ``revisionHistoryLimit``."""
-        limit = owner["spec"].get("revisionHistoryLimit", 10)
+    async def trim(self, spare: Sequence[Obj], limit: int) -> None:
+        """Delete the oldest of ``spare`` beyond ``limit``."""
         for one in oldest_first(spare)[: max(len(spare) - limit, 0)]:
             try:
                 name, namespace = objects.name(one), objects.namespace(one)
