@@ -26,7 +26,7 @@ def report(output: str, plan: Plan) -> int:
     else:
         console = Console(highlight=False)
         for finding in found:
-            console.print(_line(finding))
+            console.print(_line(finding), soft_wrap=True)
     return 1 if any(finding.outcome is Outcome.FAILED for finding in found) else 0
 
 
