@@ -95,6 +95,10 @@ def test_custom_kinds_are_published_with_their_schema() -> None:
     for document, names in ((old, old["definitions"]), (new, schemas)):
         assert "com.example.v1.FooList" in names
         assert {reference.rpartition("/")[2] for reference in references(document)} <= set(names)
+    path = "/apis/example.com/v1/namespaces/{namespace}/foos/{name}"
+    strategic = "application/strategic-merge-patch+json"
+    assert strategic not in old["paths"][path]["patch"]["consumes"]
+    assert strategic not in new["paths"][path]["patch"]["requestBody"]["content"]
     assert dict(fields(openapi_v2_protobuf(old)))[1] == b"2.0"
 
 

@@ -5,9 +5,9 @@ two formats stay there. Everything is derived from the registry, so a kind that 
 published.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kybern.api.schema.definitions import definition, definition_of_kind
 
@@ -15,11 +15,20 @@ if TYPE_CHECKING:
     from kybern.api.kinds import ServedKind
     from kybern.api.kinds.kind import Subresource
 
+Obj = dict[str, Any]
+
 DELETE_OPTIONS = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
 PATCH = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch"
 RESOURCE_LIST = "io.k8s.apimachinery.pkg.apis.meta.v1.APIResourceList"
 STATUS = "io.k8s.apimachinery.pkg.apis.meta.v1.Status"
 WATCH_EVENT = "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent"
+
+PATCH_TYPES = (
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+)
 
 PARAMETER_TYPES = {
     "allowWatchBookmarks": "boolean",
@@ -135,6 +144,16 @@ class PathItem:
     path_parameters: tuple[tuple[str, str], ...]
     parameters: tuple[str, ...] = ("pretty",)
     operations: list[Operation] = field(default_factory=list)
+
+
+def patch_types(custom: bool) -> tuple[str, ...]:
+    """The kinds of patches; kubectl asks here whether it may send a strategic merge patch."""
+    return tuple(one for one in PATCH_TYPES if not (custom and "strategic" in one))
+
+
+def is_custom(served: "ServedKind", custom: Mapping[tuple[str, str, str], Obj] | None) -> bool:
+    """Whether a custom resource definition brought the kind."""
+    return (served.group, served.version, served.kind.kind) in (custom or {})
 
 
 def group_words(group: str) -> str:

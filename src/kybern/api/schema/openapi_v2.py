@@ -16,7 +16,9 @@ from kybern.api.schema.openapi_operations import (
     PathItem,
     base_path,
     group_words,
+    is_custom,
     kind_definition,
+    patch_types,
     path_items,
     tag,
 )
@@ -31,12 +33,6 @@ _PREFIX = "#/definitions/"
 _PUBLISHER = SchemaPublisher(_PREFIX, v3=False)
 _MEDIA_TYPES = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
 _STREAMING = ("application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch")
-_PATCH_TYPES = (
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
-    "application/apply-patch+yaml",
-)
 
 
 def openapi_v2(
@@ -54,7 +50,7 @@ def openapi_v2(
             for entry in registry.resources(group.name, version):
                 names.append(kind_definition(entry.group, entry.version, entry.kind.kind))
                 for item in path_items(entry):
-                    paths[item.path] = _path_item(item)
+                    paths[item.path] = _path_item(item, is_custom(entry, custom))
                     for operation in item.operations:
                         names += [name for name in (operation.body, operation.response) if name]
     extra = _PUBLISHER.custom(custom or {})
@@ -90,7 +86,7 @@ def _discovery_item(group: str, version: str) -> Obj:
     }
 
 
-def _path_item(item: PathItem) -> Obj:
+def _path_item(item: PathItem, custom: bool) -> Obj:
     shared = [
         {
             "uniqueItems": True,
@@ -103,7 +99,7 @@ def _path_item(item: PathItem) -> Obj:
         for name, description in item.path_parameters
     ]
     shared += [_query_parameter(name) for name in item.parameters]
-    out: Obj = {operation.method: _operation(operation) for operation in item.operations}
+    out: Obj = {operation.method: _operation(operation, custom) for operation in item.operations}
     out["parameters"] = sorted(shared, key=lambda parameter: str(parameter["name"]))
     return out
 
@@ -112,7 +108,7 @@ def _query_parameter(name: str) -> Obj:
     return {"uniqueItems": True, "type": PARAMETER_TYPES[name], "name": name, "in": "query"}
 
 
-def _operation(operation: Operation) -> Obj:
+def _operation(operation: Operation, custom: bool) -> Obj:
     group, version, kind = operation.kind
     parameters: list[Obj] = [_query_parameter(name) for name in operation.parameters]
     if operation.body:
@@ -121,7 +117,7 @@ def _operation(operation: Operation) -> Obj:
     produces = _MEDIA_TYPES + (_STREAMING if operation.streams else ())
     out: Obj = {
         "description": operation.description,
-        "consumes": list(_PATCH_TYPES if operation.body == PATCH else ("*/*",)),
+        "consumes": list(patch_types(custom) if operation.body == PATCH else ("*/*",)),
         "produces": list(produces if operation.response else ("*/*",)),
         "schemes": ["https"],
         "tags": [operation.tag],

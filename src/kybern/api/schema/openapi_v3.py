@@ -16,7 +16,9 @@ from kybern.api.schema.openapi_operations import (
     PathItem,
     base_path,
     group_words,
+    is_custom,
     kind_definition,
+    patch_types,
     path_items,
     tag,
 )
@@ -31,12 +33,6 @@ _PREFIX = "#/components/schemas/"
 _PUBLISHER = SchemaPublisher(_PREFIX, v3=True)
 _MEDIA_TYPES = ("application/json", "application/vnd.kubernetes.protobuf", "application/yaml")
 _STREAMING = ("application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch")
-_PATCH_TYPES = (
-    "application/apply-patch+yaml",
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
-)
 _SECURITY = {
     "BearerToken": {
         "type": "apiKey",
@@ -63,7 +59,7 @@ def openapi_v3(
     for entry in served:
         names.append(kind_definition(entry.group, entry.version, entry.kind.kind))
         for item in path_items(entry):
-            paths[item.path] = _path_item(item)
+            paths[item.path] = _path_item(item, is_custom(entry, custom))
             for operation in item.operations:
                 names += [name for name in (operation.body, operation.response) if name]
     extra = _PUBLISHER.custom(custom or {})
@@ -108,10 +104,10 @@ def _discovery_item(group: str, version: str) -> Obj:
     }
 
 
-def _path_item(item: PathItem) -> Obj:
+def _path_item(item: PathItem, custom: bool) -> Obj:
     shared = [_path_parameter(name, text) for name, text in item.path_parameters]
     shared += [_query_parameter(name) for name in item.parameters]
-    out: Obj = {operation.method: _operation(operation) for operation in item.operations}
+    out: Obj = {operation.method: _operation(operation, custom) for operation in item.operations}
     out["parameters"] = sorted(shared, key=lambda parameter: parameter["name"])
     return out
 
@@ -131,7 +127,7 @@ def _query_parameter(name: str) -> Obj:
     return {"name": name, "in": "query", "schema": {"type": kind, "uniqueItems": True}}
 
 
-def _operation(operation: Operation) -> Obj:
+def _operation(operation: Operation, custom: bool) -> Obj:
     group, version, kind = operation.kind
     out: Obj = {
         "tags": [operation.tag],
@@ -141,7 +137,7 @@ def _operation(operation: Operation) -> Obj:
     if operation.parameters:
         out["parameters"] = [_query_parameter(name) for name in operation.parameters]
     if operation.body:
-        accepted = _PATCH_TYPES if operation.body == PATCH else ("*/*",)
+        accepted = patch_types(custom) if operation.body == PATCH else ("*/*",)
         out["requestBody"] = {"content": _content(accepted, operation.body)}
         if operation.body_required:
             out["requestBody"]["required"] = True
