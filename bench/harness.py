@@ -108,8 +108,13 @@ def run_quietly(command: Sequence[str]) -> None:
     subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
-async def ready(server: Server) -> None:
-    """Return once /readyz answers 200; raises TimeoutError."""
+def last_words(log: Path) -> str:
+    """The end of what a process wrote."""
+    return log.read_text()[-2000:]
+
+
+async def ready(server: Server, running: subprocess.Popen[bytes], log: Path) -> None:
+    """Return once /readyz answers 200; raises TimeoutError, SystemExit if the process ends."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     async with asyncio.timeout(PATIENCE_SECONDS):
@@ -129,6 +134,8 @@ async def ready(server: Server) -> None:
                         return
             except OSError:
                 pass
+            if running.poll() is not None:
+                raise SystemExit(f"{server.name} ended: {last_words(log)}")
             await asyncio.sleep(0.02)
 
 
@@ -139,7 +146,8 @@ async def kybern_server(directory: Path) -> AsyncIterator[Server]:
     command = [*KYBERN, "run", "apiserver", "--data-dir", str(directory)]
     command += ["--bind-address=127.0.0.1", f"--secure-port={port}"]
     command += ["--enable-admission-plugins=NodeRestriction"]
-    with process(command, directory / "kybern.log") as running:
+    log = directory / "kybern.log"
+    with process(command, log) as running:
         certificates = directory / "pki"
         server = Server(
             "kybern",
@@ -149,7 +157,7 @@ async def kybern_server(directory: Path) -> AsyncIterator[Server]:
             certificates / "admin.crt",
             certificates / "admin.key",
         )
-        await ready(server)
+        await ready(server, running, log)
         server.seconds_to_ready = time.perf_counter() - start
         yield server
 
@@ -184,9 +192,10 @@ async def peer_server(directory: Path, kube_apiserver: str, etcd: str) -> AsyncI
         "--authorization-mode=Node,RBAC",
         "--enable-admission-plugins=NodeRestriction",
     ]
+    log = directory / "kube-apiserver.log"
     with (
         process(etcd_command, directory / "etcd.log") as store,
-        process(server_command, directory / "kube-apiserver.log") as running,
+        process(server_command, log) as running,
     ):
         server = Server(
             "kube-apiserver",
@@ -196,7 +205,7 @@ async def peer_server(directory: Path, kube_apiserver: str, etcd: str) -> AsyncI
             directory / "admin.crt",
             directory / "admin.key",
         )
-        await ready(server)
+        await ready(server, running, log)
         server.seconds_to_ready = time.perf_counter() - start
         yield server
 
