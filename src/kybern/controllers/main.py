@@ -30,6 +30,11 @@ from kybern.controllers.resourcequota import ResourceQuotaController
 from kybern.controllers.root_ca_publisher import RootCaPublisher
 from kybern.controllers.serviceaccount import ServiceAccountController
 from kybern.controllers.serviceaccount_token import ServiceAccountTokenController
+from kybern.controllers.storage_protection import (
+    PersistentVolumeClaimProtection,
+    PersistentVolumeProtection,
+    VolumeAttributesClassProtection,
+)
 from kybern.controllers.taint_eviction import TaintEvictionController
 
 logger = logging.getLogger(__name__)
@@ -53,6 +58,9 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     DaemonSetController,
     JobController,
     ResourceQuotaController,
+    PersistentVolumeClaimProtection,
+    PersistentVolumeProtection,
+    VolumeAttributesClassProtection,
     PodGarbageCollector,
     GarbageCollector,
 )
