@@ -41,7 +41,7 @@ async def test_the_environment_comes_from_everywhere(lab: Lab) -> None:
     pod = lab.run(
         lab.pod(
             shell(
-                "env; " + STAY,
+                "env; echo complete; " + STAY,
                 env=env,
                 envFrom=[{"configMapRef": {"name": "settings"}}],
                 resources={"limits": {"memory": "64Mi"}},
@@ -49,6 +49,7 @@ async def test_the_environment_comes_from_everywhere(lab: Lab) -> None:
         )
     )
     status = await lab.until_ready(pod)
+    await until(lambda: "complete" in lab.log(pod).splitlines(), "the environment in the log")
     shown = dict(line.partition("=")[::2] for line in lab.log(pod).splitlines())
     assert shown["MADE"] == "x-blue-$(PLAIN)-$(NO)-10.96.0.7"
     assert shown["NAME"] == pod["metadata"]["name"]

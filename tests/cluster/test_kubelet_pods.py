@@ -106,7 +106,7 @@ async def test_a_sidecar_starts_first_stays_and_ends_last(lab: Lab) -> None:
         )
     )
     status = await lab.until_phase(pod, "Succeeded")
-    assert lab.log(pod) == "side-up\n"
+    await until(lambda: lab.log(pod) == "side-up\n", "the log of the sidecar's file")
     main_end = status["containerStatuses"][0]["state"]["terminated"]["finishedAt"]
     side_end = status["initContainerStatuses"][0]["state"]["terminated"]["finishedAt"]
     assert side_end >= main_end
