@@ -100,6 +100,7 @@ class Pipeline:
             headers.get("accept", ""),
             headers.get("user-agent", ""),
             pretty,
+            tables="get" in served.kind.verbs,
             protobuf=self._services.has_protobuf(served),
         )
         call = Call(self._services, request, info, user, served, output)

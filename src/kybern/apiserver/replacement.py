@@ -49,7 +49,8 @@ class Written(NamedTuple):
 class Rules:
     """What a write may change: the main resource, its status, or another subresource.
 
-    ``prepare`` puts back what this write may not touch; ``validate`` judges the outcome.
+    ``prepare`` puts back what this write may not touch; ``date`` fills in times that the client
+    left out; ``validate`` judges the outcome.
     """
 
     prepare: Change
@@ -57,6 +58,7 @@ class Rules:
     warnings: Callable[[Obj, Obj], list[str]]
     allow_unconditional: bool
     may_create: bool = False
+    date: Callable[[Obj, Obj, str], None] | None = None
 
 
 def main_rules(served: ServedKind, *, may_create: bool = False) -> Rules:
@@ -79,6 +81,7 @@ def status_rules(served: ServedKind) -> Rules:
         strategy.validate_status_update,
         lambda new, old: [],
         strategy.allow_unconditional_update,
+        date=strategy.date,
     )
 
 
@@ -92,6 +95,7 @@ def subresource_rules(served: ServedKind, name: str) -> Rules:
         lambda new, old: strategy.validate_write(name, new, old),
         lambda new, old: [],
         strategy.allow_unconditional_update,
+        date=strategy.date,
     )
 
 
@@ -155,6 +159,8 @@ async def _changed(call: Call, new: Obj, old: Obj, options: WriteOptions, rules:
     await call.services.admission.admit(attributes)
     drop_duplicate_owners(call, new["metadata"], admitted=True)
     rules.prepare(new, old)
+    if rules.date is not None:
+        rules.date(new, old, call.services.clock.timestamp())
     _carry_metadata(new["metadata"], old["metadata"])
     errors = rules.validate(new, old)
     if errors:

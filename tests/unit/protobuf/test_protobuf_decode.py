@@ -96,3 +96,9 @@ def test_any_bytes_decode_or_are_refused(raw: bytes, kind: str) -> None:
     except MalformedProtobuf:
         return
     assert decoded["kind"] == kind
+
+
+def test_a_year_has_four_digits() -> None:
+    acquired = _number(1, -62135596800 & (1 << 64) - 1) + _number(2, 5000)
+    body = _envelope("coordination.k8s.io/v1", "Lease", _bytes(2, _bytes(3, acquired)))
+    assert decode(body)["spec"]["acquireTime"] == "0001-01-01T00:00:00.000005Z"

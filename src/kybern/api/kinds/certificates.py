@@ -2,7 +2,15 @@
 
 import base64
 
-from kybern.api.errors import FieldError, Obj, duplicate, invalid_value, not_supported, required
+from kybern.api.errors import (
+    FieldError,
+    Obj,
+    duplicate,
+    field_forbidden,
+    invalid_value,
+    not_supported,
+    required,
+)
 from kybern.api.kinds.columns import AGE, NAME, NONE, at, field, human_duration
 from kybern.api.kinds.kind import READ_WRITE, Column, Kind, Subresource, status_of
 from kybern.api.kinds.strategy import Strategy, Write
@@ -28,19 +36,21 @@ def _update(new: Obj, old: Obj) -> None:
 
 
 def _update_status(new: Obj, old: Obj) -> None:
-    """The status subresource may neither approve nor deny."""
-    status = new.setdefault("status", {})
-    decided = _decisions(old)
-    status["conditions"] = decided + [c for c in conditions(new) if c not in decided]
-    status["conditions"] = [
-        c for c in status["conditions"] if c.get("type") == "Failed" or c in decided
-    ] or None
-    if status["conditions"] is None:
-        del status["conditions"]
+    """The status subresource writes everything but the decision, whose instances stay as they are.
+
+    Instances that came or went are left for the checks to refuse.
+    """
+    new["spec"] = old["spec"]
+    for decision in _DECISIONS:
+        before = _of_type(old, decision)
+        places = [i for i, c in enumerate(conditions(new)) if c.get("type") == decision]
+        if len(places) == len(before):
+            for place, condition in zip(places, before, strict=True):
+                new["status"]["conditions"][place] = condition
 
 
-def _decisions(request: Obj) -> list[Obj]:
-    return [c for c in conditions(request) if c.get("type") in ("Approved", "Denied")]
+def _of_type(request: Obj, condition_type: str) -> list[Obj]:
+    return [c for c in conditions(request) if c.get("type") == condition_type]
 
 
 def _approve(new: Obj, old: Obj) -> None:
@@ -52,6 +62,21 @@ def _approve(new: Obj, old: Obj) -> None:
         status["certificate"] = certificate
     else:
         status.pop("certificate", None)
+
+
+def _date_conditions(new: Obj, old: Obj, now: str) -> None:
+    """Conditions without times get them; a transition that was known before keeps its time."""
+    known: dict[tuple[str, str], str] = {}
+    for condition in conditions(old):
+        if condition.get("lastTransitionTime"):
+            state = (condition.get("type", ""), condition.get("status", ""))
+            known.setdefault(state, condition["lastTransitionTime"])
+    for condition in conditions(new):
+        state = (condition.get("type", ""), condition.get("status", ""))
+        if not condition.get("lastUpdateTime"):
+            condition["lastUpdateTime"] = now
+        if not condition.get("lastTransitionTime"):
+            condition["lastTransitionTime"] = known.get(state, now)
 
 
 def _condition(request: Obj, now: float) -> str:
@@ -107,6 +132,8 @@ _USAGES = (
     "signing",
     "timestamping",
 )
+_DECISIONS = ("Approved", "Denied")
+_VERDICTS = (*_DECISIONS, "Failed")
 _PEM_HEADER = b"-----BEGIN CERTIFICATE REQUEST-----"
 _SHORTEST = 600
 
@@ -148,18 +175,42 @@ def _check_signer(signer: str) -> list[FieldError]:
     return [invalid_value("spec.signerName", signer, text)]
 
 
-def _check_decisions(new: Obj, old: Obj) -> list[FieldError]:
+def _check_conditions(new: Obj, old: Obj) -> list[FieldError]:
+    """The conditions' form, and that no verdict disappears."""
     errors: list[FieldError] = []
     types = [c.get("type", "") for c in conditions(new)]
-    if "Approved" in types and "Denied" in types:
-        text = "Approved and Denied conditions are mutually exclusive"
-        shown = types[-1]
-        errors.append(invalid_value("status.conditions", shown, text))
     for i, condition in enumerate(conditions(new)):
-        if not condition.get("type"):
-            errors.append(required(f"status.conditions[{i}].type"))
-        elif condition["type"] in types[:i]:
-            errors.append(duplicate(f"status.conditions[{i}].type", condition["type"]))
+        path = f"status.conditions[{i}]"
+        statuses = ("True",) if types[i] in _VERDICTS else ("False", "True", "Unknown")
+        if not types[i]:
+            errors.append(required(f"{path}.type"))
+        if not condition.get("status"):
+            errors.append(required(f"{path}.status"))
+        elif condition["status"] not in statuses:
+            errors.append(not_supported(f"{path}.status", condition["status"], statuses))
+        if types[i] in _DECISIONS and any(t in _DECISIONS and t != types[i] for t in types[:i]):
+            text = "Approved and Denied conditions are mutually exclusive"
+            errors.append(invalid_value("status.conditions", types[i], text))
+        if types[i] in types[:i]:
+            errors.append(duplicate(f"{path}.type", types[i]))
+    for verdict in _VERDICTS:
+        if len(_of_type(new, verdict)) < len(_of_type(old, verdict)):
+            text = f'updates may not remove a condition of type "{verdict}"'
+            errors.append(field_forbidden("status.conditions", text))
+    return errors
+
+
+def _check_status(new: Obj, old: Obj) -> list[FieldError]:
+    """What the status subresource may do: anything but decide, and issue only once."""
+    errors = _check_conditions(new, old)
+    for decision in _DECISIONS:
+        if len(_of_type(new, decision)) > len(_of_type(old, decision)):
+            text = f'updates may not add a condition of type "{decision}"'
+            errors.append(field_forbidden("status.conditions", text))
+    issued = (old.get("status") or {}).get("certificate")
+    if issued and (new.get("status") or {}).get("certificate") != issued:
+        text = "updates may not modify existing certificate content"
+        errors.append(field_forbidden("status.certificate", text))
     return errors
 
 
@@ -176,12 +227,13 @@ CERTIFICATE_SIGNING_REQUEST = Kind(
     strategy=Strategy(
         check=_check,
         checks_all_on_update=False,
-        check_status=_check_decisions,
+        check_status=_check_status,
         create=lambda o: o.__setitem__("status", {}),
         update=_update,
         update_status=_update_status,
         record_user=_record_requestor,
-        writes={"approval": Write(_approve, _check_decisions)},
+        writes={"approval": Write(_approve, _check_conditions)},
+        date=_date_conditions,
         namespaced=False,
         status=True,
     ),

@@ -77,6 +77,7 @@ class Strategy:
     has no generation. ``status`` tells whether the main resource must leave ``status`` alone.
     ``status_fields`` are the top-level fields that the status subresource writes.
     ``record_user`` writes the requesting user into the object, before ``prepare_for_create``.
+    ``date`` fills in times that the client left out of a subresource: new, old, and the time now.
     ``create_keeps_status`` is for nodes, which register with their status.
     ``check_as`` and ``check_update_as`` are rules of one ``apiVersion`` of the request alone.
     ``checks_all_on_update`` is off where upstream validates only the change.
@@ -107,6 +108,7 @@ class Strategy:
     default_propagation: str = "Background"
     grace_period: Callable[[Obj, int | None], int] | None = None
     record_user: Callable[[Obj, UserInfo], None] | None = None
+    date: Callable[[Obj, Obj, str], None] | None = None
     writes: Mapping[str, Write] = field(default_factory=dict)
 
     @property

@@ -163,12 +163,17 @@ def _parts(data: memoryview) -> dict[int, Any]:
 
 def _time(data: memoryview) -> str | None:
     moment = _moment(data)
-    return None if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return None if moment is None else _utc(moment, "seconds")
 
 
 def _micro_time(data: memoryview) -> str | None:
     moment = _moment(data)
-    return None if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return None if moment is None else _utc(moment, "microseconds")
+
+
+def _utc(moment: datetime, precision: str) -> str:
+    """RFC 3339 with four digits for any year, which strftime does not give."""
+    return moment.replace(tzinfo=None).isoformat(timespec=precision) + "Z"
 
 
 def _moment(data: memoryview) -> datetime | None:
