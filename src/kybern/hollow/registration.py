@@ -59,8 +59,14 @@ class Registration:
         self._agenda.after(report * (0.5 + spread), partial(self._report, node))
 
     async def _renew(self, node: HollowNode, share: float = 1.0) -> None:
-        """Renew the Lease as last seen; after a failure, look at it again next time."""
+        """Renew the Lease as last seen; after a failure, look at it again, and soon.
+
+        Failures are retried well within the interval, because an API server that comes and goes
+        would otherwise miss one renewal after the other until the node counts as dead.
+        """
         now = self._clock.micro_timestamp()
+        seconds = self._config.lease_renew_seconds
+        retry = min(seconds, RETRY_SECONDS * (1 + self._clock.random.random()))
         try:
             if node.held_lease is None:
                 node.held_lease = await self._take_lease(node, now)
@@ -68,10 +74,11 @@ class Registration:
         except StatusError as error:
             logger.info("lease of %s: %s", node.name, error)
             node.held_lease = None
+            share, seconds = 1.0, retry
         except (ApiUnreachable, ConnectionError, TimeoutError) as error:
             logger.info("lease of %s: %s", node.name, error)
-        seconds = self._config.lease_renew_seconds * share
-        self._agenda.after(seconds, partial(self._renew, node))
+            share, seconds = 1.0, retry
+        self._agenda.after(seconds * share, partial(self._renew, node))
 
     async def _take_lease(self, node: HollowNode, now: str) -> Obj:
         try:

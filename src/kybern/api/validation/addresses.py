@@ -61,6 +61,18 @@ def cidr(text: str, path: str) -> list[FieldError]:
     return [] if parse_cidr(text) is not None else [invalid_value(path, text, WRONG_CIDR)]
 
 
+def canonical_cidr(text: str, path: str) -> list[FieldError]:
+    """A network in the one form that newer fields take."""
+    network = parse_cidr(text)
+    if network is None:
+        return [invalid_value(path, text, WRONG_CIDR)]
+    if isinstance(network, ipaddress.IPv6Network) and network.network_address.ipv4_mapped:
+        return [invalid_value(path, text, "must not be an IPv4-mapped IPv6 address")]
+    if str(network) != text:
+        return [invalid_value(path, text, f'must be in canonical form ("{network}")')]
+    return []
+
+
 def non_special_ip(text: str, path: str, wrong: str = WRONG_IP) -> list[FieldError]:
     """An address that traffic can go to: no loopback, link-local, multicast or unspecified."""
     address = parse_ip(text)

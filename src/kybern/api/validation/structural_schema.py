@@ -88,7 +88,8 @@ def _lists_and_maps(schema: Obj, path: str) -> list[FieldError]:
         errors.append(invalid_value(f"{path}.x-kubernetes-list-type", shown, text))
     if map_type is not None and map_type not in _MAP_TYPES:
         errors.append(not_supported(f"{path}.x-kubernetes-map-type", map_type, _MAP_TYPES))
-    properties = (schema.get("items") or {}).get("properties") or {}
+    items = schema.get("items")
+    properties = (items.get("properties") if isinstance(items, dict) else None) or {}
     for key in keys or () if list_type == "map" else ():
         if key not in properties:
             text = "entries must all be names of item properties"
@@ -115,6 +116,9 @@ def _children(schema: Obj, path: str) -> list[FieldError]:
         errors += _typed(items, f"{path}.items", "array")
     elif schema.get("type") == "array" and items is None:
         errors.append(required(f"{path}.items", "must be specified"))
+    elif items is not None:
+        text = "items must be a schema object and not an array"
+        errors.append(field_forbidden(f"{path}.items", text))
     return errors
 
 

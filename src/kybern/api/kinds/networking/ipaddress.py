@@ -1,10 +1,13 @@
 """IPAddress, which says what a service address belongs to."""
 
-from kybern.api.errors import Obj
+from kybern.api.errors import FieldError, Obj, invalid_value, required
 from kybern.api.kinds.columns import AGE, NAME, NONE, field
 from kybern.api.kinds.kind import Column, Kind
 from kybern.api.kinds.strategy import Strategy
 from kybern.api.validation.addresses import parse_ip
+from kybern.api.validation.fields import dns_subdomain, named
+from kybern.api.validation.metadata import IMMUTABLE
+from kybern.api.validation.names import is_path_segment
 
 
 def _canonical_address(name: str, prefix: bool = False) -> tuple[str, ...]:
@@ -14,8 +17,34 @@ def _canonical_address(name: str, prefix: bool = False) -> tuple[str, ...]:
     return () if canonical else ("must be a canonical format IP address",)
 
 
+def _parent_reference(address: Obj) -> Obj | None:
+    return (address.get("spec") or {}).get("parentRef")
+
+
+def _check(address: Obj) -> list[FieldError]:
+    parent = _parent_reference(address)
+    path = "spec.parentRef"
+    if parent is None:
+        return [required(path)]
+    errors = dns_subdomain(parent["group"], f"{path}.group") if parent.get("group") else []
+    for name in ("resource", "name", "namespace"):
+        value = parent.get(name, "")
+        if value:
+            errors += named(is_path_segment(value), value, f"{path}.{name}")
+        elif name != "namespace":
+            errors.append(required(f"{path}.{name}"))
+    return errors
+
+
+def _check_update(new: Obj, old: Obj) -> list[FieldError]:
+    parent = _parent_reference(new)
+    if parent == _parent_reference(old):
+        return []
+    return [invalid_value("spec.parentRef", parent, IMMUTABLE)]
+
+
 def _parent(address: Obj, now: float) -> str:
-    parent = (address.get("spec") or {}).get("parentRef")
+    parent = _parent_reference(address)
     if not parent:
         return NONE
     resource = parent.get("resource", "")
@@ -31,7 +60,13 @@ IP_ADDRESS = Kind(
     plural="ipaddresses",
     namespaced=False,
     short_names=("ip",),
-    strategy=Strategy(namespaced=False, name_rule=_canonical_address),
+    strategy=Strategy(
+        namespaced=False,
+        name_rule=_canonical_address,
+        check=_check,
+        check_update=_check_update,
+        checks_all_on_update=False,
+    ),
     columns=(NAME, Column("ParentRef", _parent), AGE),
     selectable_fields={
         "spec.parentRef.group": field("spec", "parentRef", "group"),
