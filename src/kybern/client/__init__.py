@@ -1,9 +1,10 @@
 """How every component speaks to an API server: transport, verbs, informers, work queues,
 leader election, events.
 
-``transport.py`` carries bytes (HTTPS, or straight into a handler in this process), ``client.py``
-puts the API's verbs on it, ``informer.py`` keeps local copies true, ``work_queue.py`` turns their
-changes into keyed work. A component gets a :class:`Client` and knows nothing of its transport.
+``transport.py`` and ``https.py`` carry bytes (straight into a handler in this process, or over
+HTTPS), ``client.py`` puts the API's verbs on them, ``informer.py`` keeps local copies true,
+``work_queue.py`` turns their changes into keyed work. A component gets a :class:`Client` and knows
+nothing of its transport.
 """
 
 from kybern.client.client import Client, ClientResponse

@@ -8,16 +8,14 @@ as client-go does.
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import aiohttp
 import orjson
 
 from kybern.api.errors import Obj, StatusError
 from kybern.api.resources import Resource
 from kybern.api.user import UserInfo
 from kybern.client.transport import (
-    HttpsTransport,
     InProcessTransport,
     Reply,
     Transport,
@@ -26,6 +24,9 @@ from kybern.client.transport import (
 from kybern.component.clock import Clock
 from kybern.component.http.messages import Handler
 from kybern.component.kubeconfig import Access, in_cluster_access, load_access
+
+if TYPE_CHECKING:
+    import aiohttp
 
 PAGE_SIZE = 500
 RETRY_AFTER_TRIES = 10
@@ -71,6 +72,8 @@ class Client:
     @classmethod
     def from_access(cls, access: Access, clock: Clock, user_agent: str = "kybern") -> "Client":
         """A client for a server and credentials that were read elsewhere."""
+        from kybern.client.https import HttpsTransport
+
         return cls(HttpsTransport(access), clock, user_agent)
 
     @classmethod
@@ -124,8 +127,10 @@ class Client:
 
     async def websocket(
         self, path: str, query: str, protocols: Sequence[str]
-    ) -> aiohttp.ClientWebSocketResponse:
+    ) -> "aiohttp.ClientWebSocketResponse":
         """A WebSocket to a streaming subresource; over HTTPS only."""
+        from kybern.client.https import HttpsTransport
+
         if not isinstance(self.transport, HttpsTransport):
             raise TypeError("WebSockets need a client that speaks HTTPS")
         return await self.transport.websocket(path, query, protocols)
