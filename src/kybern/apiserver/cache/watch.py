@@ -98,6 +98,9 @@ class Watch(AsyncIterator[WatchEvent]):
         if self._open is not None:
             open_, self._open = self._open, None
             await open_(self)
+            if self._closed:
+                # Closed meanwhile, and filed all the same.
+                self._leave()
         while True:
             events = self._take()
             if events or self._closed:
@@ -117,13 +120,17 @@ class Watch(AsyncIterator[WatchEvent]):
         if self._closed:
             return
         self._closed = True
-        if self._bookmark_timer is not None:
-            self._bookmark_timer.cancel()
-        self._on_close(self)
+        self._leave()
         self._wake()
 
     async def aclose(self) -> None:
         self.close()
+
+    def _leave(self) -> None:
+        """Be offered nothing more."""
+        if self._bookmark_timer is not None:
+            self._bookmark_timer.cancel()
+        self._on_close(self)
 
     def _take(self) -> list[WatchEvent]:
         if self._initial is not None:
