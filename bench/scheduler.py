@@ -112,9 +112,10 @@ def measure(nodes: int, maker: PodMaker) -> float:
     return (time.process_time() - start) / PODS * 1e6
 
 
-def measure_preemption(nodes: int, count: int = 200) -> float:
+def measure_preemption(nodes: int) -> float:
     """CPU microseconds for a failed decision and a search on full nodes, victims taken away."""
     cluster, profile, decider = make(nodes)
+    count = min(PODS, nodes)
     for number in range(nodes * 4):
         cluster.place(pod(number, cpu="900m", priority=0), f"n{number % nodes}")
     plugin = profile.by_name["DefaultPreemption"]
@@ -125,7 +126,7 @@ def measure_preemption(nodes: int, count: int = 200) -> float:
         one = pod(10**6 + number, cpu="3", priority=10)
         outcome = decider.decide(one)
         assert not isinstance(outcome, Placement)
-        found = search.find(one, outcome, (), is_preempting=False)
+        found = search.find(one, outcome, [], is_preempting=False)
         assert found.candidate is not None
         for victim in found.candidate.victims:
             cluster.remove(victim.uid)

@@ -97,6 +97,8 @@ class Decider:
     def diagnose(self, pod: Obj, pod_class: PodClass, rows: Rows, contested: list[int]) -> FitError:
         """Explain why none of ``rows`` (all live nodes, or the confined ones) will do."""
         verdicts = pod_class.diagnose(rows)
+        if not contested:
+            return FitError(self.cluster.nodes.node_count, verdicts)
         turned_down = np.concatenate([v.rows for v in verdicts]) if verdicts else rows[:0]
         open_rows = np.setdiff1d(rows, turned_down)
         for row in np.intersect1d(np.array(contested, dtype=np.intp), open_rows):

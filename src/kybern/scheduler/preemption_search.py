@@ -1,29 +1,42 @@
 """The search for preemption: when nothing fits, where does evicting the least make room?
 
-Pure: ``find`` tries removals on the live columns, puts everything back, and returns whom to evict;
-``preemptor.py`` does it. Upstream's order of preference: fewest broken disruption budgets, lowest
-highest priority among the victims, lowest sum of priorities, fewest victims, latest start.
+Pure: ``find`` returns whom to evict; ``preemptor.py`` does it. Where only resources are short,
+``eviction_columns.py`` has the answer; else removals are tried on the live columns and undone.
+Upstream's order of preference: fewest broken disruption budgets, lowest highest priority among the
+victims, lowest sum of priorities, fewest victims, latest start.
 """
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from kybern.api.selectors import LabelSelector
 from kybern.scheduler.columns.cluster import PlacedPod
+from kybern.scheduler.columns.column import Rows
 from kybern.scheduler.decision import Decider
 from kybern.scheduler.diagnosis import FitError, histogram
+from kybern.scheduler.disruption_budgets import DisruptionBudgets
+from kybern.scheduler.eviction_columns import (
+    NO_VICTIMS,
+    Eviction,
+    Evictions,
+    importance,
+    only_lacks_resources,
+)
 from kybern.scheduler.plugins.default_preemption import DefaultPreemption
+from kybern.scheduler.plugins.node_resources_fit import FitFilter
 from kybern.scheduler.pod_class import PodClass
 
 Obj = dict[str, Any]
 
 NOT_HELPFUL = "Preemption is not helpful for scheduling"
-NO_VICTIMS = "No preemption victims found for incoming pod"
-PRIORITY_OFFSET = 2**31
-LATER_THAN_ALL = "9999"
+
+NO_ROWS: Rows = np.zeros(0, dtype=np.intp)
+
+# How many classes' evictions are remembered; a storm of preemption has few classes.
+REMEMBERED = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +46,6 @@ class Candidate:
     node: str
     victims: tuple[PlacedPod, ...]
     broken_budgets: int
-
-    @property
-    def rank(self) -> tuple[int, int, int, int]:
-        """Smaller is better; ties go to the latest start, then to the first found."""
-        priorities = [victim.priority for victim in self.victims]
-        total = sum(priority + PRIORITY_OFFSET for priority in priorities)
-        return (self.broken_budgets, priorities[0], total, len(priorities))
-
-    @property
-    def earliest_start(self) -> str:
-        """When the first of the most important victims started."""
-        top = self.victims[0].priority
-        return min(start_time(v.obj) for v in self.victims if v.priority == top)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,8 @@ class PreemptionSearch:
         self._plugin = plugin
         self._decider = decider
         self._cluster = decider.cluster
+        self._budgets = DisruptionBudgets()
+        self._evictions: OrderedDict[PodClass, Evictions] = OrderedDict()
 
     def find(
         self, pod: Obj, error: FitError, budgets: Sequence[Obj], is_preempting: bool
@@ -71,11 +73,14 @@ class PreemptionSearch:
         """``error`` is the attempt that just failed; ``is_preempting``: evictions are under way."""
         if (why := self._not_eligible(pod, error, is_preempting)) is not None:
             return Outcome(None, f"preemption: {why}", keeps_nomination=True)
-        rows = [int(r) for v in error.verdicts if not v.unresolvable for r in v.rows]
+        if self._budgets.objects != list(budgets):
+            self._budgets = DisruptionBudgets(budgets)
+        parts = [verdict.rows for verdict in error.verdicts if not verdict.unresolvable]
+        rows: Rows = parts[0] if len(parts) == 1 else np.sort(np.concatenate((NO_ROWS, *parts)))
         failures: dict[str, int] = {}
-        candidates = self._try_rows(pod, sorted(rows), budgets, failures)
-        if candidates:
-            return Outcome(_best(candidates))
+        candidate = self._search(pod, rows, failures)
+        if candidate is not None:
+            return Outcome(candidate)
         if absent := error.node_count - len(rows):
             failures[NOT_HELPFUL] = failures.get(NOT_HELPFUL, 0) + absent
         return Outcome(None, f"preemption: {histogram(error.node_count, failures)}")
@@ -95,35 +100,66 @@ class PreemptionSearch:
         going = any(p.priority < priority and _is_going(p.obj) for p in there)
         return terminating if going else None
 
-    def _try_rows(
-        self, pod: Obj, rows: list[int], budgets: Sequence[Obj], failures: dict[str, int]
-    ) -> list[Candidate]:
+    def _search(self, pod: Obj, rows: Rows, failures: dict[str, int]) -> Candidate | None:
         """Try nodes from a random one on, until enough candidates break no budget."""
-        if not rows:
-            return []
-        pod_class = self._decider.pod_class(pod)
+        if not len(rows):
+            return None
         wanted = self._plugin.candidates_wanted(len(rows))
         offset = self._decider.draw_offset(len(rows))
-        candidates: list[Candidate] = []
+        order = np.concatenate((rows[offset:], rows[:offset]))
+        pod_class = self._decider.pod_class(pod)
+        fit = only_lacks_resources(pod_class)
+        rivals = self._rivals(pod)
+        if fit is None or any(_brings_terms(r) for there in rivals.values() for r in there):
+            best = self._try_rows(pod, pod_class, order, wanted, failures)
+        else:
+            evictions = self._evictions_of(pod_class, fit)
+            best = evictions.choose(order, wanted, rivals)
+            if best is None:
+                failures.update(evictions.reasons(order))
+        if best is None:
+            return None
+        row, eviction = best
+        node = self._cluster.nodes.names[row]
+        return Candidate(node, eviction.victims, eviction.broken_budgets)
+
+    def _rivals(self, pod: Obj) -> dict[int, list[Obj]]:
+        """Nominated pods that the pod must leave room for, by row."""
+        nodes, nominations = self._cluster.nodes, self._decider.nominations
+        contested = nominations.contested_rows(pod, nodes.rows)
+        return {row: nominations.rivals(pod, nodes.names[row]) for row in contested}
+
+    def _evictions_of(self, pod_class: PodClass, fit: FitFilter) -> Evictions:
+        found = self._evictions.pop(pod_class, None)
+        if found is None:
+            found = Evictions(self._cluster, pod_class.shape.priority, fit)
+        self._evictions[pod_class] = found
+        if len(self._evictions) > REMEMBERED:
+            self._evictions.popitem(last=False)
+        found.refresh(self._budgets)
+        return found
+
+    def _try_rows(
+        self, pod: Obj, pod_class: PodClass, order: Rows, wanted: int, failures: dict[str, int]
+    ) -> tuple[int, Eviction] | None:
+        """The general way: take pods off the columns and ask the filters, row by row."""
+        candidates: list[tuple[int, Eviction]] = []
         clean = 0
-        for step in range(len(rows)):
-            row = rows[(offset + step) % len(rows)]
-            found = self._try_row(pod, pod_class, row, budgets)
-            if isinstance(found, Candidate):
-                candidates.append(found)
+        for row in order.tolist():
+            found = self._try_row(pod, pod_class, row)
+            if isinstance(found, Eviction):
+                candidates.append((row, found))
                 clean += found.broken_budgets == 0
                 if clean and len(candidates) >= wanted:
                     break
             else:
                 for reason in found:
                     failures[reason] = failures.get(reason, 0) + 1
-        return candidates
+        return _best(candidates) if candidates else None
 
-    def _try_row(
-        self, pod: Obj, pod_class: PodClass, row: int, budgets: Sequence[Obj]
-    ) -> Candidate | tuple[str, ...]:
+    def _try_row(self, pod: Obj, pod_class: PodClass, row: int) -> Eviction | tuple[str, ...]:
         """The least to evict on one node, or the reasons why nothing there helps."""
-        priority = pod["spec"].get("priority") or 0
+        priority = pod_class.shape.priority
         there = self._cluster.on_row.get(row, {}).values()
         lower = [placed for placed in there if placed.priority < priority]
         if not lower:
@@ -136,7 +172,7 @@ class PreemptionSearch:
                 rows = np.array([row], dtype=np.intp)
                 error = self._decider.diagnose(pod, pod_class, rows, [row])
                 return error.verdicts[0].reasons
-            breaking, harmless = split_by_budgets(sorted(lower, key=importance), budgets)
+            breaking, harmless = self._budgets.split(sorted(lower, key=importance))
             broken = 0
             for placed in (*breaking, *harmless):
                 self._cluster.attach(placed)
@@ -145,53 +181,21 @@ class PreemptionSearch:
                     self._cluster.detach(placed)
                     out[placed.uid] = placed
                     broken += placed in breaking
-            victims = tuple(sorted(out.values(), key=importance))
-            return Candidate(self._cluster.nodes.names[row], victims, broken)
+            return Eviction(tuple(sorted(out.values(), key=importance)), broken)
         finally:
             for placed in out.values():
                 self._cluster.attach(placed)
 
 
-def importance(placed: PlacedPod) -> tuple[int, str]:
-    """Sorts the most important first: high priority, then the longest running."""
-    return (-placed.priority, start_time(placed.obj))
+def _best(candidates: Sequence[tuple[int, Eviction]]) -> tuple[int, Eviction]:
+    rank = min(eviction.rank for _, eviction in candidates)
+    equal = [one for one in candidates if one[1].rank == rank]
+    return max(equal, key=lambda one: one[1].earliest_start)
 
 
-def start_time(pod: Obj) -> str:
-    """RFC 3339 sorts as text; a pod that has not started is the latest."""
-    return (pod.get("status") or {}).get("startTime") or LATER_THAN_ALL
-
-
-def split_by_budgets(
-    pods: Sequence[PlacedPod], budgets: Sequence[Obj]
-) -> tuple[list[PlacedPod], list[PlacedPod]]:
-    """Those whose eviction would break a PodDisruptionBudget, and the others; order is kept."""
-    allowed = [(b.get("status") or {}).get("disruptionsAllowed", 0) for b in budgets]
-    selectors = [LabelSelector.from_object((b.get("spec") or {}).get("selector")) for b in budgets]
-    breaking: list[PlacedPod] = []
-    harmless: list[PlacedPod] = []
-    for placed in pods:
-        meta = placed.obj["metadata"]
-        labels = meta.get("labels") or {}
-        breaks = False
-        for index, budget in enumerate(budgets):
-            if not labels or budget["metadata"]["namespace"] != meta["namespace"]:
-                continue
-            selector = selectors[index]
-            if selector.nothing or selector.empty or not selector.matches(labels):
-                continue
-            if meta["name"] in ((budget.get("status") or {}).get("disruptedPods") or {}):
-                continue
-            allowed[index] -= 1
-            breaks = breaks or allowed[index] < 0
-        (breaking if breaks else harmless).append(placed)
-    return breaking, harmless
-
-
-def _best(candidates: Sequence[Candidate]) -> Candidate:
-    rank = min(candidate.rank for candidate in candidates)
-    equal = [candidate for candidate in candidates if candidate.rank == rank]
-    return max(equal, key=lambda candidate: candidate.earliest_start)
+def _brings_terms(pod: Obj) -> bool:
+    """The pod's own affinity may keep others off a node, whatever room there is."""
+    return "affinity" in pod["spec"]
 
 
 def _is_going(pod: Obj) -> bool:

@@ -8,6 +8,7 @@ memory request counts with 100m and 200Mi.
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,10 @@ class Requests:
         if resource == "ephemeral-storage":
             return self.ephemeral_storage
         return dict(self.scalars).get(resource, 0)
+
+    def amounts(self, resources: Sequence[str]) -> list[int]:
+        """The amount of each resource named."""
+        return [self.amount(resource) for resource in resources]
 
     def items(self) -> list[tuple[str, int]]:
         """Every resource that is asked for, by name."""

@@ -75,6 +75,9 @@ class ClusterColumns:
         known = self.pods.get(pod["metadata"]["uid"])
         if known is not None:
             if self._is_same(known, pod, node_name):
+                if _start_time(known.obj) != _start_time(pod):
+                    # How important the pod is to preemption changed.
+                    self.nodes.usage.append(known.row)
                 known.obj = pod
                 return known
             self.remove(known.uid)
@@ -172,3 +175,7 @@ class ClusterColumns:
     def _release_if_empty(self, row: int) -> None:
         if not self.nodes.alive.cells[row] and row not in self.on_row:
             self.nodes.release(row)
+
+
+def _start_time(pod: Obj) -> Any:
+    return (pod.get("status") or {}).get("startTime")

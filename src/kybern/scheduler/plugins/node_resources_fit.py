@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kybern.scheduler.columns.cluster import ClusterColumns
-from kybern.scheduler.columns.column import Mask, Rows
+from kybern.scheduler.columns.column import Mask, Rows, Values
 from kybern.scheduler.columns.node_table import NodeTable, allocatable_amount
 from kybern.scheduler.events import (
     Action,
@@ -104,6 +104,23 @@ class FitFilter(Filter):
             for name, amount in asked
             for resource in (nodes.resource(name),)
         ]
+        self.names = tuple(name for name, _ in asked)
+        self._texts = ("Too many pods", *(f"Insufficient {name}" for name in self.names))
+
+    def lacks(self, row: int) -> list[int]:
+        """How much a pod would overdraw the row: first pod slots, then each resource asked for."""
+        nodes = self._nodes
+        return [
+            nodes.pod_count.cells[row] + 1 - nodes.pod_limit.cells[row],
+            *(
+                amount - allocatable.cells[row] + requested.cells[row]
+                for _, amount, allocatable, requested in self._asked
+            ),
+        ]
+
+    def reasons(self, lacks: Sequence[int]) -> tuple[str, ...]:
+        """The texts for what is overdrawn."""
+        return tuple(text for text, lack in zip(self._texts, lacks, strict=True) if lack > 0)
 
     def feasible(self, rows: Any) -> Mask:
         nodes = self._nodes
@@ -130,15 +147,18 @@ class FitFilter(Filter):
             has = allocatable.values[rows]
             kinds |= (has - requested.values[rows] < amount).astype(np.int64) << bit
             hopeless |= has < amount
-        reasons = ["Too many pods", *(f"Insufficient {asked[0]}" for asked in self._asked)]
+        kinds = kinds << 1 | hopeless
         result: list[Verdict] = []
-        for kind in np.unique(kinds).tolist():
-            texts = tuple(text for bit, text in enumerate(reasons) if kind >> bit & 1)
-            for unresolvable in (False, True):
-                part = rows[(kinds == kind) & (hopeless == unresolvable)]
-                if len(part):
-                    result.append(Verdict(plugin, texts, unresolvable, part))
+        for kind in _distinct(kinds):
+            texts = tuple(text for bit, text in enumerate(self._texts, 1) if kind >> bit & 1)
+            result.append(Verdict(plugin, texts, bool(kind & 1), rows[kinds == kind]))
         return result
+
+
+def _distinct(kinds: Values) -> list[int]:
+    """The numbers that occur; nodes that are full alike need no sorting."""
+    first = int(kinds[0])
+    return [first] if (kinds == first).all() else np.unique(kinds).tolist()
 
 
 def _pod_changed(pod: Obj, old: Obj | None, new: Obj | None) -> Hint:
