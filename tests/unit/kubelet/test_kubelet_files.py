@@ -113,6 +113,9 @@ def test_the_tail_of_a_log_is_a_termination_message(tmp_path: Path) -> None:
     lines = tail_of_log(path).splitlines()
     assert lines[-1] == "499"
     assert len(lines) == 80
+    with path.open("ab") as log:
+        log.write(b"2026-01-01T00:00:02Z stdout P no end of line\n")
+    assert tail_of_log(path).endswith("499\nno end of line")
     assert tail_of_log(tmp_path / "none") == ""
 
 

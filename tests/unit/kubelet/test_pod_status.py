@@ -129,6 +129,13 @@ def test_init_containers_hold_the_phase_and_the_condition() -> None:
     assert condition(done, "Initialized")["status"] == "True"
 
 
+def test_containers_behind_a_failed_init_container_stay_waiting() -> None:
+    wanted = pod(init=(container("i"),), restartPolicy="Never")
+    found = status(wanted, runtime(ran("i", EXITED, code=1)), ended=True)
+    assert found["phase"] == "Failed"
+    assert found["containerStatuses"][0]["state"]["waiting"]["reason"] == "PodInitializing"
+
+
 def test_a_lost_container_counts_as_killed() -> None:
     running = {"name": "main", "restartCount": 0, "state": {"running": {}}, "lastState": {}}
     found = status(pod(), runtime(), {"containerStatuses": [running]})["containerStatuses"][0]

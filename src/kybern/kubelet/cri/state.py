@@ -21,6 +21,7 @@ UNKNOWN = "unknown"
 _STATES = {0: CREATED, 1: RUNNING, 2: EXITED, 3: UNKNOWN}
 
 MAX_TERMINATION_MESSAGE = 4096
+_PARTIAL = b"P"
 MAX_LOG_MESSAGE = 2048
 MAX_LOG_LINES = 80
 MAX_KEPT_STATUSES = 4096
@@ -199,7 +200,10 @@ def _mounted_file(status: Any, path: str) -> str:
 
 
 def tail_of_log(path: Path) -> str:
-    """The last lines of a log in CRI format, without their prefixes."""
+    """The last lines of a log in CRI format, without their prefixes.
+
+    A line that the container did not end has the tag for partial ones and stays open.
+    """
     try:
         with path.open("rb") as file:
             file.seek(0, 2)
@@ -208,6 +212,9 @@ def tail_of_log(path: Path) -> str:
             lines = file.read().split(b"\n")
     except OSError:
         return ""
-    texts = [line.split(b" ", 3)[3] for line in lines if line.count(b" ") >= 3]
-    joined = b"".join(text + b"\n" for text in texts[-MAX_LOG_LINES:])
+    entries = [parts for parts in (line.split(b" ", 3) for line in lines) if len(parts) == 4]
+    joined = b"".join(
+        text if tag.startswith(_PARTIAL) else text + b"\n"
+        for _, _, tag, text in entries[-MAX_LOG_LINES:]
+    )
     return joined[-MAX_LOG_MESSAGE:].decode(errors="replace")

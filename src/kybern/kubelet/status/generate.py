@@ -52,7 +52,7 @@ def generate(
         seen,
     )
     if ended:
-        _end_what_is_left(regular, everything=True)
+        _end_what_is_left(regular, everything=_was_initialized(pod, inits, regular))
         _end_what_is_left([*inits, *ephemeral], everything=False)
     computed = phase(pod, inits, regular, state, ended)
     status: Obj = {"phase": _kept_terminal(pod, previous, computed)}
@@ -110,7 +110,7 @@ def _add_addresses(
 def _end_what_is_left(statuses: Sequence[Obj], *, everything: bool) -> None:
     """Containers of an ended pod cannot be running or waiting; say how far they came.
 
-    Init containers that were never reached stay waiting, unless ``everything`` is to end.
+    Containers that were never reached stay waiting, unless ``everything`` is to end.
     """
     for status in statuses:
         if "terminated" in status["state"]:
@@ -129,6 +129,17 @@ def _end_what_is_left(statuses: Sequence[Obj], *, everything: bool) -> None:
                 }
             }
         status["ready"] = status["started"] = False
+
+
+def _was_initialized(pod: Obj, inits: Sequence[Obj], regular: Sequence[Obj]) -> bool:
+    """Whether there is evidence that the init containers had done their work."""
+    if not inits or any("waiting" not in s["state"] or _last_end(s) for s in regular):
+        return True
+    last = inits[-1]
+    if spec.is_sidecar(spec.init_containers(pod)[-1]):
+        return "running" in last["state"] and bool(last.get("started"))
+    ends = (last["state"].get("terminated"), _last_end(last))
+    return any(end is not None and end["exitCode"] == 0 for end in ends)
 
 
 def phase(
