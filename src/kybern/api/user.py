@@ -20,3 +20,10 @@ class UserInfo:
 
 
 ADMIN = UserInfo("kubernetes-admin", (MASTERS_GROUP, AUTHENTICATED_GROUP))
+
+
+def authenticated(user: UserInfo) -> UserInfo:
+    """The user with the group that everybody has who is known."""
+    if AUTHENTICATED_GROUP in user.groups:
+        return user
+    return UserInfo(user.name, (*user.groups, AUTHENTICATED_GROUP), user.uid, user.extra)

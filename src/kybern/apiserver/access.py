@@ -15,7 +15,6 @@ from kybern.api.user import UserInfo
 from kybern.apiserver.admission import AdmissionChain
 from kybern.apiserver.admission.chain import build_chain
 from kybern.apiserver.authentication.authenticator import Authenticators, TokenAuthenticator
-from kybern.apiserver.authentication.client_certificates import ClientCertificates
 from kybern.apiserver.authentication.impersonation import impersonated, impersonates
 from kybern.apiserver.authentication.service_accounts import ServiceAccountTokens
 from kybern.apiserver.authentication.static_tokens import StaticTokens
@@ -31,6 +30,7 @@ from kybern.apiserver.reviews import Review, build_reviews
 from kybern.apiserver.token_request import TokenRequests
 from kybern.apiserver.token_review import TokenReviewer
 from kybern.apiserver.tokens import PublicKey, TokenSigner, TokenVerifier, load_public_keys
+from kybern.component.client_certificates import ClientCertificates
 from kybern.component.clock import Clock
 from kybern.component.http.messages import Request
 from kybern.component.pki import generate_key, load_private_key

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from kybern.api.errors import unauthorized
 from kybern.api.user import ANONYMOUS, UNAUTHENTICATED_GROUP, UserInfo
-from kybern.apiserver.authentication.client_certificates import ClientCertificates
+from kybern.component.client_certificates import ClientCertificates
 from kybern.component.http.messages import Request
 
 _ANONYMOUS_USER = UserInfo(ANONYMOUS, (UNAUTHENTICATED_GROUP,))

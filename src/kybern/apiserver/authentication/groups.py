@@ -1,16 +1,7 @@
-"""The groups that users have because of what they are."""
-
-from kybern.api.user import AUTHENTICATED_GROUP, UserInfo
+"""The names of service accounts as users, and the groups that they are in."""
 
 SERVICE_ACCOUNT_PREFIX = "system:serviceaccount:"
 ALL_SERVICE_ACCOUNTS_GROUP = "system:serviceaccounts"
-
-
-def authenticated(user: UserInfo) -> UserInfo:
-    """The user with the group that everybody has who is known."""
-    if AUTHENTICATED_GROUP in user.groups:
-        return user
-    return UserInfo(user.name, (*user.groups, AUTHENTICATED_GROUP), user.uid, user.extra)
 
 
 def service_account_name(namespace: str, name: str) -> str:

@@ -9,9 +9,8 @@ import hashlib
 
 from kybern.api.errors import Obj
 from kybern.api.resources import NODES, PODS, SECRETS, SERVICE_ACCOUNTS, Resource
-from kybern.api.user import UserInfo
+from kybern.api.user import UserInfo, authenticated
 from kybern.apiserver.authentication.groups import (
-    authenticated,
     service_account_groups,
     service_account_name,
 )

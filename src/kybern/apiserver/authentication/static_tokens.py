@@ -3,8 +3,7 @@
 import csv
 from pathlib import Path
 
-from kybern.api.user import UserInfo
-from kybern.apiserver.authentication.groups import authenticated
+from kybern.api.user import UserInfo, authenticated
 
 
 class StaticTokens:

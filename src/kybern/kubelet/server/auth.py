@@ -7,15 +7,12 @@ upstream's kubelet does by webhook.
 from collections import OrderedDict
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.x509.oid import NameOID
-
 from kybern.api.errors import Obj, StatusError, service_unavailable, unauthorized
 from kybern.api.resources import Resource
-from kybern.api.user import ANONYMOUS, AUTHENTICATED_GROUP, UNAUTHENTICATED_GROUP, UserInfo
+from kybern.api.user import ANONYMOUS, UNAUTHENTICATED_GROUP, UserInfo
 from kybern.client.client import Client
 from kybern.client.transport import ApiUnreachable
+from kybern.component.client_certificates import ClientCertificates
 from kybern.component.clock import Clock
 from kybern.component.http.messages import Request
 
@@ -42,7 +39,8 @@ class NodeAuth:
         self._clock = clock
         self._node = node
         self._anonymous = anonymous
-        self._authorities = _load_authorities(client_ca_file)
+        authorities = Path(client_ca_file).read_bytes() if client_ca_file else b""
+        self._certificates = ClientCertificates(authorities, clock) if authorities else None
         self._tokens: OrderedDict[str, tuple[float, UserInfo | None]] = OrderedDict()
         self._decisions: OrderedDict[tuple[str, ...], tuple[float, bool]] = OrderedDict()
 
@@ -65,8 +63,10 @@ class NodeAuth:
         if request.user is not None:
             return request.user
         certificate = request.peer_certificate
-        if certificate is not None and (user := self._certified(certificate)):
-            return user
+        if certificate is not None and self._certificates is not None:
+            user = self._certificates.user(certificate)
+            if user is not None:
+                return user
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer" and token:
             if user := await self._token_user(token.strip()):
@@ -75,23 +75,6 @@ class NodeAuth:
         if self._anonymous and request.peer_certificate is None:
             return UserInfo(ANONYMOUS, (UNAUTHENTICATED_GROUP,))
         raise unauthorized()
-
-    def _certified(self, der: bytes) -> UserInfo | None:
-        """The user of a certificate that one of the authorities issued and that is in force."""
-        try:
-            certificate = x509.load_der_x509_certificate(der)
-        except ValueError:
-            return None
-        now = self._clock.now()
-        if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
-            return None
-        if not any(_issued_by(certificate, authority) for authority in self._authorities):
-            return None
-        names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-        groups = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
-        if not names:
-            return None
-        return UserInfo(str(names[0].value), (*(str(g.value) for g in groups), AUTHENTICATED_GROUP))
 
     async def _token_user(self, token: str) -> UserInfo | None:
         now = self._clock.monotonic()
@@ -153,17 +136,3 @@ def subresources(path: str) -> tuple[str, ...]:
     if first in ("healthz", "pods", "configz"):
         return (first, "proxy")
     return ("proxy",)
-
-
-def _load_authorities(path: str) -> list[x509.Certificate]:
-    if not path:
-        return []
-    return x509.load_pem_x509_certificates(Path(path).read_bytes())
-
-
-def _issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True

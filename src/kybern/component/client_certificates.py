@@ -1,8 +1,8 @@
 """Client certificates: the user is the subject's common name, the groups its organizations.
 
-The edge hands over the certificate unchecked, because upstream answers a bad one with 401 and not
-with a broken handshake; so the chain, the purpose and the dates are verified here, once per
-certificate, and remembered in a bounded table.
+The API server and the node API authenticate by it. The edge hands over the certificate unchecked,
+because upstream answers a bad one with 401 and not with a broken handshake; so the chain, the
+purpose and the dates are verified here, once per certificate, and remembered in a bounded table.
 """
 
 import hashlib
@@ -12,8 +12,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from kybern.api.user import UserInfo
-from kybern.apiserver.authentication.groups import authenticated
+from kybern.api.user import UserInfo, authenticated
 from kybern.component.clock import Clock
 
 _MAX_KNOWN = 4096
