@@ -83,8 +83,15 @@ def _key_default(kind: Type, name: str) -> Any:
 
 
 def elements(kind: Type, items: Iterable[Any]) -> list[tuple[str, Any]]:
-    """Each item with its element; raises NoElement."""
-    return [(item_element(kind, item), item) for item in items]
+    """Each item with its element. Items without one, which only live objects have, are left out:
+    nobody can own them."""
+    found = []
+    for item in items:
+        try:
+            found.append((item_element(kind, item), item))
+        except NoElement:
+            continue
+    return found
 
 
 def fields_of(kind: Type, value: Any) -> FieldSet:
