@@ -30,6 +30,7 @@ from kybern.controllers.resourcequota import ResourceQuotaController
 from kybern.controllers.root_ca_publisher import RootCaPublisher
 from kybern.controllers.serviceaccount import ServiceAccountController
 from kybern.controllers.serviceaccount_token import ServiceAccountTokenController
+from kybern.controllers.statefulset import StatefulSetController
 from kybern.controllers.storage_protection import (
     PersistentVolumeClaimProtection,
     PersistentVolumeProtection,
@@ -56,6 +57,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     ReplicaSetController,
     DeploymentController,
     DaemonSetController,
+    StatefulSetController,
     JobController,
     ResourceQuotaController,
     PersistentVolumeClaimProtection,

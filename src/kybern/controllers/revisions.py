@@ -56,11 +56,15 @@ class RevisionControl:
         self.revisions = revisions
         revisions.add_index("controller", controller_uids)
 
+    def owned(self, owner: Obj) -> list[Obj]:
+        """The owner's revisions, oldest first."""
+        return oldest_first(self.revisions.by_index("controller", objects.uid(owner)))
+
     async def claim(self, owner: Obj) -> list[Obj]:
         """The owner's revisions, oldest first; orphans that its selector matches are adopted."""
-        claimed = self.revisions.by_index("controller", objects.uid(owner))
+        claimed = self.owned(owner)
         if objects.is_deleting(owner):
-            return oldest_first(claimed)
+            return claimed
         selector = LabelSelector.from_object(owner["spec"]["selector"])
         for one in self.revisions.list(objects.namespace(owner)):
             orphan = objects.controller_of(one) is None and not objects.is_deleting(one)
