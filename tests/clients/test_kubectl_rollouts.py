@@ -37,8 +37,10 @@ def test_pausing_holds_a_rollout(web: Kubectl) -> None:
     web.ok("rollout", "pause", "deploy/web")
     web.ok("set", "image", "deploy/web", "main=app:2")
     until(
-        lambda: web.value("{.status.observedGeneration}", "deploy", "web")
-        == web.value("{.metadata.generation}", "deploy", "web")
+        lambda: (
+            web.value("{.status.observedGeneration}", "deploy", "web")
+            == web.value("{.metadata.generation}", "deploy", "web")
+        )
     )
     assert len(web.ok("get", "rs", "-o", "name").lines) == 1
     web.ok("rollout", "resume", "deploy/web")
@@ -69,7 +71,8 @@ def test_waiting(kubectl: Kubectl) -> None:
     done = kubectl.ok("wait", "--for=condition=Ready", "pod", "--all", "--timeout=20s")
     assert "pod/p condition met" in done.out
     kubectl.ok("wait", "--for=condition=Complete", "job/once", "--timeout=20s")
-    with kubectl.running("wait", "--for=delete", "pod/p", "--timeout=20s") as waiting:
+    with kubectl.running("wait", "--for=delete", "pod/p", "--timeout=20s", "-v=6") as waiting:
+        waiting.expect("watch=true")
         kubectl.ok("delete", "pod", "p")
         assert waiting.ends() == 0
     done = kubectl("wait", "--for=condition=Frozen", "deploy/web", "--timeout=1s")

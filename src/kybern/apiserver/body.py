@@ -55,9 +55,16 @@ def read_kind(
     version: str,
     kind: str,
     options: WriteOptions,
+    *,
+    same_form: str = "",
 ) -> Obj:
-    """An object of any kind in the body, without unknown fields, not defaulted."""
+    """An object of any kind in the body, without unknown fields, not defaulted.
+
+    ``same_form`` is another apiVersion, equal in form, that the body may name.
+    """
     body, media_type = typed_body(call)
+    if same_form and same_form.encode() in body:
+        body, media_type = _renamed(body, media_type, same_form, f"{group}/{version}")
     try:
         decoded = schema.decode(body, media_type)
     except StatusError:
@@ -68,6 +75,17 @@ def read_kind(
     if not isinstance(obj.get("metadata"), dict):
         obj["metadata"] = {}
     return obj
+
+
+def _renamed(body: bytes, media_type: str, found: str, wanted: str) -> tuple[bytes, str]:
+    """The body and its type, with another apiVersion if it names the one to replace."""
+    try:
+        obj, _ = read_body(body, media_type)
+        if isinstance(obj, dict) and obj.get("apiVersion") == found:
+            return orjson.dumps({**obj, "apiVersion": wanted}), JSON
+    except (Malformed, orjson.JSONEncodeError):
+        pass  # the caller's own reading says what is wrong
+    return body, media_type
 
 
 def report_extra_fields(

@@ -28,8 +28,10 @@ _SEVERAL_BUDGETS = (
 async def create(call: Call) -> Response:
     """Evict the pod; raises StatusError 429 while its budget does not allow it."""
     write = write_options(call.info, "CreateOptions")
+    schema = call.services.schema("policy", "v1", "Eviction")
+    # Old kubectls drain nodes with evictions of v1beta1.
     eviction = read_kind(
-        call, call.services.schema("policy", "v1", "Eviction"), "policy", "v1", "Eviction", write
+        call, schema, "policy", "v1", "Eviction", write, same_form="policy/v1beta1"
     )
     metadata = eviction["metadata"]
     ensure_namespace(metadata, call.info.namespace)
