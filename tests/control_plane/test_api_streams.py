@@ -1,6 +1,7 @@
 """Streams of the API server: what kubelets say passes through, watches over WebSockets."""
 
 import asyncio
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -107,6 +108,27 @@ async def test_a_watch_over_a_websocket() -> None:
         finally:
             await edge.close()
     assert (event["type"], event["object"]["metadata"]["name"]) == ("ADDED", "a")
+
+
+async def test_a_log_over_a_websocket() -> None:
+    async with _with_kubelet() as lab:
+        edge = await serve(_as_admin(lab), "127.0.0.1", 0, None, clock=Clock())
+        url = f"http://127.0.0.1:{edge.port}/api/v1/namespaces/default/pods/p/log"
+        received: dict[str, list[object]] = {}
+        try:
+            for protocol in ("binary.k8s.io", "base64.binary.k8s.io"):
+                async with (
+                    aiohttp.ClientSession() as session,
+                    session.ws_connect(url, protocols=(protocol,)) as socket,
+                ):
+                    received[protocol] = [message.data async for message in socket]
+        finally:
+            await edge.close()
+    plain = received["binary.k8s.io"]
+    assert plain[0] == b""
+    assert b"".join(plain).startswith(b"/containerLogs/default/p/c\n")
+    decoded = [b64decode(message) for message in received["base64.binary.k8s.io"]]
+    assert b"".join(decoded) == b"".join(plain)
 
 
 async def test_a_node_without_a_kubelet_is_a_clear_error() -> None:

@@ -4,6 +4,8 @@ The kubelet's answer goes back as it comes. After its 101 the two connections ar
 and SPDY frames pass through unread.
 """
 
+from base64 import b64encode
+from collections.abc import AsyncIterator
 from urllib.parse import urlencode
 
 from kybern.api.errors import (
@@ -20,8 +22,11 @@ from kybern.api.errors import (
 )
 from kybern.apiserver.backends.exchange import BackendUnreachable, Target, exchange
 from kybern.apiserver.call import Call
+from kybern.apiserver.websocket_streams import answer
 from kybern.component.http.messages import Response
+from kybern.component.http.websocket import Message, is_websocket
 
+_BINARY_LOG, _BASE64_LOG = "binary.k8s.io", "base64.binary.k8s.io"
 _LOG_STREAMS = ("All", "Stdout", "Stderr")
 _LOG_FLAGS = ("follow", "previous", "timestamps")
 _LOG_NUMBERS = ("sinceSeconds", "tailLines", "limitBytes")
@@ -40,7 +45,7 @@ async def log(call: Call) -> Response:
     pod = _pod(call)
     container = _container(call, pod)
     if not pod["spec"].get("nodeName"):
-        return Response(200, {"Content-Type": "text/plain"}, b"")
+        return _shown_log(call, b"")
     target = _target(call, pod, f"/containerLogs/{_path(pod)}/{container}", query)
     try:
         response = await exchange(target, "GET", {"accept": "*/*"})
@@ -48,8 +53,29 @@ async def log(call: Call) -> Response:
         raise StatusError(500, "", f'Get "{target.url}": {error}') from None
     if response.status >= 400:
         raise await _log_failure(call, response)
-    response.headers = {"Content-Type": "text/plain"}
-    return response
+    return _shown_log(call, response.body)
+
+
+def _shown_log(call: Call, body: bytes | AsyncIterator[bytes]) -> Response:
+    """The text as the body of the answer, or in messages of a WebSocket after an empty first."""
+    if not is_websocket(call.request):
+        return Response(200, {"Content-Type": "text/plain"}, body)
+
+    async def messages(subprotocol: str) -> AsyncIterator[Message]:
+        encoded = subprotocol == _BASE64_LOG
+        yield "" if encoded else b""
+        async for chunk in _chunks(body):
+            yield b64encode(chunk).decode() if encoded else chunk
+
+    return answer(call.request, (_BINARY_LOG, _BASE64_LOG), messages)
+
+
+async def _chunks(body: bytes | AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    if isinstance(body, bytes):
+        yield body
+        return
+    async for chunk in body:
+        yield chunk
 
 
 async def execute(call: Call) -> Response:

@@ -19,13 +19,9 @@ from kybern.apiserver.responses import (
     table_of,
 )
 from kybern.apiserver.verbs.list import prefix
+from kybern.apiserver.websocket_streams import answer
 from kybern.component.http.messages import Response
-from kybern.component.http.websocket import (
-    WebSocket,
-    accept,
-    is_websocket,
-    offered_subprotocols,
-)
+from kybern.component.http.websocket import Message, is_websocket, offered_subprotocols
 
 # A watch without a timeout of its own ends after one to two times this long, so that clients
 # spread over several API servers again and again.
@@ -33,7 +29,6 @@ MIN_TIMEOUT_SECONDS = 1800.0
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 Encode = Callable[[WatchEvent], bytes]
-Split = Callable[[bytes], Iterable[bytes | str]]
 
 
 async def watch(call: Call) -> Response:
@@ -60,36 +55,19 @@ async def watch(call: Call) -> Response:
 
 
 def _over_websocket(call: Call, events: AsyncIterator[bytes]) -> Response:
-    """One message an event, until either side ends."""
+    """One message an event, whatever subprotocol the client names."""
     split = protobuf.watch_events if call.output.media_type == PROTOBUF else _lines
 
-    async def talk(socket: WebSocket) -> None:
-        sending = asyncio.ensure_future(_send(socket, events, split))
-        leaving = asyncio.ensure_future(_left(socket))
-        try:
-            await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (sending, leaving):
-                task.cancel()
-            await asyncio.gather(sending, leaving, return_exceptions=True)
+    async def messages(subprotocol: str) -> AsyncIterator[Message]:
+        async for chunk in events:
+            for message in split(chunk):
+                yield message
 
-    return accept(call.request, offered_subprotocols(call.request), talk)
-
-
-async def _send(socket: WebSocket, events: AsyncIterator[bytes], split: Split) -> None:
-    async for chunk in events:
-        for message in split(chunk):
-            await socket.send(message)
+    return answer(call.request, offered_subprotocols(call.request), messages)
 
 
 def _lines(chunk: bytes) -> Iterable[str]:
     return chunk.decode().splitlines()
-
-
-async def _left(socket: WebSocket) -> None:
-    """Wait until the client goes; what it sends means nothing."""
-    while await socket.receive() is not None:
-        pass
 
 
 async def _stream(call: Call, opened: Watch, options: ListOptions) -> AsyncIterator[bytes]:
