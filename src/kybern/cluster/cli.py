@@ -52,6 +52,13 @@ def main() -> None:
 @click.option("--timeout", type=float, default=120.0, show_default=True, help="Seconds to wait.")
 @click.option("--disable", help="Components to leave out: proxy,dns,scheduler,controller-manager.")
 @click.option("--v", "verbosity", type=int, default=2, help="How much the components log.")
+@click.option(
+    "--component-flag",
+    "flags",
+    multiple=True,
+    callback=lambda context, option, given: _component_flags(given),
+    help="A flag for one component, as in controller-manager:node-monitor-grace-period=20.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress display.")
 def up(
     data_dir: Path | None,
@@ -101,8 +108,22 @@ def _wanted_record(data_dir: Path, wanted: dict[str, Any]) -> Record:
 
 
 def _asked(record: Record) -> dict[str, Any]:
-    names = ("secure_port", "nodes", "simulated_nodes", "disable", "verbosity")
+    names = ("secure_port", "nodes", "simulated_nodes", "disable", "verbosity", "flags")
     return {name: getattr(record, name) for name in names}
+
+
+def _component_flags(given: tuple[str, ...]) -> tuple[str, ...] | None:
+    """None leaves those of the last time alone."""
+    from kybern.cluster.run import COMPONENTS
+
+    for text in given:
+        component, _, flag = text.partition(":")
+        if component not in COMPONENTS or "=" not in flag:
+            listed = ", ".join(COMPONENTS)
+            raise click.BadParameter(
+                f"{text!r} is not of the form COMPONENT:NAME=VALUE; components: {listed}"
+            )
+    return given or None
 
 
 def _with_default_nodes(given: dict[str, Any]) -> dict[str, Any]:

@@ -49,6 +49,9 @@ class Machine:
                 node_ip=address,
                 kubeconfig=credentials.issue_node(record.data_dir, name, server, clock),
                 components=components,
-                flags=serving if "kubelet" in components else (),
+                flags=(
+                    *(serving if "kubelet" in components else ()),
+                    *record.flags_of(*components),
+                ),
             )
             await nodes.start(Node(spec))

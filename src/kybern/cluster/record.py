@@ -22,7 +22,10 @@ def default_data_dir() -> Path:
 
 @dataclass(frozen=True)
 class Record:
-    """One cluster. ``advertise_address`` is where nodes and pods reach the API server."""
+    """One cluster. ``advertise_address`` is where nodes and pods reach the API server.
+
+    ``flags`` go to components as they are, each written ``COMPONENT:NAME=VALUE``.
+    """
 
     data_dir: Path
     secure_port: int = DEFAULT_PORT
@@ -31,6 +34,12 @@ class Record:
     disable: tuple[str, ...] = ()
     advertise_address: str = "127.0.0.1"
     verbosity: int = 2
+    flags: tuple[str, ...] = ()
+
+    def flags_of(self, *components: str) -> list[str]:
+        """The extra flags of these components, as their command line takes them."""
+        parted = [text.partition(":") for text in self.flags]
+        return [f"--{flag}" for component, _, flag in parted if component in components]
 
     @property
     def kubeconfig(self) -> Path:
@@ -53,6 +62,7 @@ class Record:
         """Raises FileNotFoundError where no cluster was ever started."""
         values = json.loads(record_file(data_dir).read_text())
         values["disable"] = tuple(values["disable"])
+        values["flags"] = tuple(values.get("flags", ()))
         return cls(**{**values, "data_dir": data_dir})
 
 
@@ -80,6 +90,7 @@ def processes(record: Record) -> list[tuple[str, list[str]]]:
                 f"--secure-port={record.secure_port}",
                 f"--advertise-address={record.advertise_address}",
                 verbosity,
+                *record.flags_of("apiserver"),
             ],
         )
     ]
@@ -96,6 +107,7 @@ def processes(record: Record) -> list[tuple[str, list[str]]]:
                     f"--service-account-private-key-file={pki / 'sa.key'}",
                     "--leader-elect=false",
                     verbosity,
+                    *record.flags_of(*control),
                 ],
             )
         )
@@ -109,6 +121,7 @@ def processes(record: Record) -> list[tuple[str, list[str]]]:
                     f"--credentials={directory / 'credentials'}",
                     f"--simulated-nodes={record.simulated_nodes}",
                     verbosity,
+                    *record.flags_of("hollow"),
                 ],
             )
         )
