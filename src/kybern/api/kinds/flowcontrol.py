@@ -5,6 +5,11 @@ from kybern.api.kinds.columns import AGE, NAME, NONE, at
 from kybern.api.kinds.kind import Column, Kind, status_of
 from kybern.api.kinds.strategy import Strategy, spec_changed
 from kybern.api.objects import condition
+from kybern.api.validation.flow_control import (
+    check_conditions,
+    check_flow_schema,
+    check_priority_level,
+)
 
 
 def _default_flow_schema(schema: Obj) -> None:
@@ -69,7 +74,12 @@ FLOW_SCHEMA = Kind(
     namespaced=False,
     subresources=(status_of("FlowSchema"),),
     strategy=Strategy(
-        default=_default_flow_schema, namespaced=False, status=True, generation=spec_changed
+        default=_default_flow_schema,
+        check=check_flow_schema,
+        check_status=lambda new, old: check_conditions(new),
+        namespaced=False,
+        status=True,
+        generation=spec_changed,
     ),
     columns=FLOW_SCHEMA_COLUMNS,
 )
@@ -81,7 +91,12 @@ PRIORITY_LEVEL_CONFIGURATION = Kind(
     namespaced=False,
     subresources=(status_of("PriorityLevelConfiguration"),),
     strategy=Strategy(
-        default=_default_level, namespaced=False, status=True, generation=spec_changed
+        default=_default_level,
+        check=check_priority_level,
+        check_status=lambda new, old: check_conditions(new),
+        namespaced=False,
+        status=True,
+        generation=spec_changed,
     ),
     columns=LEVEL_COLUMNS,
 )

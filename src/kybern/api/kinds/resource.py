@@ -4,6 +4,18 @@ from kybern.api.errors import Obj
 from kybern.api.kinds.columns import AGE, NAME, at, field
 from kybern.api.kinds.kind import Column, Kind, status_of
 from kybern.api.kinds.strategy import Strategy, spec_changed
+from kybern.api.validation.device_claims import (
+    check_claim,
+    check_claim_status,
+    check_claim_template,
+    check_claim_update,
+    check_device_class,
+)
+from kybern.api.validation.resource_slices import (
+    check_slice,
+    check_slice_update,
+    driver_warnings,
+)
 
 
 def _default_request(request: Obj) -> None:
@@ -56,7 +68,7 @@ DEVICE_CLASS = Kind(
     kind="DeviceClass",
     plural="deviceclasses",
     namespaced=False,
-    strategy=Strategy(namespaced=False, generation=spec_changed),
+    strategy=Strategy(check=check_device_class, namespaced=False, generation=spec_changed),
     columns=(NAME, AGE),
 )
 
@@ -66,7 +78,13 @@ RESOURCE_CLAIM = Kind(
     plural="resourceclaims",
     subresources=(status_of("ResourceClaim"),),
     strategy=Strategy(
-        default=_default_claim, create=lambda o: o.__setitem__("status", {}), status=True
+        default=_default_claim,
+        create=lambda o: o.__setitem__("status", {}),
+        check=check_claim,
+        checks_all_on_update=False,
+        check_update=check_claim_update,
+        check_status=check_claim_status,
+        status=True,
     ),
     columns=(NAME, Column("State", _state), AGE),
 )
@@ -75,7 +93,9 @@ RESOURCE_CLAIM_TEMPLATE = Kind(
     group="resource.k8s.io",
     kind="ResourceClaimTemplate",
     plural="resourceclaimtemplates",
-    strategy=Strategy(default=_default_template),
+    strategy=Strategy(
+        default=_default_template, check=check_claim_template, check_update=check_claim_update
+    ),
     columns=(NAME, AGE),
 )
 
@@ -84,7 +104,13 @@ RESOURCE_SLICE = Kind(
     kind="ResourceSlice",
     plural="resourceslices",
     namespaced=False,
-    strategy=Strategy(namespaced=False, generation=spec_changed),
+    strategy=Strategy(
+        check=check_slice,
+        check_update=check_slice_update,
+        warnings=driver_warnings,
+        namespaced=False,
+        generation=spec_changed,
+    ),
     columns=SLICE_COLUMNS,
     selectable_fields={
         "spec.nodeName": field("spec", "nodeName"),

@@ -45,16 +45,18 @@ def ip(text: str, path: str) -> list[FieldError]:
     return [] if parse_ip(text) is not None else [invalid_value(path, text, WRONG_IP)]
 
 
-def canonical_ip(text: str, path: str) -> list[FieldError]:
-    """An address in the one form that newer fields take."""
+def ip_problems(text: str) -> tuple[str, ...]:
+    """What keeps an address from being in the one form that newer fields take."""
     address = parse_ip(text)
     if address is None:
-        return [invalid_value(path, text, WRONG_IP)]
+        return (WRONG_IP,)
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        return [invalid_value(path, text, "must not be an IPv4-mapped IPv6 address")]
-    if str(address) != text:
-        return [invalid_value(path, text, f'must be in canonical form ("{address}")')]
-    return []
+        return ("must not be an IPv4-mapped IPv6 address",)
+    return () if str(address) == text else (f'must be in canonical form ("{address}")',)
+
+
+def canonical_ip(text: str, path: str) -> list[FieldError]:
+    return [invalid_value(path, text, message) for message in ip_problems(text)]
 
 
 def cidr(text: str, path: str) -> list[FieldError]:

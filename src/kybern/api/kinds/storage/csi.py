@@ -4,6 +4,14 @@ from kybern.api.errors import Obj
 from kybern.api.kinds.columns import AGE, NAME, NONE, UNSET, at, length
 from kybern.api.kinds.kind import Column, Kind
 from kybern.api.kinds.strategy import Strategy
+from kybern.api.validation.storage import (
+    check_csi_driver,
+    check_csi_driver_update,
+    check_csi_node,
+    check_csi_node_update,
+    check_csi_storage_capacity,
+    check_csi_storage_capacity_update,
+)
 
 _FALSE = ("podInfoOnMount", "storageCapacity", "requiresRepublish", "seLinuxMount")
 _COUNTED = ("tokenRequests", "requiresRepublish", "seLinuxMount")
@@ -69,6 +77,8 @@ CSI_DRIVER = Kind(
         default=_default,
         generation=_changed,
         create=_no_generation,
+        check=check_csi_driver,
+        check_update=check_csi_driver_update,
         namespaced=False,
         allow_unconditional_update=False,
     ),
@@ -80,7 +90,12 @@ CSI_NODE = Kind(
     kind="CSINode",
     plural="csinodes",
     namespaced=False,
-    strategy=Strategy(namespaced=False, allow_unconditional_update=False),
+    strategy=Strategy(
+        check=check_csi_node,
+        check_update=check_csi_node_update,
+        namespaced=False,
+        allow_unconditional_update=False,
+    ),
     columns=(NAME, Column("Drivers", length("spec", "drivers"), "integer"), AGE),
 )
 
@@ -88,6 +103,11 @@ CSI_STORAGE_CAPACITY = Kind(
     group="storage.k8s.io",
     kind="CSIStorageCapacity",
     plural="csistoragecapacities",
-    strategy=Strategy(allow_unconditional_update=False),
+    strategy=Strategy(
+        check=check_csi_storage_capacity,
+        checks_all_on_update=False,
+        check_update=check_csi_storage_capacity_update,
+        allow_unconditional_update=False,
+    ),
     columns=CAPACITY_COLUMNS,
 )

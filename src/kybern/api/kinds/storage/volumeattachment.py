@@ -4,6 +4,10 @@ from kybern.api.errors import Obj
 from kybern.api.kinds.columns import AGE, NAME, at
 from kybern.api.kinds.kind import Column, Kind, status_of
 from kybern.api.kinds.strategy import Strategy
+from kybern.api.validation.storage import (
+    check_volume_attachment,
+    check_volume_attachment_update,
+)
 
 COLUMNS = (
     NAME,
@@ -26,7 +30,13 @@ VOLUME_ATTACHMENT = Kind(
     namespaced=False,
     subresources=(status_of("VolumeAttachment"),),
     strategy=Strategy(
-        create=_create, namespaced=False, status=True, allow_unconditional_update=False
+        create=_create,
+        check=check_volume_attachment,
+        check_update=check_volume_attachment_update,
+        check_status=lambda new, old: check_volume_attachment(new),
+        namespaced=False,
+        status=True,
+        allow_unconditional_update=False,
     ),
     columns=COLUMNS,
 )
