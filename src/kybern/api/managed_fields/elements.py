@@ -125,22 +125,24 @@ def is_leaf(kind: Type, value: Any) -> bool:
 
 def everything_in(kind: Type, value: Any) -> FieldSet:
     """Every path below a value, containers included: what adding or removing it touches."""
-    if not value:
-        return FieldSet()
-    if is_map(kind, value):
-        out = FieldSet([f"f:{name}" for name in value])
-        for name, item in value.items():
-            if item and not is_scalar(item):
-                out.attach(f"f:{name}", everything_in(child_type(kind, name), item))
-        return out
     out = FieldSet()
-    if is_list(kind, value):
+    if not value:
+        return out
+    if is_map(kind, value):
+        for name, item in value.items():
+            element = f"f:{name}"
+            out.members[element] = None
+            if item and (type(item) is dict or type(item) is list):
+                below = everything_in(child_type(kind, name), item)
+                if below.members:
+                    out.children[element] = below
+    elif is_list(kind, value):
         for item in value:
             try:
                 element = item_element(kind, item)
             except NoElement:
                 continue
-            out.add(element)
-            if isinstance(item, dict):
+            out.members[element] = None
+            if item and type(item) is dict:
                 out.attach(element, everything_in(kind.element, item))
     return out

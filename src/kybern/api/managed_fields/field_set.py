@@ -148,14 +148,15 @@ class FieldSet:
 
     def to_json(self) -> dict[str, Any]:
         """The ``fieldsV1`` object."""
-        if not self.children:
-            return {element: {} for element in sorted(self.members)}
+        members, children = self.members, self.children
+        if not children:
+            return {element: {} for element in sorted(members)}
         out: dict[str, Any] = {}
-        for element in sorted({*self.members, *self.children}):
-            below = self.children.get(element)
+        for element in sorted(members | children):
+            below = children.get(element)
             if below is None:
                 out[element] = {}
-            elif element in self.members:
+            elif element in members:
                 out[element] = {".": {}, **below.to_json()}
             else:
                 out[element] = below.to_json()
