@@ -48,8 +48,8 @@ def env(variables: list[Obj], path: str) -> list[FieldError]:
         name = variable.get("name", "")
         if not name:
             errors.append(required(f"{path}[{i}].name"))
-        else:
-            errors += named(is_env_var_name(name), name, f"{path}[{i}].name")
+        elif problems := is_env_var_name(name):
+            errors += named(problems, name, f"{path}[{i}].name")
         if variable.get("valueFrom") is not None:
             errors += _value_from(variable, f"{path}[{i}].valueFrom")
     return errors

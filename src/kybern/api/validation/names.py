@@ -156,6 +156,7 @@ def is_c_identifier(value: str) -> Messages:
     return (pattern_text(text, _IDENTIFIER, "my_name", "MY_NAME", "MyName"),)
 
 
+@lru_cache(_REMEMBERED)
 def is_env_var_name(value: str) -> Messages:
     """The relaxed rule: printable ASCII but for the equals sign."""
     errors = [f"environment variable name {EMPTY}"] if not value else []
