@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Sequence
 
 from kybern.api.errors import Obj
 from kybern.kubelet.cri.client import is_gone
-from kybern.kubelet.cri.state import ContainerState, RuntimePod
+from kybern.kubelet.cri.state import CREATED, ContainerState, RuntimePod
 from kybern.kubelet.lifecycle import HookFailed
 from kybern.kubelet.parts import Parts
 from kybern.kubelet.pods import spec
@@ -80,6 +80,10 @@ async def _kill_all(
 ) -> None:
     async with asyncio.TaskGroup() as group:
         for running in containers:
+            if running.state == CREATED:
+                # What never started cannot be stopped: the runtime would leave it as it is.
+                group.create_task(_ignoring_gone(parts.runtime.remove_container(running.id)))
+                continue
             declared = spec.find_container(pod, running.name) if pod else None
             group.create_task(kill_container(pod, declared, running.id, parts, grace))
 
