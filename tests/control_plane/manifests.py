@@ -84,3 +84,9 @@ def daemon_set(name: str, **spec: Any) -> Obj:
 def stateful_set(name: str, replicas: int = 3, **spec: Any) -> Obj:
     """A StatefulSet: pods labelled app=NAME, governed by the service NAME."""
     return workload(name, replicas, serviceName=name, **spec)
+
+
+def cron_job(name: str, schedule: str, **spec: Any) -> Obj:
+    template = {"spec": job(name)["spec"]}
+    meta = {"name": name, "namespace": "default"}
+    return {"metadata": meta, "spec": {"schedule": schedule, "jobTemplate": template, **spec}}

@@ -23,6 +23,7 @@ QUEUE_LIMIT = 1000
 REMEMBERED = 4096
 SIMILAR_LIMIT = 10
 SIMILAR_SECONDS = 600.0
+SAME_INSTANT_LIMIT = 50
 BURST = 25
 REFILL_PER_SECOND = 1 / 300
 
@@ -131,11 +132,10 @@ class EventRecorder:
             except StatusError as error:
                 if error.code != 404:
                     raise
-        name = f"{involved['name']}.{int(self._clock.time() * 1e9):x}"
         event = {
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": {"name": name, "namespace": namespace},
+            "metadata": {"namespace": namespace},
             **body,
             "source": self._source,
             "reportingComponent": self._source["component"],
@@ -144,8 +144,21 @@ class EventRecorder:
             "lastTimestamp": now,
             "count": 1,
         }
-        created = await self._client.create(EVENTS, event)
+        created = await self._create(event)
         _remember(self._written, key, _Written(created["metadata"]["name"], 1, now))
+
+    async def _create(self, event: Obj) -> Obj:
+        """Names end in nanoseconds; of two events in one instant the second takes the next one."""
+        stamp = int(self._clock.time() * 1e9)
+        subject = event["involvedObject"]["name"]
+        for attempt in range(SAME_INSTANT_LIMIT):
+            event["metadata"]["name"] = f"{subject}.{stamp + attempt:x}"
+            try:
+                return await self._client.create(EVENTS, event)
+            except StatusError as error:
+                if error.reason != "AlreadyExists":
+                    raise
+        raise StatusError(409, "AlreadyExists", f"too many events about {subject} in one instant")
 
     def _combined(self, body: Obj) -> Obj:
         key = (*_identity(body["involvedObject"]), body["type"], body["reason"])

@@ -15,6 +15,7 @@ from kybern.component.clock import Clock
 from kybern.controllers.clusterrole_aggregation import ClusterRoleAggregationController
 from kybern.controllers.config import Config
 from kybern.controllers.controller import Context, Controller
+from kybern.controllers.cronjob import CronJobController
 from kybern.controllers.daemonset import DaemonSetController
 from kybern.controllers.deployment import DeploymentController
 from kybern.controllers.endpoints import EndpointsController
@@ -37,6 +38,7 @@ from kybern.controllers.storage_protection import (
     VolumeAttributesClassProtection,
 )
 from kybern.controllers.taint_eviction import TaintEvictionController
+from kybern.controllers.ttl_after_finished import TtlAfterFinishedController
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +61,8 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     DaemonSetController,
     StatefulSetController,
     JobController,
+    CronJobController,
+    TtlAfterFinishedController,
     ResourceQuotaController,
     PersistentVolumeClaimProtection,
     PersistentVolumeProtection,
