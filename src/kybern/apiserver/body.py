@@ -11,6 +11,7 @@ from kybern.api import protobuf
 from kybern.api.errors import Obj, StatusError, bad_request, request_too_large
 from kybern.api.schema import Decoded, TypeSchema
 from kybern.api.schema.body import Malformed, read_body
+from kybern.api.schema.type_schema import summary
 from kybern.apiserver.call import Call
 from kybern.apiserver.negotiation import JSON, PROTOBUF, body_type
 from kybern.apiserver.options import WriteOptions
@@ -36,7 +37,8 @@ def typed_body(call: Call) -> tuple[bytes, str]:
         return orjson.dumps(protobuf.decode(body)), JSON
     except protobuf.MalformedProtobuf as problem:
         raise bad_request(
-            f"the object provided is unrecognized (must be of type {call.kind.kind}): {problem}"
+            f"the object provided is unrecognized (must be of type {call.kind.kind}): {problem} "
+            f"({summary(body)})"
         ) from None
 
 

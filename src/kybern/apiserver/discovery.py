@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from kybern.api.errors import Obj, no_such_path
+from kybern.api.errors import Obj, method_not_allowed, no_such_path
 from kybern.api.kinds import Registry, ServedKind, Subresource, storage_version_hash
 from kybern.api.user import UserInfo
 from kybern.apiserver.negotiation import Clause, negotiate, parse_accept
@@ -34,7 +34,7 @@ class Discovery:
 
     async def __call__(self, request: Request, info: RequestInfo, user: UserInfo) -> Response:
         if request.method != "GET":
-            raise no_such_path()
+            raise method_not_allowed()
         parts = [part for part in info.path.split("/") if part]
         if parts[0] == "apis" and len(parts) > 1 and not self._serves(parts[1]):
             return page_not_found()

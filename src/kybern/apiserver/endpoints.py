@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import orjson
 
-from kybern.api.errors import Obj
+from kybern.api.errors import Obj, method_not_allowed
+from kybern.api.kinds import Registry
 from kybern.api.user import UserInfo
 from kybern.apiserver.config import Config
 from kybern.apiserver.health import Check, HealthEndpoint
@@ -45,6 +46,25 @@ def own_endpoints(
     }
 
 
+class PathIndex:
+    """The endpoint of ``/``: the paths that this server answers."""
+
+    def __init__(self, endpoints: Mapping[str, Endpoint], registry: Registry) -> None:
+        self._endpoints = endpoints
+        self._registry = registry
+
+    async def __call__(self, request: Request, info: RequestInfo, user: UserInfo) -> Response:
+        paths = {path for path in self._endpoints if path != "/" and path[-1] != "/"} | {"/apis/"}
+        for group in self._registry.groups():
+            root = f"/apis/{group.name}" if group.name else "/api"
+            paths |= {root, *(f"{root}/{version}" for version in group.versions)}
+        for path, endpoint in self._endpoints.items():
+            if isinstance(endpoint, HealthEndpoint):
+                paths |= {f"{path.rstrip('/')}/{check}" for check in endpoint.checks}
+        body = orjson.dumps({"paths": sorted(paths)}, option=orjson.OPT_INDENT_2)
+        return Response(200, {"Content-Type": "application/json"}, body)
+
+
 def _jwks_uri(config: Config) -> str:
     address = config.advertise_address or "127.0.0.1"
     host = f"[{address}]" if ":" in address else address
@@ -52,6 +72,8 @@ def _jwks_uri(config: Config) -> str:
 
 
 async def _version(request: Request, info: RequestInfo, user: UserInfo) -> Response:
+    if request.method != "GET":
+        raise method_not_allowed()
     body = orjson.dumps(version_info(), option=orjson.OPT_INDENT_2)
     return Response(200, {"Content-Type": "application/json"}, body)
 

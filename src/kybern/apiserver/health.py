@@ -21,6 +21,11 @@ class HealthEndpoint:
         self.name = name
         self._checks = dict(checks)
 
+    @property
+    def checks(self) -> tuple[str, ...]:
+        """The names of the checks, each of which can be asked for alone."""
+        return tuple(self._checks)
+
     async def __call__(self, request: Request, info: RequestInfo, user: UserInfo) -> Response:
         _, _, single = info.path.strip("/").partition("/")
         if single:

@@ -111,6 +111,14 @@ def negotiate(
     return Output(output.media_type, output.convert, output.convert_version, True)
 
 
+def negotiate_status(accept: str, user_agent: str, pretty: str) -> Output:
+    """The output of a Status, which has no Table: whatever of ``Accept`` fits, or readable JSON."""
+    try:
+        return negotiate(accept, user_agent, pretty, tables=False, protobuf=True)
+    except StatusError:
+        return PRETTY
+
+
 @lru_cache(maxsize=_CACHED_HEADERS)
 def _negotiate(accept: str, tables: bool, protobuf: bool) -> Output:
     clauses = parse_accept(accept)

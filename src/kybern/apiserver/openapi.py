@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import orjson
 
-from kybern.api.errors import Obj, no_such_path
+from kybern.api.errors import Obj
 from kybern.api.kinds import Registry, ServedKind
 from kybern.api.schema.openapi_v2 import openapi_v2
 from kybern.api.schema.openapi_v2_protobuf import openapi_v2_protobuf
@@ -66,7 +66,7 @@ class OpenApi:
     def _v3(self, request: Request, name: str, info: RequestInfo) -> Response:
         found = self._group_versions().get(name)
         if found is None:
-            raise no_such_path()
+            return Response(404)
         group, version = found
         digest = self._source_digest(group, version)
         asked = info.param("hash") if info.params else ""

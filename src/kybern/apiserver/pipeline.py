@@ -12,7 +12,7 @@ from kybern.api.user import UserInfo
 from kybern.apiserver.authorization.authorizer import forbidden_request
 from kybern.apiserver.call import Call, Services
 from kybern.apiserver.metrics import Metrics
-from kybern.apiserver.negotiation import PLAIN, negotiate
+from kybern.apiserver.negotiation import negotiate, negotiate_status
 from kybern.apiserver.request_info import Attributes, RequestInfo, request_info
 from kybern.apiserver.responses import failure, page_not_found
 from kybern.apiserver.routing import find_verb, fitting_kind, unserved_group
@@ -53,10 +53,10 @@ class Pipeline:
         try:
             response = await self._answer(request, info)
         except StatusError as error:
-            response = failure(error)
+            response = _failure(request, info, error)
         except Exception as error:
             log.exception("%s %s failed", request.method, request.path)
-            response = failure(internal_error(type(error).__name__), PLAIN)
+            response = _failure(request, info, internal_error(type(error).__name__))
         finally:
             metrics.in_flight -= 1
         served = self._services.registry.lookup(info.group, info.version, info.resource)
@@ -82,7 +82,7 @@ class Pipeline:
         """A path outside the resources: discovery, health, OpenAPI and the like."""
         path = info.path.rstrip("/") or "/"
         endpoint = self._endpoints.get(path)
-        while endpoint is None and path:
+        while endpoint is None and "/" in path[1:]:
             path = path.rpartition("/")[0]
             endpoint = self._endpoints.get(path + "/")
         return await endpoint(request, info, user) if endpoint else page_not_found()
@@ -94,12 +94,8 @@ class Pipeline:
             return page_not_found()
         served = fitting_kind(served, info)
         verb = find_verb(served, info, request.method)
-        headers = request.headers
-        pretty = info.param("pretty") if info.params else ""
         output = negotiate(
-            headers.get("accept", ""),
-            headers.get("user-agent", ""),
-            pretty,
+            *_wishes(request, info),
             tables="get" in served.kind.verbs,
             protobuf=self._services.has_protobuf(served),
         )
@@ -111,12 +107,24 @@ class Pipeline:
         try:
             response = await verb(call)
         except StatusError as error:
-            response = failure(error, output)
+            response = _failure(request, info, error)
         if served.deprecation:
             call.warn(served.deprecation)
         if call.warnings:
             response.headers["Warning"] = ", ".join(map(_warning, call.warnings))
         return response
+
+
+def _failure(request: Request, info: RequestInfo, error: StatusError) -> Response:
+    """An error in a form that the client takes."""
+    return failure(error, negotiate_status(*_wishes(request, info)))
+
+
+def _wishes(request: Request, info: RequestInfo) -> tuple[str, str, str]:
+    """What negotiation goes by: accepted types, who asks, and the ``pretty`` parameter."""
+    headers = request.headers
+    pretty = info.param("pretty") if info.params else ""
+    return headers.get("accept", ""), headers.get("user-agent", ""), pretty
 
 
 def _warning(text: str) -> str:

@@ -12,7 +12,7 @@ import orjson
 
 from kybern.api import protobuf, table, yaml
 from kybern.api.errors import Obj, StatusError, bad_request
-from kybern.api.kinds import ServedKind
+from kybern.api.kinds import Kind, ServedKind
 from kybern.apiserver.cache import CachedObject
 from kybern.apiserver.call import Call
 from kybern.apiserver.negotiation import JSON, PLAIN, PROTOBUF, YAML, Output
@@ -114,9 +114,14 @@ def transformed(call: Call, obj: Obj) -> Obj:
             406,
             "NotAcceptable",
             "you requested PartialObjectMetadataList, but the requested object is not a list "
-            f"(*{call.kind.kind})",
+            f"({_go_type(call.kind)})",
         )
     return partial_metadata(obj, output)
+
+
+def _go_type(kind: Kind, suffix: str = "") -> str:
+    """The kind as upstream's errors name it."""
+    return f"*{kind.group.partition('.')[0] or 'core'}.{kind.kind}{suffix}"
 
 
 def partial_metadata(obj: Obj, output: Output) -> Obj:
@@ -163,7 +168,7 @@ def list_response(call: Call, items: Sequence[Stored], metadata: Obj) -> Respons
             406,
             "NotAcceptable",
             "you requested PartialObjectMetadata, but the requested object is a list "
-            f"(*{call.kind.kind}List)",
+            f"({_go_type(call.kind, 'List')})",
         )
     return compressed(
         call, respond(_plain_list(call.served, objects, metadata, call.is_custom), 200, output)

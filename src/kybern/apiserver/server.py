@@ -20,7 +20,7 @@ from kybern.apiserver.call import Services
 from kybern.apiserver.config import Config
 from kybern.apiserver.custom_resources.controller import CustomResources
 from kybern.apiserver.discovery import Discovery
-from kybern.apiserver.endpoints import own_endpoints
+from kybern.apiserver.endpoints import PathIndex, own_endpoints
 from kybern.apiserver.loopback import Loopback
 from kybern.apiserver.metrics import Metrics
 from kybern.apiserver.openapi import OpenApi
@@ -114,6 +114,7 @@ class ApiServer:
         openapi = OpenApi(self.registry, custom.published)
         for path in ("/openapi/v2", "/openapi/v3", "/openapi/v3/"):
             endpoints[path] = openapi
+        endpoints["/"] = PathIndex(endpoints, self.registry)
         return endpoints
 
     def _stored_objects(self) -> dict[str, int]:

@@ -177,7 +177,6 @@ async def test_initial_events_of_a_future_version_time_out(
             {"match": "Exact", "send_initial_events": False},
             'Unsupported value: "Exact": supported values: "NotOlderThan"',
         ),
-        ({"resource_version": "x"}, 'strconv.ParseUint: parsing "x": invalid syntax'),
     ],
 )
 async def test_watch_options_that_make_no_sense_are_invalid(
@@ -187,6 +186,17 @@ async def test_watch_options_that_make_no_sense_are_invalid(
         pods.cache.watch(PODS, **options)  # type: ignore[arg-type]
     assert refused.value.code == 422
     assert message in refused.value.message
+
+
+@pytest.mark.parametrize("version", ["x", "-1", "1.5"])
+async def test_a_watch_from_no_version_is_a_bad_request(pods: Pods, version: str) -> None:
+    with pytest.raises(StatusError) as refused:
+        pods.cache.watch(PODS, resource_version=version)
+    assert refused.value.code == 400
+    assert refused.value.message == (
+        f'resourceVersion: Invalid value: "{version}": strconv.ParseUint: '
+        f'parsing "{version}": invalid syntax'
+    )
 
 
 async def test_bookmarks_come_regularly_and_tell_the_newest_revision(

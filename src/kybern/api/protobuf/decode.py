@@ -30,7 +30,10 @@ class MalformedProtobuf(ValueError):
 def decode(body: bytes) -> Obj:
     """The object in a Kubernetes protobuf envelope; raises MalformedProtobuf."""
     if not body.startswith(MAGIC):
-        raise MalformedProtobuf("provided data does not appear to be a protobuf message")
+        raise MalformedProtobuf(
+            "provided data does not appear to be a protobuf message, "
+            f"expected prefix [{' '.join(map(str, MAGIC))}]"
+        )
     api_version = kind = ""
     raw = b""
     for number, value in _wire_fields(memoryview(body)[len(MAGIC) :]):

@@ -135,11 +135,11 @@ class TypeSchema:
     def _unrecognized(self, why: str, body: bytes) -> Exception:
         return bad_request(
             f"the object provided is unrecognized (must be of type {self.kind}): {why} "
-            f"({_summary(body)})"
+            f"({summary(body)})"
         )
 
 
-def _summary(body: bytes) -> str:
+def summary(body: bytes) -> str:
     """The start of a body for an error message; hexadecimal if it does not look like JSON."""
     if not body:
         return "<empty>"

@@ -130,13 +130,16 @@ def list_revision(text: str) -> int:
     return int(text)
 
 
-def watch_revision(text: str, resource: str, group: str) -> int:
-    """The revision of a WATCH; 0 for the empty one. Raises 422 on the resource."""
+def watch_revision(text: str) -> int:
+    """The revision of a WATCH; 0 for the empty one. Raises 400.
+
+    Upstream says the same with a 500, but it is the client that is wrong.
+    """
     if not text:
         return 0
     error = _resource_version_error(text)
     if error:
-        raise invalid(resource, "", [error], group)
+        raise bad_request(str(error))
     return int(text)
 
 

@@ -139,7 +139,7 @@ class ResourceCache:
         initial events of a version that is not reached.
         """
         validate_watch(match, send_initial_events, "")
-        after = watch_revision(resource_version, self.kind.plural, self.kind.group)
+        after = watch_revision(resource_version)
 
         async def begin(watch: Watch) -> None:
             await self._begin(watch, resource_version, after, send_initial_events)
