@@ -20,6 +20,7 @@ from kybern.controllers.daemonset import DaemonSetController
 from kybern.controllers.deployment import DeploymentController
 from kybern.controllers.endpoints import EndpointsController
 from kybern.controllers.endpointslice import EndpointSliceController
+from kybern.controllers.endpointslice_mirroring import EndpointSliceMirroringController
 from kybern.controllers.garbage_collector import GarbageCollector
 from kybern.controllers.job import JobController
 from kybern.controllers.namespace import NamespaceController
@@ -55,6 +56,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     TaintEvictionController,
     EndpointsController,
     EndpointSliceController,
+    EndpointSliceMirroringController,
     ReplicationControllerController,
     ReplicaSetController,
     DeploymentController,

@@ -41,7 +41,7 @@ class ResourceQuotaController(Controller):
         self.quotas = self.read(RESOURCE_QUOTAS)
         self.quotas.on_change(self._quota_changed)
         self.counted: dict[Resource, Informer] = {}
-        for resource in MEASURED:
+        for resource in (*MEASURED, RESOURCE_QUOTAS):
             self._count(resource, self.read(resource))
 
     def _count(self, resource: Resource, informer: Informer) -> None:
@@ -96,20 +96,23 @@ class ResourceQuotaController(Controller):
                 concerned_resources(one.group, one.plural, names) for one in self.counted
             )
         )
-        if known.issuperset(names):
-            return
-        found, _ = await api_resources.discover(self.client)
-        for served in found:
-            resource = served.resource
-            if (
-                resource not in self.counted
-                and resource.namespaced
-                and {"list", "watch"} <= served.verbs
-                and concerned_resources(resource.group, resource.plural, names)
-            ):
-                informers = self.context.informers
-                self._count(resource, informers.informer(resource, metadata_only=True))
-        await self.context.informers.start()
+        if not known.issuperset(names):
+            found, _ = await api_resources.discover(self.client)
+            for served in found:
+                resource = served.resource
+                if (
+                    resource not in self.counted
+                    and resource.namespaced
+                    and {"list", "watch"} <= served.verbs
+                    and concerned_resources(resource.group, resource.plural, names)
+                ):
+                    informers = self.context.informers
+                    self._count(resource, informers.informer(resource, metadata_only=True))
+            await self.context.informers.start()
+        # Another worker may have asked for an informer that is still filling.
+        for resource, informer in list(self.counted.items()):
+            if concerned_resources(resource.group, resource.plural, names):
+                await informer.wait_synced()
 
     def _used(self, quota: Obj, names: list[str]) -> Amounts:
         total: Amounts = {}
