@@ -18,6 +18,7 @@ from kybern.controllers.controller import Context, Controller
 from kybern.controllers.cronjob import CronJobController
 from kybern.controllers.daemonset import DaemonSetController
 from kybern.controllers.deployment import DeploymentController
+from kybern.controllers.disruption import DisruptionController
 from kybern.controllers.endpoints import EndpointsController
 from kybern.controllers.endpointslice import EndpointSliceController
 from kybern.controllers.endpointslice_mirroring import EndpointSliceMirroringController
@@ -65,6 +66,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     JobController,
     CronJobController,
     TtlAfterFinishedController,
+    DisruptionController,
     ResourceQuotaController,
     PersistentVolumeClaimProtection,
     PersistentVolumeProtection,
