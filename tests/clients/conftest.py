@@ -1,13 +1,10 @@
 """One cluster of simulated nodes for all tests of clients, and the kubectls to use it with."""
 
 import itertools
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
-import kubectl_lab
 import pytest
-from kubectl_lab import Kubectl
+from kubectl_lab import Kubectl, client_environment, joined
 
 from kybern.api.resources import NAMESPACES, SERVICE_ACCOUNTS
 from kybern.testing.plugin import Server
@@ -31,15 +28,6 @@ def environment(server: Server, tmp_path_factory: pytest.TempPathFactory) -> dic
     return client_environment(server.kubeconfig, tmp_path_factory.mktemp("home"))
 
 
-def client_environment(kubeconfig: Path, home: Path) -> dict[str, str]:
-    return {
-        "PATH": os.environ["PATH"],
-        "HOME": str(home),
-        "KUBECONFIG": str(kubeconfig),
-        "TZ": "UTC",
-    }
-
-
 @pytest.fixture(params=["current", "debian"], scope="session")
 def any_kubectl(request: pytest.FixtureRequest, environment: dict[str, str]) -> Kubectl:
     """Each kubectl in turn, in no particular namespace."""
@@ -50,13 +38,6 @@ def any_kubectl(request: pytest.FixtureRequest, environment: dict[str, str]) -> 
 def current_kubectl(environment: dict[str, str]) -> Kubectl:
     """The current one only: for what Debian's cannot do."""
     return joined("current", environment)
-
-
-def joined(which: str, environment: dict[str, str]) -> Kubectl:
-    found = kubectl_lab.current() if which == "current" else kubectl_lab.old()
-    if isinstance(found, str):
-        pytest.skip(found)
-    return Kubectl((str(found),), environment, version=kubectl_lab.version_of(found))
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 
 OLDEST_CURRENT = (1, 30)
 UNPACKED = Path(__file__).parents[2] / ".venv" / "debian-kubectl" / "usr" / "bin" / "kubectl"
@@ -71,6 +72,24 @@ def old() -> Path | str:
     if version_of(UNPACKED)[0]:
         return UNPACKED
     return "Debian's kubectl is not unpacked; 'bin/prepare test' fetches it where apt-get can"
+
+
+def client_environment(kubeconfig: Path, home: Path) -> dict[str, str]:
+    """What a kubectl finds around it: the cluster, and a home of its own for its caches."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "KUBECONFIG": str(kubeconfig),
+        "TZ": "UTC",
+    }
+
+
+def joined(which: str, environment: Mapping[str, str]) -> "Kubectl":
+    """The ``current`` kubectl or ``debian``'s; skips the test that asks if it is not there."""
+    found = current() if which == "current" else old()
+    if isinstance(found, str):
+        pytest.skip(found)
+    return Kubectl((str(found),), environment, version=version_of(found))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from kubectl_lab import Kubectl, until
-from manifests import config_map, deployment, pod
+from sample_objects import config_map, deployment, pod
 
 COUNTER = """apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition

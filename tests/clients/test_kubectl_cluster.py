@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from kubectl_lab import Kubectl, until
-from manifests import deployment, pod
+from sample_objects import deployment, pod
 
 NODE = "simulated-2"
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from kubectl_lab import Kubectl, until
-from manifests import config_map, deployment, job, pod, service
+from sample_objects import config_map, deployment, job, pod, service
 
 Obj = dict[str, Any]
 

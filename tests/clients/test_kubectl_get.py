@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 from kubectl_lab import Kubectl
-from manifests import config_map, deployment, job, service
+from sample_objects import config_map, deployment, job, service
 
 from kybern.api import objects
 from kybern.api.errors import Obj

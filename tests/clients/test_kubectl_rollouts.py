@@ -2,7 +2,7 @@
 
 import pytest
 from kubectl_lab import Kubectl, until
-from manifests import deployment, job, pod, service
+from sample_objects import deployment, job, pod, service
 
 IMAGE = "{.spec.template.spec.containers[0].image}"
 
