@@ -77,7 +77,8 @@ class Decider:
         selector = self.profile.default_selector(pod)
         text = str(selector) if selector is not None else ""
         labels = pod["metadata"].get("labels") or {}
-        key = shape_key(pod, self.cluster.groups.project(labels), text)
+        storage = self.cluster.storage.version
+        key = shape_key(pod, self.cluster.groups.project(labels), text, storage)
         found = self._classes.get(key)
         if found is not None:
             self._classes.move_to_end(key)
@@ -85,7 +86,7 @@ class Decider:
         shape = make_shape(key, pod, labels, selector)
         made = PodClass(shape, self.profile.plugins, self.cluster)
         # Its selectors may look at more labels than before: file it under what they see now.
-        key = shape_key(pod, self.cluster.groups.project(labels), text)
+        key = shape_key(pod, self.cluster.groups.project(labels), text, storage)
         replaced = self._classes.pop(key, None)
         if replaced is not None:
             replaced.close()

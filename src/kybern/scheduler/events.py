@@ -45,6 +45,7 @@ class EventResource(Enum):
     PERSISTENT_VOLUME_CLAIM = "PersistentVolumeClaim"
     STORAGE_CLASS = "storage.k8s.io/StorageClass"
     CSI_NODE = "storage.k8s.io/CSINode"
+    RESOURCE_CLAIM = "resource.k8s.io/ResourceClaim"
     WILDCARD = "*"
 
 

@@ -62,6 +62,19 @@ class Intake:
             action = Action.ADD if old is None else Action.UPDATE_OTHER
             self._queue.move(ClusterEvent(EventResource.NAMESPACE, action), old, new)
 
+    def storage_changed(
+        self, resource: EventResource, note: Callable[[Obj | None, Obj | None], None]
+    ) -> Callable[[Obj | None, Obj | None], None]:
+        """A handler for one kind of storage object; ``note`` puts the change into the columns."""
+
+        def changed(old: Obj | None, new: Obj | None) -> None:
+            note(old, new)
+            action = Action.UPDATE_OTHER if new is not None else Action.DELETE
+            action = Action.ADD if old is None else action
+            self._queue.move(ClusterEvent(resource, action), old, new)
+
+        return changed
+
     def pod_changed(self, old: Obj | None, new: Obj | None) -> None:
         if old is not None and new is not None:
             if old["metadata"]["uid"] == new["metadata"]["uid"]:

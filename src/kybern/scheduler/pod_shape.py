@@ -11,6 +11,7 @@ import orjson
 
 from kybern.api.selectors import LabelSelector
 from kybern.scheduler.affinity_terms import AffinityTerms, affinity_terms
+from kybern.scheduler.pod_storage import storage_facts
 from kybern.scheduler.ports import HostPort, host_ports
 from kybern.scheduler.requests import Requests, fingerprint, requests_of
 
@@ -45,9 +46,15 @@ class PodShape:
     default_selector: LabelSelector | None = field(default=None)
 
 
-def shape_key(pod: Obj, labels: tuple[tuple[str, str], ...], default_selector: str) -> bytes:
-    """Equal for pods of one shape. ``labels`` are those that selectors in use look at."""
+def shape_key(
+    pod: Obj, labels: tuple[tuple[str, str], ...], default_selector: str, storage_version: int
+) -> bytes:
+    """Equal for pods of one shape. ``labels`` are those that selectors in use look at.
+
+    Pods with claims get a new shape with each change of claims and volumes.
+    """
     spec = pod["spec"]
+    storage = storage_facts(pod) if "volumes" in spec or "resourceClaims" in spec else None
     return orjson.dumps(
         (
             pod["metadata"].get("namespace", ""),
@@ -55,6 +62,7 @@ def shape_key(pod: Obj, labels: tuple[tuple[str, str], ...], default_selector: s
             default_selector,
             [spec.get(name) for name in SPEC_FIELDS],
             _containers(spec),
+            storage and (storage, storage_version),
         )
     ) + fingerprint(pod)
 

@@ -13,14 +13,19 @@ from typing import Any
 
 from kybern.api.errors import StatusError
 from kybern.api.resources import (
+    CSI_NODES,
     NAMESPACES,
     NODES,
+    PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
     POD_DISRUPTION_BUDGETS,
     PODS,
     REPLICA_SETS,
     REPLICATION_CONTROLLERS,
+    RESOURCE_CLAIMS,
     SERVICES,
     STATEFUL_SETS,
+    STORAGE_CLASSES,
 )
 from kybern.client import Client, EventRecorder, Informers
 from kybern.client.informer import object_key
@@ -30,12 +35,17 @@ from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.configuration import Settings
 from kybern.scheduler.decision import Decider, Placement
 from kybern.scheduler.diagnosis import FitError
+from kybern.scheduler.events import EventResource
 from kybern.scheduler.intake import Intake, is_assigned
 from kybern.scheduler.nominations import Nominations
 from kybern.scheduler.outbox import Outbox
 from kybern.scheduler.plugins.default_binder import DefaultBinder
 from kybern.scheduler.plugins.default_preemption import DefaultPreemption
+from kybern.scheduler.plugins.volume_binding import VolumeBinding
+from kybern.scheduler.plugins.volume_filter import VolumePlan
 from kybern.scheduler.pod_status import event_note, patch_status, scheduled_condition
+from kybern.scheduler.pod_storage import claim_names
+from kybern.scheduler.prebind import PreBinder, PreBindError, Promise
 from kybern.scheduler.preemption_search import PreemptionSearch
 from kybern.scheduler.preemptor import Preemptor
 from kybern.scheduler.profile import Profile
@@ -48,6 +58,8 @@ logger = logging.getLogger(__name__)
 
 LIVE_PODS = "status.phase!=Succeeded,status.phase!=Failed"
 BINDS_AT_ONCE = 64
+# Each may wait for minutes until its volumes are provisioned.
+PREBINDS_AT_ONCE = 1024
 PATCHES_AT_ONCE = 16
 WAITING_CALLS = 1024
 
@@ -84,6 +96,8 @@ class Scheduler:
         )
         self.intake = Intake(self.cluster, self.queue, self.nominations, self.profiles)
         self._binds = Outbox("bind", BINDS_AT_ONCE, WAITING_CALLS)
+        self._prebinds = Outbox("volume binding", PREBINDS_AT_ONCE, WAITING_CALLS)
+        self._prebinder = PreBinder(client, self.cluster.storage)
         self._patches = Outbox("pod status", PATCHES_AT_ONCE, WAITING_CALLS)
         self._preemptor = Preemptor(client, clock, self._patches, self.nominations, self.queue)
         self._searches = {
@@ -106,11 +120,13 @@ class Scheduler:
         self._informers.informer(SERVICES).on_change(workloads.service_changed)
         for owners in (REPLICATION_CONTROLLERS, REPLICA_SETS, STATEFUL_SETS):
             self._informers.informer(owners).on_change(workloads.owner_changed)
+        self._watch_storage()
         self._pods.on_change(self.intake.pod_changed)
         try:
             await self._informers.start()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._binds.run(), name="binds")
+                group.create_task(self._prebinds.run(), name="volume bindings")
                 group.create_task(self._patches.run(), name="pod status patches")
                 group.create_task(self._schedule_forever(), name="scheduling")
         finally:
@@ -118,11 +134,31 @@ class Scheduler:
             for recorder in self._recorders.values():
                 await recorder.close()
 
+    def _watch_storage(self) -> None:
+        storage = self.cluster.storage
+        watched = (
+            (STORAGE_CLASSES, EventResource.STORAGE_CLASS, storage.class_changed),
+            (PERSISTENT_VOLUMES, EventResource.PERSISTENT_VOLUME, storage.volume_changed),
+            (
+                PERSISTENT_VOLUME_CLAIMS,
+                EventResource.PERSISTENT_VOLUME_CLAIM,
+                storage.claim_changed,
+            ),
+            (CSI_NODES, EventResource.CSI_NODE, storage.csi_node_changed),
+            (RESOURCE_CLAIMS, EventResource.RESOURCE_CLAIM, storage.resource_claim_changed),
+        )
+        for resource, event, note in watched:
+            handler = self.intake.storage_changed(event, note)
+            self._informers.informer(resource).on_change(handler)
+        claims = self._informers.informer(PERSISTENT_VOLUME_CLAIMS)
+        claims.on_change(lambda old, new: self._prebinder.claims_changed())
+
     async def _schedule_forever(self) -> None:
         turns = 0
         while True:
             await self._binds.room()
             await self._patches.room()
+            await self._prebinds.room()
             queued = self.queue.pop()
             if queued is None:
                 await self._wait()
@@ -160,15 +196,34 @@ class Scheduler:
             self._failed(queued, (), "SchedulerError", str(error))
             return
         if isinstance(outcome, Placement):
-            self._assume(queued, outcome.node)
+            self._assume(queued, outcome)
         else:
             self._no_fit(queued, outcome)
 
-    def _assume(self, queued: QueuedPod, node: str) -> None:
+    def _assume(self, queued: QueuedPod, placement: Placement) -> None:
+        pod, node = queued.pod, placement.node
+        plugin = self.profiles[queued.scheduler_name].by_name.get("VolumeBinding")
+        plan = VolumePlan()
+        if isinstance(plugin, VolumeBinding) and claim_names(pod):
+            plan = plugin.plan(pod, placement.row)
         self.cluster.place(queued.pod, node)
         self.intake.assumed[queued.uid] = node
         self.nominations.remove(queued.uid)
         self.queue.done(queued.uid)
+        if plan or pod["spec"].get("resourceClaims"):
+            promise = self._prebinder.assume(plan, node)
+            self._prebinds.add(partial(self._prebind, queued, node, promise))
+        else:
+            self._binds.add(partial(self._bind, queued, node))
+
+    async def _prebind(self, queued: QueuedPod, node: str, promise: Promise) -> None:
+        try:
+            await self._prebinder.run(queued.pod, promise)
+        except PreBindError as error:
+            logger.info("before binding %s to %s: %s", object_key(queued.pod), node, error)
+            self._prebinder.undo(promise)
+            self._bind_failed(queued, str(error))
+            return
         self._binds.add(partial(self._bind, queued, node))
 
     async def _bind(self, queued: QueuedPod, node: str) -> None:
@@ -184,7 +239,7 @@ class Scheduler:
             )
         except (StatusError, ApiUnreachable, ConnectionError, TimeoutError) as error:
             logger.info("binding %s to %s: %s", object_key(pod), node, error)
-            self._bind_failed(queued, str(error))
+            self._bind_failed(queued, f'running Bind plugin "DefaultBinder": {error}')
             return
         message = f"Successfully assigned {meta['namespace']}/{meta['name']} to {node}"
         self._record(pod, "Normal", "Scheduled", message)
@@ -192,9 +247,7 @@ class Scheduler:
     def _bind_failed(self, queued: QueuedPod, message: str) -> None:
         """The outcome may be unknown: if the pod is bound after all, its event says so."""
         self.intake.forget(queued.pod)
-        self._failed(
-            queued, (), "SchedulerError", f'running Bind plugin "DefaultBinder": {message}'
-        )
+        self._failed(queued, (), "SchedulerError", message)
 
     def _no_fit(self, queued: QueuedPod, error: FitError) -> None:
         """Try to preempt; the pod then waits, with the node nominated, until its room is free."""

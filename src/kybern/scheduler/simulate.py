@@ -29,6 +29,11 @@ class Snapshot:
     namespaces: Sequence[Obj] = ()
     services: Sequence[Obj] = ()
     owners: Sequence[Obj] = ()
+    claims: Sequence[Obj] = ()
+    volumes: Sequence[Obj] = ()
+    storage_classes: Sequence[Obj] = ()
+    csi_nodes: Sequence[Obj] = ()
+    resource_claims: Sequence[Obj] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,16 @@ def _load(snapshot: Snapshot) -> ClusterColumns:
         cluster.workloads.service_changed(None, service)
     for owner in snapshot.owners:
         cluster.workloads.owner_changed(None, owner)
+    storage = cluster.storage
+    for objects, note in (
+        (snapshot.claims, storage.claim_changed),
+        (snapshot.volumes, storage.volume_changed),
+        (snapshot.storage_classes, storage.class_changed),
+        (snapshot.csi_nodes, storage.csi_node_changed),
+        (snapshot.resource_claims, storage.resource_claim_changed),
+    ):
+        for one in objects:
+            note(None, one)
     for node in snapshot.nodes:
         cluster.set_node(node)
     for pod in snapshot.pods:

@@ -10,6 +10,8 @@ from typing import Any
 from kybern.api.selectors import LabelSelector
 from kybern.scheduler.columns.match_groups import GroupKey, MatchGroup, MatchGroups
 from kybern.scheduler.columns.node_table import NodeTable
+from kybern.scheduler.columns.storage import StorageObjects
+from kybern.scheduler.pod_storage import claim_names, inline_disks
 from kybern.scheduler.ports import HostPort, host_ports
 from kybern.scheduler.requests import Requests, requests_of
 from kybern.scheduler.workload_selectors import WorkloadSelectors
@@ -20,7 +22,17 @@ Obj = dict[str, Any]
 class PlacedPod:
     """A pod on a row."""
 
-    __slots__ = ("group", "obj", "ports", "priority", "requests", "row", "uid")
+    __slots__ = (
+        "claims",
+        "group",
+        "has_disks",
+        "obj",
+        "ports",
+        "priority",
+        "requests",
+        "row",
+        "uid",
+    )
 
     def __init__(self, obj: Obj, row: int, group: MatchGroup) -> None:
         self.obj = obj
@@ -29,6 +41,8 @@ class PlacedPod:
         self.requests: Requests = requests_of(obj)
         self.priority: int = obj["spec"].get("priority") or 0
         self.ports: tuple[HostPort, ...] = host_ports(obj["spec"])
+        self.claims: list[str] = claim_names(obj)
+        self.has_disks = bool(inline_disks(obj))
         self.group = group
 
 
@@ -45,6 +59,9 @@ class ClusterColumns:
         self.namespaces: dict[str, Mapping[str, str]] = {}
         self.namespaces_version = 0
         self.workloads = WorkloadSelectors()
+        self.storage = StorageObjects()
+        self.storage_pods: dict[int, dict[str, PlacedPod]] = {}
+        self.claim_users: dict[str, int] = {}
 
     def set_node(self, node: Obj) -> bool:
         """A Node was added or changed; False if the change means nothing to scheduling."""
@@ -160,6 +177,8 @@ class ClusterColumns:
         nodes.pod_count.cells[row] += sign
         if placed.ports:
             self._use_ports(placed, sign)
+        if placed.claims or placed.has_disks:
+            self._use_storage(placed, sign)
         nodes.usage.append(row)
 
     def _use_ports(self, placed: PlacedPod, sign: int) -> None:
@@ -171,6 +190,21 @@ class ClusterColumns:
                 used.remove(port)
         if not used:
             del self.ports[placed.row]
+
+    def _use_storage(self, placed: PlacedPod, sign: int) -> None:
+        there = self.storage_pods.setdefault(placed.row, {})
+        if sign > 0:
+            there[placed.uid] = placed
+        else:
+            del there[placed.uid]
+        if not there:
+            del self.storage_pods[placed.row]
+        namespace = placed.obj["metadata"].get("namespace", "")
+        for name in placed.claims:
+            key = f"{namespace}/{name}"
+            users = self.claim_users[key] = self.claim_users.get(key, 0) + sign
+            if not users:
+                del self.claim_users[key]
 
     def _release_if_empty(self, row: int) -> None:
         if not self.nodes.alive.cells[row] and row not in self.on_row:

@@ -1,0 +1,91 @@
+"""Claims, volumes and storage classes as the volume plugins see them.
+
+Informers write; the scheduler adds what it assumes: a volume promised to a claim, a node selected
+for provisioning. An assumption stands until the API server shows the same or it is taken back.
+``version`` changes with every change; pod classes with claims are made anew then.
+"""
+
+from typing import Any
+
+from kybern.scheduler.pod_storage import SELECTED_NODE
+
+Obj = dict[str, Any]
+
+
+class StorageObjects:
+    """Objects by name; those of a namespace by ``namespace/name``."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.claims: dict[str, Obj] = {}
+        self.volumes: dict[str, Obj] = {}
+        self.classes: dict[str, Obj] = {}
+        self.csi_nodes: dict[str, Obj] = {}
+        self.resource_claims: dict[str, Obj] = {}
+        self._real: dict[str, Obj | None] = {}
+
+    def claim_changed(self, old: Obj | None, new: Obj | None) -> None:
+        is_seen = new is not None and SELECTED_NODE in (new["metadata"].get("annotations") or {})
+        self._changed(self.claims, old, new, is_seen)
+
+    def volume_changed(self, old: Obj | None, new: Obj | None) -> None:
+        is_seen = new is not None and "claimRef" in new["spec"]
+        self._changed(self.volumes, old, new, is_seen)
+
+    def class_changed(self, old: Obj | None, new: Obj | None) -> None:
+        self._changed(self.classes, old, new, True)
+
+    def csi_node_changed(self, old: Obj | None, new: Obj | None) -> None:
+        self._changed(self.csi_nodes, old, new, True)
+
+    def resource_claim_changed(self, old: Obj | None, new: Obj | None) -> None:
+        self._changed(self.resource_claims, old, new, True)
+
+    def assume(self, obj: Obj) -> None:
+        """See a claim or a volume like this from now on."""
+        table, uid = self._table_of(obj), obj["metadata"]["uid"]
+        self._real.setdefault(uid, table.get(key_of(obj)))
+        table[key_of(obj)] = obj
+        self.version += 1
+
+    def forget(self, obj: Obj) -> None:
+        """Take an assumption back, if it still stands."""
+        uid = obj["metadata"]["uid"]
+        if uid not in self._real:
+            return
+        real = self._real.pop(uid)
+        if real is not None:
+            self._table_of(obj)[key_of(obj)] = real
+        self.version += 1
+
+    def claim(self, namespace: str, name: str) -> Obj | None:
+        return self.claims.get(f"{namespace}/{name}")
+
+    def is_delayed(self, class_name: str) -> bool:
+        """Claims of the class wait for their first consumer."""
+        found = self.classes.get(class_name)
+        return found is not None and found.get("volumeBindingMode") == "WaitForFirstConsumer"
+
+    def _table_of(self, obj: Obj) -> dict[str, Obj]:
+        return self.claims if "namespace" in obj["metadata"] else self.volumes
+
+    def _changed(
+        self, table: dict[str, Obj], old: Obj | None, new: Obj | None, is_seen: bool
+    ) -> None:
+        self.version += 1
+        if new is None:
+            assert old is not None
+            self._real.pop(old["metadata"]["uid"], None)
+            table.pop(key_of(old), None)
+            return
+        uid = new["metadata"]["uid"]
+        if uid in self._real and not is_seen:
+            self._real[uid] = new
+            return
+        self._real.pop(uid, None)
+        table[key_of(new)] = new
+
+
+def key_of(obj: Obj) -> str:
+    meta = obj["metadata"]
+    return f"{meta['namespace']}/{meta['name']}" if "namespace" in meta else meta["name"]

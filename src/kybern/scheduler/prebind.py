@@ -1,0 +1,144 @@
+"""What must be true before a pod is bound: its volumes are bound, its claims reserved for it.
+
+The scheduler calls ``assume`` with the decision, so that the next decision sees the volumes taken,
+and ``run`` in the background; ``run`` raises PreBindError if the pod cannot have the node after
+all, and ``undo`` takes the assumptions back.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from kybern.api.errors import StatusError
+from kybern.api.resources import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, RESOURCE_CLAIMS
+from kybern.client import Client
+from kybern.client.transport import ApiUnreachable
+from kybern.scheduler.columns.storage import StorageObjects
+from kybern.scheduler.plugins.dynamic_resources import is_reserved
+from kybern.scheduler.plugins.volume_filter import VolumePlan
+from kybern.scheduler.pod_storage import (
+    SELECTED_NODE,
+    claim_names,
+    is_fully_bound,
+    resource_claim_names,
+)
+
+Obj = dict[str, Any]
+
+BOUND_BY_CONTROLLER = "pv.kubernetes.io/bound-by-controller"
+BIND_TIMEOUT_SECONDS = 600.0
+
+
+class PreBindError(Exception):
+    """The pod cannot be bound; the text names the plugin and the cause."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """The objects as they will be: volumes with their claims, claims with their node."""
+
+    volumes: tuple[Obj, ...] = ()
+    claims: tuple[Obj, ...] = ()
+
+
+class PreBinder:
+    """Does it for all profiles."""
+
+    def __init__(self, client: Client, storage: StorageObjects) -> None:
+        self._client = client
+        self._storage = storage
+        self._changed = asyncio.Event()
+
+    def claims_changed(self) -> None:
+        """Informers saw a claim change: those who wait look again."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def assume(self, plan: VolumePlan, node: str) -> Promise:
+        """See volumes as taken and nodes as selected from now on."""
+        promise = Promise(
+            tuple(_promised(volume, claim) for claim, volume in plan.bindings),
+            tuple(_annotated(claim, SELECTED_NODE, node) for claim in plan.provisions),
+        )
+        for obj in (*promise.volumes, *promise.claims):
+            self._storage.assume(obj)
+        return promise
+
+    def undo(self, promise: Promise) -> None:
+        for obj in (*promise.volumes, *promise.claims):
+            self._storage.forget(obj)
+
+    async def run(self, pod: Obj, promise: Promise) -> None:
+        """Write the promise, wait until all claims are bound, and reserve resource claims."""
+        try:
+            if promise.volumes or promise.claims:
+                await self._bind_volumes(pod, promise)
+        except (StatusError, ApiUnreachable, ConnectionError, TimeoutError) as error:
+            cause = str(error) or "context deadline exceeded"
+            text = f'running PreBind plugin "VolumeBinding": binding volumes: {cause}'
+            raise PreBindError(text) from error
+        try:
+            await self._reserve(pod)
+        except (StatusError, ApiUnreachable, ConnectionError, TimeoutError) as error:
+            text = f'running PreBind plugin "DynamicResources": {error}'
+            raise PreBindError(text) from error
+
+    async def _bind_volumes(self, pod: Obj, promise: Promise) -> None:
+        for volume in promise.volumes:
+            await self._client.update(PERSISTENT_VOLUMES, volume)
+        for claim in promise.claims:
+            await self._client.update(PERSISTENT_VOLUME_CLAIMS, claim)
+        async with asyncio.timeout(BIND_TIMEOUT_SECONDS):
+            while not self._are_bound(pod, promise):
+                await self._changed.wait()
+
+    def _are_bound(self, pod: Obj, promise: Promise) -> bool:
+        namespace = pod["metadata"]["namespace"]
+        selected = {claim["metadata"]["name"]: claim for claim in promise.claims}
+        for name in claim_names(pod):
+            claim = self._storage.claim(namespace, name)
+            if claim is None:
+                raise PreBindError(f'persistentvolumeclaim "{name}" not found')
+            if is_fully_bound(claim):
+                continue
+            if name in selected and _node_of(claim) != _node_of(selected[name]):
+                raise PreBindError(f'selectedNode annotation reset for PVC "{name}"')
+            return False
+        return True
+
+    async def _reserve(self, pod: Obj) -> None:
+        meta = pod["metadata"]
+        for _, name in resource_claim_names(pod):
+            claim = self._storage.resource_claims.get(f"{meta['namespace']}/{name}")
+            if not name or claim is None or is_reserved(claim, meta["uid"]):
+                continue
+            consumer = {"resource": "pods", "name": meta["name"], "uid": meta["uid"]}
+            consumers = [*(claim["status"].get("reservedFor") or ()), consumer]
+            status = {**claim["status"], "reservedFor": consumers}
+            await self._client.update_status(RESOURCE_CLAIMS, {**claim, "status": status})
+
+
+def _promised(volume: Obj, claim: Obj) -> Obj:
+    meta = claim["metadata"]
+    reference = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "namespace": meta["namespace"],
+        "name": meta["name"],
+        "uid": meta["uid"],
+        "resourceVersion": meta.get("resourceVersion", ""),
+    }
+    marked = volume
+    if "claimRef" not in volume["spec"]:
+        marked = _annotated(volume, BOUND_BY_CONTROLLER, "yes")
+    return {**marked, "spec": {**volume["spec"], "claimRef": reference}}
+
+
+def _annotated(obj: Obj, key: str, value: str) -> Obj:
+    meta = obj["metadata"]
+    annotations = {**(meta.get("annotations") or {}), key: value}
+    return {**obj, "metadata": {**meta, "annotations": annotations}}
+
+
+def _node_of(claim: Obj) -> str:
+    return (claim["metadata"].get("annotations") or {}).get(SELECTED_NODE, "")

@@ -1,0 +1,114 @@
+"""Volumes against the API server: claims are promised first, and the pod is bound when they are."""
+
+from typing import Any
+
+import pytest
+from manifests import pod
+
+from kybern.api import objects
+from kybern.api.resources import (
+    NODES,
+    PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
+    PODS,
+    STORAGE_CLASSES,
+)
+from kybern.testing import Cluster
+
+pytestmark = [pytest.mark.virtual_time, pytest.mark.kybern(nodes=3)]
+
+Obj = dict[str, Any]
+
+STORAGE_CLASS = {
+    "metadata": {"name": "local"},
+    "provisioner": "kubernetes.io/no-provisioner",
+    "volumeBindingMode": "WaitForFirstConsumer",
+}
+CLAIM = {
+    "metadata": {"name": "data"},
+    "spec": {
+        "storageClassName": "local",
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "1Gi"}},
+    },
+}
+
+
+def local_volume(name: str, node: str) -> Obj:
+    expression = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
+    terms = [{"matchExpressions": [expression]}]
+    return {
+        "metadata": {"name": name},
+        "spec": {
+            "storageClassName": "local",
+            "capacity": {"storage": "1Gi"},
+            "accessModes": ["ReadWriteOnce"],
+            "local": {"path": "/data"},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": terms}},
+        },
+    }
+
+
+def with_claim(name: str) -> Obj:
+    source = {"name": "data", "persistentVolumeClaim": {"claimName": "data"}}
+    return pod(name, volumes=[source])
+
+
+def is_held(obj: Obj) -> bool:
+    return objects.condition_is(obj, "PodScheduled", "False")
+
+
+async def test_a_pod_is_held_until_its_claim_is_there_and_its_volume_is_bound(
+    kybern_cluster: Cluster,
+) -> None:
+    client = kybern_cluster.client
+    await client.create(PODS, with_claim("web"))
+    held = await kybern_cluster.wait_for(PODS, "web", is_held)
+    condition = objects.condition(held, "PodScheduled")
+    assert condition is not None
+    assert condition["message"].startswith(
+        '0/3 nodes are available: persistentvolumeclaim "data" not found.'
+    )
+    await client.create(STORAGE_CLASSES, STORAGE_CLASS)
+    await client.create(PERSISTENT_VOLUMES, local_volume("there", "simulated-1"))
+    await client.patch(
+        PERSISTENT_VOLUMES, "there", {"status": {"phase": "Available"}}, subresource="status"
+    )
+    made = await client.create(PERSISTENT_VOLUME_CLAIMS, CLAIM, "default")
+
+    def is_promised(volume: Obj) -> bool:
+        return (volume["spec"].get("claimRef") or {}).get("uid") == made["metadata"]["uid"]
+
+    volume = await kybern_cluster.wait_for(PERSISTENT_VOLUMES, "there", is_promised)
+    annotations = volume["metadata"]["annotations"]
+    assert annotations["pv.kubernetes.io/bound-by-controller"] == "yes"
+    waiting = await client.get(PODS, "web", "default")
+    assert "nodeName" not in waiting["spec"], "not before the claim is bound"
+    bound = {
+        "metadata": {"annotations": {"pv.kubernetes.io/bind-completed": "yes"}},
+        "spec": {"volumeName": "there"},
+    }
+    await client.patch(PERSISTENT_VOLUME_CLAIMS, "data", bound, "default")
+    running = await kybern_cluster.wait_for(
+        PODS, "web", lambda obj: bool(obj["spec"].get("nodeName"))
+    )
+    assert running["spec"]["nodeName"] == "simulated-1"
+
+
+async def test_an_unbound_claim_of_an_immediate_class_holds_the_pod(
+    kybern_cluster: Cluster,
+) -> None:
+    client = kybern_cluster.client
+    immediate = {**STORAGE_CLASS, "volumeBindingMode": "Immediate"}
+    await client.create(STORAGE_CLASSES, immediate)
+    await client.create(PERSISTENT_VOLUME_CLAIMS, CLAIM, "default")
+    await client.create(PODS, with_claim("web"))
+    held = await kybern_cluster.wait_for(PODS, "web", is_held)
+    condition = objects.condition(held, "PodScheduled")
+    assert condition is not None
+    assert condition["message"] == (
+        "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims. "
+        "no new claims to deallocate, preemption: 0/3 nodes are available: "
+        "3 Preemption is not helpful for scheduling."
+    )
+    assert len((await client.list(NODES))["items"]) == 3

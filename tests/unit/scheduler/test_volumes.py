@@ -1,0 +1,238 @@
+"""Volumes and claims: what holds a pod, where it may go, and what is promised with a node."""
+
+from typing import Any
+
+from test_decision import Core, node, pod
+
+from kybern.scheduler.plugins.volume_binding import VolumeBinding
+from kybern.scheduler.plugins.volume_filter import VolumePlan
+
+Obj = dict[str, Any]
+
+LOCAL = {
+    "metadata": {"name": "local", "uid": "local"},
+    "provisioner": "kubernetes.io/no-provisioner",
+}
+DELAYED = "WaitForFirstConsumer"
+
+
+def zoned(name: str, zone: str) -> Obj:
+    made = node(name)
+    made["metadata"]["labels"]["topology.kubernetes.io/zone"] = zone
+    return made
+
+
+def using(name: str, *claims: str, **spec: Any) -> Obj:
+    volumes = [{"name": c, "persistentVolumeClaim": {"claimName": c}} for c in claims]
+    return pod(name, volumes=volumes, **spec)
+
+
+def claim(name: str, size: str = "1Gi", volume: str = "", cls: str = "local", **spec: Any) -> Obj:
+    meta: Obj = {"name": name, "namespace": "default", "uid": f"claim-{name}"}
+    if volume:
+        spec["volumeName"] = volume
+        meta["annotations"] = {"pv.kubernetes.io/bind-completed": "yes"}
+    resources = {"requests": {"storage": size}}
+    spec = {"resources": resources, "storageClassName": cls, "accessModes": ["RWO"]} | spec
+    return {"metadata": meta, "spec": spec}
+
+
+def volume(name: str, size: str = "1Gi", at: str = "", **spec: Any) -> Obj:
+    if at:
+        expression = {"key": "kubernetes.io/hostname", "operator": "In", "values": [at]}
+        terms = [{"matchExpressions": [expression]}]
+        spec["nodeAffinity"] = {"required": {"nodeSelectorTerms": terms}}
+    spec = {"capacity": {"storage": size}, "storageClassName": "local"} | spec
+    return {
+        "metadata": {"name": name, "uid": f"volume-{name}"},
+        "spec": {"accessModes": ["RWO"], **spec},
+        "status": {"phase": "Available"},
+    }
+
+
+class StorageCore(Core):
+    """Three nodes and a class of local volumes."""
+
+    def __init__(self, *nodes: Obj) -> None:
+        super().__init__(*(nodes or (node("a"), node("b"), node("c"))))
+        self.storage = self.cluster.storage
+        self.storage.class_changed(None, {**LOCAL, "volumeBindingMode": DELAYED})
+
+    def have(self, *objects: Obj) -> None:
+        for one in objects:
+            is_claim = "namespace" in one["metadata"]
+            note = self.storage.claim_changed if is_claim else self.storage.volume_changed
+            note(None, one)
+
+    def plan(self, one: Obj, name: str) -> VolumePlan:
+        plugin = self.profile.by_name["VolumeBinding"]
+        assert isinstance(plugin, VolumeBinding)
+        return plugin.plan(one, self.cluster.nodes.rows[name])
+
+
+def held(text: str) -> str:
+    return f"0/3 nodes are available: {text}."
+
+
+def test_a_pod_waits_for_its_claims() -> None:
+    core = StorageCore()
+    one = using("p", "data")
+    assert core.decide(one) == held('persistentvolumeclaim "data" not found')
+    core.have(claim("data", cls="fast"))
+    assert core.decide(one) == held("pod has unbound immediate PersistentVolumeClaims")
+    lost = claim("lost", volume="gone")
+    core.have({**lost, "status": {"phase": "Lost"}})
+    text = 'persistentvolumeclaim "lost" bound to non-existent persistentvolume "gone"'
+    assert core.decide(using("q", "lost")) == held(text)
+    scratch = {"name": "scratch", "ephemeral": {"volumeClaimTemplate": {}}}
+    waits = "waiting for ephemeral volume controller to create the persistentvolumeclaim"
+    assert core.decide(pod("e", volumes=[scratch])) == held(f'{waits} "e-scratch"')
+
+
+def test_a_pod_goes_where_its_bound_volume_is() -> None:
+    core = StorageCore()
+    core.have(volume("v", at="b"), claim("data", volume="v"))
+    assert core.decide(using("p", "data")) == "b"
+    core.cluster.place(pod("full", cpu="4"), "b")
+    assert core.decide(using("q", "data")) == held(
+        "1 Insufficient cpu, 2 node(s) didn't match PersistentVolume's node affinity"
+    )
+
+
+def test_a_waiting_claim_gets_the_smallest_volume_that_fits_on_the_node() -> None:
+    core = StorageCore()
+    core.have(
+        claim("data", size="2Gi"),
+        volume("small", size="1Gi", at="a"),
+        volume("large", size="8Gi", at="b"),
+        volume("middle", size="4Gi", at="b"),
+        volume("taken", size="2Gi", at="c", claimRef={"name": "x", "namespace": "default"}),
+    )
+    one = using("p", "data")
+    assert core.decide(one) == "b"
+    ((bound, chosen),) = core.plan(one, "b").bindings
+    assert (bound["metadata"]["name"], chosen["metadata"]["name"]) == ("data", "middle")
+
+
+def test_two_claims_of_a_pod_never_get_the_same_volume() -> None:
+    core = StorageCore()
+    core.have(claim("one"), claim("two"), volume("v", at="a"))
+    reason = "3 node(s) didn't find available persistent volumes to bind"
+    assert core.decide(using("p", "one", "two")) == held(reason)
+    core.have(volume("w", size="2Gi", at="a"))
+    assert core.decide(using("p", "one", "two")) == "a"
+    chosen = [v["metadata"]["name"] for _, v in core.plan(using("p", "one", "two"), "a").bindings]
+    assert sorted(chosen) == ["v", "w"]
+
+
+def test_a_volume_that_is_promised_is_seen_as_taken_until_the_promise_is_undone() -> None:
+    core = StorageCore()
+    core.have(claim("one"), claim("two"), volume("v", at="a"))
+    assert core.decide(using("p", "one")) == "a"
+    taken = volume("v", at="a", claimRef={"name": "one", "namespace": "default"})
+    core.storage.assume(taken)
+    assert core.decide(using("q", "two")).startswith("0/3")
+    core.storage.volume_changed(volume("v", at="a"), volume("v", size="3Gi", at="a"))
+    assert core.decide(using("q", "two")).startswith("0/3"), "an old event changes nothing"
+    core.storage.forget(taken)
+    assert core.decide(using("q", "two")) == "a"
+
+
+def test_provisioning_keeps_to_allowed_topologies_and_to_the_selected_node() -> None:
+    core = StorageCore(zoned("a", "east"), zoned("b", "west"), zoned("c", "west"))
+    expression = {"key": "topology.kubernetes.io/zone", "values": ["west"]}
+    core.storage.class_changed(
+        None,
+        {
+            "metadata": {"name": "cloud", "uid": "cloud"},
+            "provisioner": "example.com/disk",
+            "volumeBindingMode": DELAYED,
+            "allowedTopologies": [{"matchLabelExpressions": [expression]}],
+        },
+    )
+    core.have(claim("data", cls="cloud"))
+    one = using("p", "data")
+    assert core.decide(one) in ("b", "c")
+    assert [c["metadata"]["name"] for c in core.plan(one, "b").provisions] == ["data"]
+    selected = claim("data", cls="cloud")
+    selected["metadata"]["annotations"] = {"volume.kubernetes.io/selected-node": "c"}
+    core.have(selected)
+    assert [core.decide(using(f"p{n}", "data")) for n in range(5)] == ["c"] * 5
+
+
+def test_zone_labels_of_a_volume_confine_the_pod() -> None:
+    core = StorageCore(zoned("a", "east"), zoned("b", "west"), zoned("c", "north"))
+    labelled = volume("v")
+    labelled["metadata"]["labels"] = {"topology.kubernetes.io/zone": "west__north"}
+    core.have(labelled, claim("data", volume="v"))
+    assert core.decide(using("p", "data")) in ("b", "c")
+    assert core.decide(using("q", "data", nodeName="a")) == held(
+        "1 node(s) had no available volume zone, 2 node(s) didn't match the requested node name"
+    )
+
+
+def test_a_claim_for_one_pod_keeps_others_off_every_node() -> None:
+    core = StorageCore()
+    core.have(volume("v"), claim("data", volume="v", accessModes=["ReadWriteOncePod"]))
+    core.cluster.place(using("first", "data"), "a")
+    message = core.decide(using("second", "data"))
+    assert message == held(
+        "3 node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode "
+        "already in-use by another pod"
+    )
+    _, outcome = core.preempt(using("vital", "data", priority=10))
+    assert outcome.candidate is not None
+    assert [victim.uid for victim in outcome.candidate.victims] == ["first"]
+    core.cluster.remove("first")
+    assert core.decide(using("second", "data")) in ("a", "b", "c")
+
+
+def test_disks_that_cannot_be_shared_keep_pods_apart() -> None:
+    core = StorageCore(node("a"), node("b"))
+    disk = [{"name": "d", "gcePersistentDisk": {"pdName": "disk"}}]
+    core.cluster.place(pod("first", volumes=disk), "a")
+    assert core.decide(pod("second", volumes=disk)) == "b"
+    core.cluster.place(pod("second", volumes=disk), "b")
+    assert core.decide(pod("third", volumes=disk)) == (
+        "0/2 nodes are available: 2 node(s) had no available disk."
+    )
+
+
+def test_a_node_attaches_no_more_volumes_than_its_driver_can() -> None:
+    core = StorageCore(node("a"))
+    csi_node = {
+        "metadata": {"name": "a", "uid": "csi-a"},
+        "spec": {"drivers": [{"name": "disk", "allocatable": {"count": 1}}]},
+    }
+    core.storage.csi_node_changed(None, csi_node)
+    for name in ("v", "w"):
+        core.have(volume(name, csi={"driver": "disk", "volumeHandle": name}))
+        core.have(claim(f"claim-{name}", volume=name))
+    core.cluster.place(using("first", "claim-v"), "a")
+    assert core.decide(using("same", "claim-v")) == "a", "an attached volume counts once"
+    assert core.decide(using("other", "claim-w")) == (
+        "0/1 nodes are available: 1 node(s) exceed max volume count."
+    )
+
+
+def test_a_pod_waits_until_its_resource_claims_are_allocated() -> None:
+    core = StorageCore()
+    one = pod("p", resourceClaims=[{"name": "gpu", "resourceClaimName": "gpu"}])
+    gate = core.profile.gate(one)
+    assert gate == ("DynamicResources", 'resourceclaim.resource.k8s.io "gpu" not found')
+    made: Obj = {"metadata": {"name": "gpu", "namespace": "default", "uid": "gpu"}, "spec": {}}
+    core.storage.resource_claim_changed(None, made)
+    assert core.profile.gate(one) is None
+    assert core.decide(one) == held("3 cannot allocate all claims")
+    expression = {"key": "kubernetes.io/hostname", "operator": "In", "values": ["c"]}
+    place = {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}
+    allocated = {**made, "status": {"allocation": {"nodeSelector": place}}}
+    core.storage.resource_claim_changed(made, allocated)
+    assert core.decide(one) == "c"
+
+
+def test_a_claim_from_a_template_must_be_named_in_the_status() -> None:
+    core = StorageCore()
+    one = pod("p", resourceClaims=[{"name": "gpu", "resourceClaimTemplateName": "t"}])
+    gate = core.profile.gate(one)
+    assert gate == ("DynamicResources", 'pod "default/p": ResourceClaim not created yet')
