@@ -86,12 +86,18 @@ def test_custom_kinds_are_published_with_their_schema() -> None:
     registry = builtin_registry()
     registry.add(Kind("example.com", "Foo", "foos"))
     size = {"x-kubernetes-int-or-string": True, "anyOf": [{"type": "integer"}, {"type": "string"}]}
-    schema = {"type": "object", "properties": {"size": size}}
+    mood = {"type": "string", "enum": ["Great", "Down"], "default": "Down"}
+    maybe = {"type": "object", "nullable": True, "properties": {"x": {"type": "string"}}}
+    properties = {"size": size, "mood": mood, "maybe": maybe}
+    schema = {"type": "object", "properties": properties, "required": ["maybe", "mood"]}
     custom = {("example.com", "v1", "Foo"): schema}
     old, new = openapi_v2(registry, custom), openapi_v3(registry, "example.com", "v1", custom)
     schemas = new["components"]["schemas"]
     assert schemas["com.example.v1.Foo"]["properties"]["size"] == size
-    assert "anyOf" not in old["definitions"]["com.example.v1.Foo"]["properties"]["size"]
+    published = old["definitions"]["com.example.v1.Foo"]
+    assert published["properties"]["size"] == {"x-kubernetes-int-or-string": True}
+    assert published["properties"]["mood"] == mood
+    assert (published["properties"]["maybe"], published["required"]) == ({}, ["mood"])
     for document, names in ((old, old["definitions"]), (new, schemas)):
         assert "com.example.v1.FooList" in names
         assert {reference.rpartition("/")[2] for reference in references(document)} <= set(names)

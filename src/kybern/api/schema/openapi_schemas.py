@@ -123,6 +123,9 @@ class SchemaPublisher:
         return found
 
     def _custom_kind(self, schema: Obj, group: str, version: str, kind: str) -> Obj:
+        if not self._v3 and schema.get("x-kubernetes-preserve-unknown-fields"):
+            # Any property named here would make kubectl refuse all others.
+            return {"type": "object", **_stands_for(group, version, kind)}
         out: Obj = schema if self._v3 else _without_v3_words(schema)
         properties = {
             **out.get("properties", {}),
@@ -160,25 +163,39 @@ def _stands_for(group: str, version: str, kind: str) -> Obj:
     return {"x-kubernetes-group-version-kind": [{"group": group, "version": version, "kind": kind}]}
 
 
-def _without_v3_words(schema: Any) -> Any:
-    """A custom schema without what OpenAPI v2 has no words for; those values may be anything."""
-    if isinstance(schema, list):
-        return [_without_v3_words(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if schema.get("x-kubernetes-preserve-unknown-fields") or schema.get("nullable"):
-        return {key: value for key, value in schema.items() if key in ("description",)}
-    if schema.get("x-kubernetes-int-or-string"):
-        return {"description": schema.get("description", ""), "x-kubernetes-int-or-string": True}
-    dropped = ("allOf", "anyOf", "default", "enum", "not", "oneOf")
+def _without_v3_words(schema: Obj) -> Obj:
+    """A custom schema without what OpenAPI v2 has no words for, in upstream's way.
+
+    What may be null, or hold unknown fields, loses its type, because kubectl would refuse them.
+    """
+    dropped = {"allOf", "anyOf", "not", "nullable", "oneOf"}
+    nullable = schema.get("nullable")
+    preserves = schema.get("x-kubernetes-preserve-unknown-fields")
+    if nullable or preserves:
+        dropped |= {"items", "properties"}
+    kind = schema.get("type")
+    without_items = kind == "array" and ("items" in dropped or "items" not in schema)
+    if nullable or without_items or (preserves and kind == "object"):
+        dropped.add("type")
     out = {key: value for key, value in schema.items() if key not in dropped}
-    if "properties" in out:
-        inner = {name: _without_v3_words(child) for name, child in out["properties"].items()}
-        out["properties"] = inner
+    properties = out.get("properties") or {}
+    if properties:
+        out["properties"] = {name: _without_v3_words(p) for name, p in properties.items()}
     for child in ("items", "additionalProperties"):
-        if child in out:
+        if isinstance(out.get(child), dict):
             out[child] = _without_v3_words(out[child])
+    _forget_nullable_requirements(out, properties, schema.get("additionalProperties"))
     return out
+
+
+def _forget_nullable_requirements(out: Obj, properties: Obj, additional: Any) -> None:
+    """Without null in its words, v2 cannot require what may be null."""
+    required = out.pop("required", None) or []
+    if isinstance(additional, dict) and additional.get("nullable"):
+        return
+    required = [name for name in required if not (properties.get(name) or {}).get("nullable")]
+    if required:
+        out["required"] = required
 
 
 def _published_default(field: Field) -> Any:
