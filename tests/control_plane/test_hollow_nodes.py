@@ -54,6 +54,23 @@ async def test_nodes_register_ready_with_labels_addresses_and_room(
     assert len(set(addresses)) == 2
 
 
+async def test_a_node_that_was_declared_dead_says_that_it_lives(kybern_cluster: Cluster) -> None:
+    def ready(node: Obj) -> Obj:
+        return objects.condition(node, "Ready") or {}
+
+    client = kybern_cluster.client
+    dead = {"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown", "message": "gone"}
+    patch = {"status": {"conditions": [dead]}}
+    await client.patch(NODES, "simulated-0", patch, kind="strategic", subresource="status")
+    node = await kybern_cluster.wait_for(
+        NODES, "simulated-0", lambda node: ready(node)["status"] == "True", patience=30
+    )
+    assert ready(node)["reason"] == "KubeletReady"
+    await kybern_cluster.wait_for(
+        NODES, "simulated-0", lambda node: not node["spec"].get("taints"), patience=30
+    )
+
+
 async def test_leases_are_renewed_and_the_node_stays_ready(kybern_cluster: Cluster) -> None:
     async def renewed_at() -> str:
         lease = await kybern_cluster.client.get(LEASES, "simulated-0", LEASE_NAMESPACE)

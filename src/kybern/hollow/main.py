@@ -38,6 +38,8 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
 
 
 def _node_changed(nodes: dict[str, HollowNode], old: Obj | None, new: Obj | None) -> None:
-    """The controller manager gives nodes their pod networks."""
+    """The controller manager gives nodes their pod networks, and declares silent ones dead."""
     if new is not None and (node := nodes.get(new["metadata"]["name"])) is not None:
         node.use_network((new.get("spec") or {}).get("podCIDR", ""))
+        conditions = (new.get("status") or {}).get("conditions") or ()
+        node.declared_dead = any(one["status"] == "Unknown" for one in conditions)

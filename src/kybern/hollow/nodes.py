@@ -58,6 +58,7 @@ class HollowNode:
         self.pod_network = ""
         self.uid = ""
         self.held_lease: Obj | None = None
+        self.declared_dead = False
         self._index = index
         self._config = config
 

@@ -71,6 +71,9 @@ class Registration:
             if node.held_lease is None:
                 node.held_lease = await self._take_lease(node, now)
             node.held_lease = await self._client.update(LEASES, node.lease(now))
+            if node.declared_dead:
+                alive = node_conditions(self._clock.timestamp())
+                await self._patch_status(node, {"conditions": alive})
         except StatusError as error:
             logger.info("lease of %s: %s", node.name, error)
             node.held_lease = None

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 EAGER_SECONDS = 0.2
 REPORT_SECONDS = 300.0
 RETRY_SECONDS = 1.0
+# A runtime that has answered may be silent this long, for a restart of its own.
+RUNTIME_PATIENCE_SECONDS = 30.0
 
 
 class NodeRegistration:
@@ -55,6 +57,8 @@ class NodeRegistration:
         self._node: Obj | None = None
         self._reported = 0.0
         self._runtime_version = ""
+        self._answered: float | None = None
+        self._network_problem = ""
         self.registered = asyncio.Event()
         self.port = config.port
 
@@ -79,6 +83,9 @@ class NodeRegistration:
     async def _once(self) -> bool:
         """One look and, if due, one report; True if the node is ready."""
         health = await self.look()
+        if self._node is not None:
+            # Others write it too: a node that was silent finds itself declared dead.
+            self._node = await self._client.get(NODES, self._facts.name, resource_version="0")
         found = await self._status(health)
         if self._node is None:
             await self._register(found)
@@ -88,14 +95,7 @@ class NodeRegistration:
 
     async def look(self) -> status.Health:
         """Ask the runtime and the machine; keeps the facts that pod workers read."""
-        runtime, network = "", ""
-        try:
-            answer = await self._runtime.status()
-            states = {condition.type: condition for condition in answer.status.conditions}
-            runtime = _problem(states.get("RuntimeReady"), "container runtime not ready")
-            network = _problem(states.get("NetworkReady"), "container runtime network not ready")
-        except RpcError as error:
-            runtime = f"container runtime is down: {error.message}"
+        runtime, network = await self._ask_runtime()
         if not runtime and not self._runtime_healthy():
             runtime = "PLEG is not healthy: the runtime has not listed its containers for long"
         self._facts.network_ready = not network and not runtime
@@ -106,6 +106,22 @@ class NodeRegistration:
             memory_pressure=available_memory() < status.MEMORY_PRESSURE_BYTES,
             disk_pressure=await asyncio.to_thread(_disk_is_full, Path(self._config.root_dir)),
         )
+
+    async def _ask_runtime(self) -> tuple[str, str]:
+        """What is wrong with the runtime and with its network; a short silence is nothing."""
+        try:
+            answer = await self._runtime.status()
+        except RpcError as error:
+            now = self._clock.monotonic()
+            if self._answered is None or now - self._answered > RUNTIME_PATIENCE_SECONDS:
+                return f"container runtime is down: {error.message}", ""
+            return "", self._network_problem
+        self._answered = self._clock.monotonic()
+        states = {condition.type: condition for condition in answer.status.conditions}
+        runtime = _problem(states.get("RuntimeReady"), "container runtime not ready")
+        network = _problem(states.get("NetworkReady"), "container runtime network not ready")
+        self._network_problem = network
+        return runtime, network
 
     async def _status(self, health: status.Health) -> Obj:
         previous = ((self._node or {}).get("status") or {}).get("conditions") or ()

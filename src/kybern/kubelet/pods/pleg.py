@@ -32,13 +32,15 @@ class Pleg:
         self._on_change = on_change
         self._seen: Snapshot = {}
         self._hint = asyncio.Event()
-        self._relisted = 0.0
+        self._relisted: float | None = None
         self.pods: frozenset[str] = frozenset()
 
     def healthy(self) -> bool:
-        """Whether the runtime has answered lately."""
-        loop = asyncio.get_running_loop()
-        return loop.time() - self._relisted < UNHEALTHY_AFTER
+        """Whether the runtime has answered lately; the time counts from the first question."""
+        now = asyncio.get_running_loop().time()
+        if self._relisted is None:
+            self._relisted = now
+        return now - self._relisted < UNHEALTHY_AFTER
 
     async def run(self) -> None:
         """Watch until cancelled."""
