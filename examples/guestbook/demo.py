@@ -8,6 +8,7 @@ import asyncio
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import click
@@ -28,6 +29,7 @@ NAMESPACE = "guestbook"
 IMAGE = "kybern.local/guestbook:1"
 NODE_PORT = 30080
 PATIENCE_SECONDS = 120
+Condition = Callable[[], Awaitable[bool]]
 KYBERN = [str(Path(sys.executable).with_name("kybern"))]
 
 
@@ -121,15 +123,26 @@ class Demo:
         available = objects.status(deployment).get("availableReplicas", 0)
         return ready == 3 == available and len(pods) == 3 and done
 
-    async def _until(self, condition) -> None:  # type: ignore[no-untyped-def]
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while True:
-                try:
-                    if await condition():
-                        return
-                except (StatusError, ApiUnreachable) as error:
-                    self.steps.detail(str(error))
-                await asyncio.sleep(0.1)
+    async def _until(self, condition: Condition) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while not await self._holds(condition):
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            raise click.ClickException(
+                f"this did not happen within {PATIENCE_SECONDS} s; to see why:\n"
+                f"  {KYBERN[0]} kubectl --kubeconfig {self.record.kubeconfig} "
+                f"describe pods -n {NAMESPACE}\n"
+                f"  ls {self.record.logs}"
+            ) from None
+
+    async def _holds(self, condition: Condition) -> bool:
+        """Ask once; an API server that is away for a moment is no answer."""
+        try:
+            return await condition()
+        except (StatusError, ApiUnreachable) as error:
+            self.steps.detail(str(error))
+            return False
 
     def kubectl(self, *arguments: str) -> str:
         command = [*KYBERN, "kubectl", "--kubeconfig", str(self.record.kubeconfig), *arguments]
