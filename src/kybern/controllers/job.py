@@ -1,42 +1,34 @@
 """Jobs: runs pods until enough of them have succeeded.
 
 One round: count what has finished (``job_status.py``), decide whether the Job is done, failed or
-suspended, then create or delete pods towards ``parallelism``. Failed pods are replaced after a
-pause that doubles from 10 seconds to 10 minutes. A Job's end has two steps: a target condition
-first, the final one when all its pods have ended (KEP-3998).
+suspended (``job_policies.py``), then create or delete pods towards ``parallelism``. Failed pods are
+replaced after a pause (``job_backoff.py``). A Job's end has two steps: a target condition first,
+the final one when all its pods have ended (KEP-3998).
 """
 
 import asyncio
-from dataclasses import dataclass
 
 from kybern.api import objects
 from kybern.api.errors import Obj, StatusError
 from kybern.api.resources import JOBS, PODS
 from kybern.api.selectors import LabelSelector
-from kybern.controllers import job_status
+from kybern.controllers import job_indexes, job_policies, job_status
 from kybern.controllers.controller import Context, Controller, owner_key
+from kybern.controllers.job_backoff import JobBackoff, index_pause
+from kybern.controllers.job_pods import new_pod
+from kybern.controllers.job_status import Finished
 from kybern.controllers.replicas import (
     PodControl,
+    deletion_order,
     in_slow_start,
     latest_revision,
-    pod_from_template,
 )
 
+OWN_NAME = "kubernetes.io/job-controller"
 BURST = 500
-FIRST_PAUSE_SECONDS = 10.0
-MAX_PAUSE_SECONDS = 600.0
-BACKOFF_REACHED = ("BackoffLimitExceeded", "Job has reached the specified backoff limit")
-DEADLINE_REACHED = ("DeadlineExceeded", "Job was active longer than specified deadline")
-COMPLETIONS_REACHED = ("CompletionsReached", "Reached expected number of succeeded pods")
 
-
-@dataclass(slots=True)
-class _Failures:
-    """Failures in a row and when the last was seen, to pause before the next pod."""
-
-    total: int = 0
-    in_row: int = 0
-    last: float = 0.0
+Target = tuple[str, str, str]
+"""(final condition, reason, message)."""
 
 
 class JobController(Controller):
@@ -51,22 +43,21 @@ class JobController(Controller):
         self.pods = self.watch(PODS, owner_key("Job"))
         self.recorder = context.recorder(self.client, "job-controller")
         self.control = PodControl(self.client, self.recorder, self.pods)
-        self.failures: dict[str, _Failures] = {}
+        self.backoff = JobBackoff()
 
     async def reconcile(self, key: str) -> float | None:
         held = self.jobs.get(key)
         if held is None:
-            self.failures.pop(key, None)
+            self.backoff.forget(key)
             await self._release_orphans(key)
             return None
-        if held["spec"].get("managedBy", "kubernetes.io/job-controller") != (
-            "kubernetes.io/job-controller"
-        ):
+        if held["spec"].get("managedBy", OWN_NAME) != OWN_NAME:
             return None
         job = objects.copy(held)
-        selector = LabelSelector.from_object(job["spec"].get("selector"))
+        selector = _selector(job)
         pods = await self.control.claim(job, lambda pod: selector.matches(objects.labels(pod)))
         if objects.is_deleting(job) or job_status.is_finished(job):
+            self.backoff.forget(key)
             await self._release([pod for pod in pods if job_status.is_tracked(pod)])
             return None
         return await self._run(key, job, pods)
@@ -76,25 +67,25 @@ class JobController(Controller):
         if not status.get("startTime") and not job_status.is_suspended(job):
             status["startTime"] = self.clock.timestamp()
         job_status.count_released(status, pods)
-        release = job_status.note_finished(job, status, pods)
-        self._note_failures(key, job, status)
-        self._suspend_or_resume(job)
-        active = [p for p in pods if _is_running(job, p)]
-        target = self._target(job, status, active)
+        finished = job_status.note_finished(job, status, pods)
+        self.backoff.note(key, finished)
+        active = [pod for pod in pods if objects.is_pod_active(pod)]
+        target = self._target(job, status, finished, active)
         again: float | None = None
         refusal: Exception | None = None
         if target is not None:
             self._set_target(job, *target)
-            await self._delete(job, active, len(active))
-            active = []
+            await asyncio.gather(*(self.control.delete(job, pod) for pod in active))
+            self._note_rest(job, pods, finished, target)
         else:
-            again, refusal = await self._scale(key, job, active)
-            active = [p for p in self.control.owned(job) if _is_running(job, p)]
-        self._count(job, active)
+            again, refusal = await self._scale(key, job, active, finished)
+            self._suspend_or_resume(job)
+        self._count(job)
         await self._write(job)
-        await self._release(release)
-        if release:
+        await self._release(finished.release)
+        if finished.release:
             job_status.count_released(status, self.control.owned(job))
+            self._count(job)
         if target is not None and not self._unfinished(job):
             self._end(job, *target)
         await self._write(job)
@@ -102,60 +93,76 @@ class JobController(Controller):
             raise refusal
         return again
 
-    def _note_failures(self, key: str, job: Obj, status: Obj) -> None:
-        seen = self.failures.setdefault(key, _Failures(status.get("failed", 0)))
-        now_failed = job_status.failed(status)
-        held = self.jobs.get(key)
-        before = job_status.succeeded(job, objects.status(held)) if held is not None else 0
-        if job_status.succeeded(job, status) > before:
-            seen.in_row = 0
-        if now_failed > seen.total:
-            seen.in_row += now_failed - seen.total
-            seen.last = self.clock.time()
-        seen.total = now_failed
-
     def _suspend_or_resume(self, job: Obj) -> None:
         suspended = job_status.is_suspended(job)
         known = objects.condition(job, "Suspended")
         if suspended == (known is not None and known["status"] == "True"):
             return
-        if not suspended and known is None:
-            return
         value, reason = ("True", "JobSuspended") if suspended else ("False", "JobResumed")
         text = "Job suspended" if suspended else "Job resumed"
-        objects.set_condition(
-            job, "Suspended", value, reason, text, self.clock.timestamp(), **self._probed()
-        )
+        now = self.clock.timestamp()
+        objects.set_condition(job, "Suspended", value, reason, text, now, lastProbeTime=now)
         self.recorder.event(job, "Normal", "Suspended" if suspended else "Resumed", text)
         if suspended:
             job["status"].pop("startTime", None)
         else:
-            job["status"]["startTime"] = self.clock.timestamp()
+            job["status"]["startTime"] = now
 
-    def _probed(self) -> dict[str, str]:
-        return {"lastProbeTime": self.clock.timestamp()}
-
-    def _target(self, job: Obj, status: Obj, active: list[Obj]) -> tuple[str, str, str] | None:
-        """(final condition, reason, message) once the Job's fate is decided."""
-        for final, target in job_status.TARGET_OF.items():
-            known = objects.condition(job, target)
+    def _target(
+        self, job: Obj, status: Obj, finished: Finished, active: list[Obj]
+    ) -> Target | None:
+        """The Job's end, once its fate is decided."""
+        for final, type_ in job_status.TARGET_OF.items():
+            known = objects.condition(job, type_)
             if known is not None and known["status"] == "True":
                 return final, known.get("reason", ""), known.get("message", "")
+        return (
+            self._failure(job, status, finished, active)
+            or self._index_failure(job, status)
+            or self._success(job, status, active)
+        )
+
+    def _failure(
+        self, job: Obj, status: Obj, finished: Finished, active: list[Obj]
+    ) -> Target | None:
         spec = job["spec"]
+        fatal = job_policies.fatal_failure(job, finished.failed)
+        if fatal:
+            return "Failed", "PodFailurePolicy", fatal
         limit = spec.get("backoffLimit", 6)
         on_failure = spec["template"]["spec"].get("restartPolicy") == "OnFailure"
         restarts = job_status.restarts(active) if on_failure else 0
         if job_status.failed(status) > limit or (restarts and restarts >= max(limit, 1)):
-            return "Failed", *BACKOFF_REACHED
+            text = "Job has reached the specified backoff limit"
+            return "Failed", "BackoffLimitExceeded", text
         if self._is_past_deadline(job):
-            return "Failed", *DEADLINE_REACHED
-        done = job_status.succeeded(job, status)
-        completions = spec.get("completions")
-        if completions is None:
-            enough = done > 0 and not active
-        else:
-            enough = done >= completions
-        return ("Complete", *COMPLETIONS_REACHED) if enough else None
+            text = "Job was active longer than specified deadline"
+            return "Failed", "DeadlineExceeded", text
+        return None
+
+    def _index_failure(self, job: Obj, status: Obj) -> Target | None:
+        if not (job_indexes.is_indexed(job) and job_indexes.has_limit_per_index(job)):
+            return None
+        failed = len(job_indexes.indexes_in(job, status.get("failedIndexes")))
+        most = job["spec"].get("maxFailedIndexes")
+        if most is not None and failed > most:
+            text = "Job has exceeded the specified maximal number of failed indexes"
+            return "Failed", "MaxFailedIndexesExceeded", text
+        if failed and failed + job_status.succeeded(status) >= job["spec"]["completions"]:
+            return "Failed", "FailedIndexes", "Job has failed indexes"
+        return None
+
+    def _success(self, job: Obj, status: Obj, active: list[Obj]) -> Target | None:
+        if job_indexes.is_indexed(job):
+            completed = job_indexes.indexes_in(job, status.get("completedIndexes"))
+            rule = job_policies.success_rule(job, completed)
+            if rule:
+                return "Complete", "SuccessPolicy", rule
+        done = job_status.succeeded(status)
+        completions = job["spec"].get("completions")
+        enough = done > 0 and not active if completions is None else done >= completions
+        text = "Reached expected number of succeeded pods"
+        return ("Complete", "CompletionsReached", text) if enough else None
 
     def _is_past_deadline(self, job: Obj) -> bool:
         left = self._until_deadline(job)
@@ -168,106 +175,115 @@ class JobController(Controller):
             return None
         return objects.epoch(started) + limit - self.clock.time()
 
+    def _note_rest(self, job: Obj, pods: list[Obj], finished: Finished, target: Target) -> None:
+        """The Job ends: every pod is released, and where the Job fails it counts as failed."""
+        known = {objects.uid(pod) for pod in finished.release}
+        for pod in pods:
+            if objects.uid(pod) in known or not job_status.is_tracked(pod):
+                continue
+            finished.release.append(pod)
+            if target[0] == "Failed" or job_status.has_failed(job, pod):
+                job_status.note_failed(job, job["status"], pod)
+
     async def _scale(
-        self, key: str, job: Obj, active: list[Obj]
+        self, key: str, job: Obj, active: list[Obj], finished: Finished
     ) -> tuple[float | None, Exception | None]:
         """Move the number of pods towards the wanted one; returns when to look again."""
         again = self._until_deadline(job)
         wanted = self._wanted(job, active)
-        if len(active) > wanted:
-            await self._delete(job, active, len(active) - wanted)
+        ordered = deletion_order(active, lambda pod: 0, self.clock.time())
+        doomed = job_indexes.surplus(job, ordered)
+        doomed_uids = {objects.uid(pod) for pod in doomed}
+        left = [pod for pod in ordered if objects.uid(pod) not in doomed_uids]
+        doomed += left[: max(len(left) - wanted, 0)]
+        if doomed:
+            # Without its finalizer first, a pod that is only too much would count as failed.
+            await self._release([pod for pod in doomed[:BURST] if job_status.is_tracked(pod)])
+            await asyncio.gather(*(self.control.delete(job, pod) for pod in doomed[:BURST]))
             return again, None
-        missing = wanted - len(active)
-        if missing <= 0:
+        missing = wanted - len(active) - self._blocking(job)
+        if missing <= 0 or job_status.is_suspended(job):
             return again, None
-        pause = self._pause(key)
+        indexes, pause = self._turns(key, job, min(missing, BURST), finished)
         if pause > 0:
             return min(pause, again) if again is not None else pause, None
-        created, refusal = await self._create(job, min(missing, BURST))
-        await self.pods.reached(latest_revision(created))
-        return again, refusal
+        return again, await self._create(job, indexes, finished)
+
+    def _blocking(self, job: Obj) -> int:
+        """Terminating pods whose place is not free before they have ended."""
+        if not job_status.replaces_failed_only(job):
+            return 0
+        return sum(job_status.is_terminating(pod) for pod in self.control.owned(job))
 
     def _wanted(self, job: Obj, active: list[Obj]) -> int:
         if job_status.is_suspended(job):
             return 0
         spec = job["spec"]
-        done = job_status.succeeded(job, job["status"])
+        done = job_status.succeeded(job["status"])
         parallelism = spec.get("parallelism", 1)
         if spec.get("completions") is None:
             # A work queue: once one pod has succeeded, no new ones are started.
             return min(len(active), parallelism) if done else parallelism
-        return min(parallelism, max(spec["completions"] - done, 0))
+        return int(min(parallelism, max(spec["completions"] - done, 0)))
 
-    def _pause(self, key: str) -> float:
-        seen = self.failures.get(key)
-        if seen is None or seen.in_row == 0:
-            return 0.0
-        pause = min(FIRST_PAUSE_SECONDS * 2 ** min(seen.in_row - 1, 16), MAX_PAUSE_SECONDS)
-        return seen.last + pause - self.clock.time()
-
-    async def _create(self, job: Obj, count: int) -> tuple[list[Obj], Exception | None]:
-        created: list[Obj] = []
-        indexes = iter(self._free_indexes(job, count))
-
-        async def create() -> None:
-            pod = self._pod(job, next(indexes) if job_status.is_indexed(job) else None)
-            created.append(await self.control.create(job, pod))
-
-        failures = await in_slow_start(count, create)
-        return created, failures[0] if failures else None
+    def _turns(
+        self, key: str, job: Obj, count: int, finished: Finished
+    ) -> tuple[list[int | None], float]:
+        """The indexes (None without) that get a pod now; if none may, the shortest pause."""
+        now = self.clock.time()
+        if not job_indexes.has_limit_per_index(job):
+            pause = self.backoff.pause(key, now)
+            if pause > 0:
+                return [], pause
+        if not job_indexes.is_indexed(job):
+            return [None] * count, 0.0
+        free = self._free_indexes(job, count)
+        if not job_indexes.has_limit_per_index(job):
+            return list(free), 0.0
+        pauses = {index: index_pause(finished.held_back.get(index), now) for index in free}
+        ready: list[int | None] = [index for index in free if pauses[index] <= 0]
+        return ready, 0.0 if ready else min(pauses.values(), default=0.0)
 
     def _free_indexes(self, job: Obj, count: int) -> list[int]:
-        if not job_status.is_indexed(job):
-            return []
-        taken = job_status.parse_indexes(job["status"].get("completedIndexes", ""))
+        status = job["status"]
+        taken = job_indexes.indexes_in(job, status.get("completedIndexes"))
+        taken |= job_indexes.indexes_in(job, status.get("failedIndexes"))
+        waits = job_status.replaces_failed_only(job)
         for pod in self.control.owned(job):
-            index = job_status.index_of(pod)
-            if index is not None and _is_running(job, pod):
+            index = job_indexes.index_of(pod)
+            busy = objects.is_pod_active(pod) or (waits and job_status.is_terminating(pod))
+            if index is not None and busy:
                 taken.add(index)
         free = (index for index in range(job["spec"]["completions"]) if index not in taken)
         return [index for _, index in zip(range(count), free, strict=False)]
 
-    def _pod(self, job: Obj, index: int | None) -> Obj:
-        pod = objects.copy(pod_from_template(job, job["spec"]["template"]))
-        meta = pod["metadata"]
-        meta["finalizers"] = [*meta.get("finalizers", []), job_status.FINALIZER]
-        if index is None:
-            return pod
-        meta["generateName"] = f"{objects.name(job)}-{index}-"
-        meta.setdefault("annotations", {})[job_status.INDEX] = str(index)
-        meta.setdefault("labels", {})[job_status.INDEX] = str(index)
-        pod["spec"].setdefault("hostname", f"{objects.name(job)}-{index}")
-        source = {"fieldRef": {"fieldPath": f"metadata.labels['{job_status.INDEX}']"}}
-        variable = {"name": "JOB_COMPLETION_INDEX", "valueFrom": source}
-        for field in ("initContainers", "containers"):
-            for container in pod["spec"].get(field) or ():
-                if all(one["name"] != variable["name"] for one in container.get("env") or ()):
-                    container.setdefault("env", []).append(variable)
-        return pod
+    async def _create(
+        self, job: Obj, indexes: list[int | None], finished: Finished
+    ) -> Exception | None:
+        created: list[Obj] = []
+        turns = iter(indexes)
 
-    async def _delete(self, job: Obj, active: list[Obj], count: int) -> None:
-        ordered = sorted(active, key=lambda pod: (objects.is_pod_ready(pod), objects.name(pod)))
-        await asyncio.gather(*(self.control.delete(job, pod) for pod in ordered[:count]))
+        async def create() -> None:
+            index = next(turns)
+            replaced = finished.held_back.get(index) if index is not None else None
+            created.append(await self.control.create(job, new_pod(job, index, replaced)))
 
-    def _count(self, job: Obj, active: list[Obj]) -> None:
-        counts = {
-            "active": len(active),
-            "ready": sum(objects.is_pod_ready(pod) for pod in active),
-            "terminating": sum(
-                objects.is_deleting(pod) and not objects.is_pod_terminal(pod)
-                for pod in self.control.owned(job)
-            ),
-        }
-        for field, count in counts.items():
-            if count or field != "active":
-                job["status"][field] = count
-            else:
-                job["status"].pop(field, None)
+        failures = await in_slow_start(len(indexes), create)
+        await self.pods.reached(latest_revision(created))
+        return failures[0] if failures else None
+
+    def _count(self, job: Obj) -> None:
+        pods = self.control.owned(job)
+        active = [pod for pod in pods if objects.is_pod_active(pod)]
+        job["status"]["active"] = len(active)
+        if not active:
+            del job["status"]["active"]
+        job["status"]["ready"] = sum(objects.is_pod_ready(pod) for pod in active)
+        job["status"]["terminating"] = sum(job_status.is_terminating(pod) for pod in pods)
 
     def _set_target(self, job: Obj, final: str, reason: str, message: str) -> None:
-        type_ = job_status.TARGET_OF[final]
-        now = self.clock.timestamp()
-        objects.set_condition(job, type_, "True", reason, message, now, **self._probed())
+        type_, now = job_status.TARGET_OF[final], self.clock.timestamp()
+        objects.set_condition(job, type_, "True", reason, message, now, lastProbeTime=now)
 
     def _unfinished(self, job: Obj) -> bool:
         return any(
@@ -277,11 +293,13 @@ class JobController(Controller):
 
     def _end(self, job: Obj, final: str, reason: str, message: str) -> None:
         now = self.clock.timestamp()
-        objects.set_condition(job, final, "True", reason, message, now, **self._probed())
-        job["status"].pop("active", None)
-        job["status"]["ready"] = 0
+        objects.set_condition(job, final, "True", reason, message, now, lastProbeTime=now)
         if final == "Complete":
             job["status"]["completionTime"] = now
+            completions = job["spec"].get("completions")
+            if completions is not None and job["status"].get("succeeded", 0) > completions:
+                text = "Too many succeeded pods running after completion count reached"
+                self.recorder.event(job, "Warning", "TooManySucceededPods", text)
             self.recorder.event(job, "Normal", "Completed", "Job completed")
         else:
             self.recorder.event(job, "Warning", reason, message)
@@ -296,29 +314,38 @@ class JobController(Controller):
 
     async def _release(self, pods: list[Obj]) -> None:
         """Take the tracking finalizer off pods that have been noted."""
-        for pod in pods:
-            kept = [one for one in objects.finalizers(pod) if one != job_status.FINALIZER]
-            meta = {"finalizers": kept or None, "uid": objects.uid(pod)}
-            name, namespace = objects.name(pod), objects.namespace(pod)
-            try:
-                patched = await self.client.patch(PODS, name, {"metadata": meta}, namespace)
-            except StatusError as error:
-                if error.code not in (404, 409, 422):
-                    raise
-                continue
-            await self.pods.reached(objects.resource_version(patched))
+        await asyncio.gather(*(self._release_one(pod) for pod in pods))
+
+    async def _release_one(self, pod: Obj) -> None:
+        gone = {"$deleteFromPrimitiveList/finalizers": [job_status.FINALIZER]}
+        meta = {**gone, "uid": objects.uid(pod)}
+        name, namespace = objects.name(pod), objects.namespace(pod)
+        try:
+            patched = await self.client.patch(
+                PODS, name, {"metadata": meta}, namespace, kind="strategic"
+            )
+        except StatusError as error:
+            if error.code not in (404, 409, 422):
+                raise
+            return
+        await self.pods.reached(objects.resource_version(patched))
 
     async def _release_orphans(self, key: str) -> None:
-        """The Job is gone: nobody will count its pods any more."""
+        """The Job is gone: nobody will count its pods any more, if no other Job adopts them."""
         namespace, name = objects.split_key(key)
-        orphans = [
-            pod
-            for pod in self.pods.list(namespace)
-            if job_status.is_tracked(pod) and (objects.controller_of(pod) or {}).get("name") == name
-        ]
+        jobs = self.jobs.list(namespace)
+        orphans = []
+        for pod in self.pods.list(namespace):
+            if not job_status.is_tracked(pod):
+                continue
+            controller = objects.controller_of(pod)
+            if controller is None:
+                if not any(_selector(job).matches(objects.labels(pod)) for job in jobs):
+                    orphans.append(pod)
+            elif controller["kind"] == "Job" and controller["name"] == name:
+                orphans.append(pod)
         await self._release(orphans)
 
 
-def _is_running(job: Obj, pod: Obj) -> bool:
-    """Counts as active: neither ended nor counted as failed."""
-    return not objects.is_pod_terminal(pod) and not job_status.has_failed(job, pod)
+def _selector(job: Obj) -> LabelSelector:
+    return LabelSelector.from_object(job["spec"].get("selector"))
