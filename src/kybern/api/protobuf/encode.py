@@ -11,7 +11,7 @@ import base64
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import orjson
@@ -153,34 +153,54 @@ def _writer(number: int, field: Field) -> Writer:
 
 
 def _map_writer(tag: bytes, write_value: Writer) -> Writer:
+    write_key = _value_writer(1, "s")
+
     def write(out: bytearray, entries: dict[str, Any]) -> None:
         for key, value in entries.items():
-            name = key.encode()
-            entry = bytearray(b"\x0a" + _varint(len(name)) + name)
+            entry = bytearray()
+            write_key(entry, key)
             if value is not None:
                 write_value(entry, value)
-            out += tag + _varint(len(entry)) + entry
+            out += tag + _varint(len(entry))
+            out += entry
 
     return write
 
 
 def _value_writer(number: int, type_: str) -> Writer:
     if type_ in "io":
-        tag = _tag(number, _VARINT)
-        if type_ == "i":
-            return lambda out, value: out.extend(tag + _varint(value & _WORD))
-        return lambda out, value: out.extend(tag + _SHORT[bool(value)])
+        return _number_writer(_tag(number, _VARINT))
     if type_ == "d":
         tag = _tag(number, _FIXED64)
         return lambda out, value: out.extend(tag + struct.pack("<d", value))
-    encode_value = _SCALARS.get(type_) or _encoder(type_)
-    tag = _tag(number, _BYTES)
+    return _bytes_writer(_tag(number, _BYTES), _SCALARS.get(type_) or _encoder(type_))
+
+
+def _number_writer(tag: bytes) -> Writer:
+    heads = _heads(tag)
+
+    def write(out: bytearray, value: int) -> None:
+        out += heads[value] if 0 <= value < 0x80 else tag + _varint(value & _WORD)
+
+    return write
+
+
+def _bytes_writer(tag: bytes, encode_value: Encoder) -> Writer:
+    heads = _heads(tag)
 
     def write(out: bytearray, value: Any) -> None:
         part = encode_value(value)
-        out += tag + _varint(len(part)) + part
+        size = len(part)
+        out += heads[size] if size < 0x80 else tag + _varint(size)
+        out += part
 
     return write
+
+
+@cache
+def _heads(tag: bytes) -> tuple[bytes, ...]:
+    """A tag with each number of one byte; there are as many tags as there are field numbers."""
+    return tuple(tag + short for short in _SHORT)
 
 
 _SCALARS: dict[str, Encoder] = {"s": str.encode, "b": base64.b64decode}
