@@ -60,14 +60,23 @@ def _wire_fields(data: memoryview) -> Iterator[tuple[int, Any]]:
     """Numbers and raw values: integers, or views of length-delimited bytes."""
     position, end = 0, len(data)
     while position < end:
-        tag, position = _varint(data, position)
+        # Almost every tag and size is a single byte, and those need no loop.
+        tag = data[position]
+        if tag < 0x80:
+            position += 1
+        else:
+            tag, position = _varint(data, position)
         number, wire = tag >> 3, tag & 7
         if wire == _VARINT:
             value, position = _varint(data, position)
             yield number, value
             continue
         if wire == _BYTES:
-            size, position = _varint(data, position)
+            if position < end and data[position] < 0x80:
+                size = data[position]
+                position += 1
+            else:
+                size, position = _varint(data, position)
         elif wire in (_FIXED64, _FIXED32):
             size = 8 if wire == _FIXED64 else 4
         else:
@@ -140,7 +149,7 @@ def _value(raw: Any, type_: str, depth: int) -> Any:
     if not isinstance(raw, memoryview):
         raise MalformedProtobuf("bytes are expected")
     if type_ == "s":
-        return bytes(raw).decode()
+        return str(raw, "utf-8")
     if type_ == "b":
         return base64.b64encode(raw).decode()
     if type_ == "d":
