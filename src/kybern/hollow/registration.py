@@ -70,7 +70,8 @@ class Registration:
         try:
             if node.held_lease is None:
                 node.held_lease = await self._take_lease(node, now)
-            node.held_lease = await self._client.update(LEASES, node.lease(now))
+            else:
+                node.held_lease = await self._client.update(LEASES, node.lease(now))
             if node.declared_dead:
                 alive = node_conditions(self._clock.timestamp())
                 await self._patch_status(node, {"conditions": alive})
@@ -84,12 +85,14 @@ class Registration:
         self._agenda.after(seconds * share, partial(self._renew, node))
 
     async def _take_lease(self, node: HollowNode, now: str) -> Obj:
+        """Make the Lease, or renew the one that is there already."""
         try:
             return await self._client.create(LEASES, node.lease(now), LEASE_NAMESPACE)
         except StatusError as error:
             if error.reason != "AlreadyExists":
                 raise
-        return await self._client.get(LEASES, node.name, LEASE_NAMESPACE)
+        node.held_lease = await self._client.get(LEASES, node.name, LEASE_NAMESPACE)
+        return await self._client.update(LEASES, node.lease(now))
 
     async def _report(self, node: HollowNode) -> None:
         """The heartbeat of an unchanged status."""

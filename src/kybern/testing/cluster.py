@@ -26,7 +26,7 @@ from kybern.apiserver.config import Config as ApiServerConfig
 from kybern.apiserver.credentials import prepare
 from kybern.apiserver.main import listening
 from kybern.apiserver.server import ApiServer
-from kybern.client import Client
+from kybern.client import Client, Informers
 from kybern.component.clock import Clock
 from kybern.controllers import main as controllers
 from kybern.controllers.config import Config as ControllersConfig
@@ -134,14 +134,24 @@ class Cluster:
 
     async def _until_ready(self) -> None:
         if self._hollow.nodes and self._with_controllers:
-            await self.wait_until(self._nodes_ready)
+            await self._until_nodes_ready()
         if self._with_controllers:
             await self.wait_for(SERVICE_ACCOUNTS, "default", namespace="default")
 
-    async def _nodes_ready(self) -> bool:
-        nodes = (await self.client.list(NODES))["items"]
-        ready = [node for node in nodes if _is_ready(node)]
-        return len(ready) >= self._hollow.nodes
+    async def _until_nodes_ready(self) -> None:
+        """Follow the nodes with a watch: listing thousands again and again would take longer
+        than making them."""
+        informers = Informers(self.client)
+        nodes = informers.informer(NODES)
+
+        async def are_ready() -> bool:
+            return sum(map(_is_ready, nodes.list())) >= self._hollow.nodes
+
+        try:
+            await informers.start()
+            await self.wait_until(are_ready)
+        finally:
+            await informers.stop()
 
     async def wait_for(
         self,
