@@ -156,6 +156,21 @@ async def test_names_belong_to_the_first_definition() -> None:
         await _until(lab, "others.stable.example.com", "Established")
 
 
+async def test_a_default_that_comes_later_shows_in_what_is_stored() -> None:
+    async with serving() as lab:
+        await _define(lab)
+        await lab.client.create(CRON_TABS, _object(cronSpec="a"), "default")
+        path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/mood"
+        added = {"type": "string", "default": "calm"}
+        patch = [{"op": "add", "path": path, "value": added}]
+        await lab.client.patch(CUSTOM_RESOURCE_DEFINITIONS, NAME, patch, kind="json")
+        async with asyncio.timeout(10):
+            while "mood" not in (await lab.client.get(CRON_TABS, "x", "default"))["spec"]:
+                await asyncio.sleep(0.01)
+        listed = await lab.client.list(CRON_TABS, "default")
+    assert [item["spec"]["mood"] for item in listed["items"]] == ["calm"]
+
+
 async def test_a_definition_takes_its_objects_along() -> None:
     async with serving() as lab:
         await _define(lab)

@@ -25,12 +25,15 @@ async def test_each_round_compacts_to_where_the_last_one_was(
 ) -> None:
     monkeypatch.setattr("kybern.apiserver.cache.compaction.INTERVAL_SECONDS", 0.001)
     store = MemoryStore()
-    task = asyncio.create_task(compact_regularly(store))
+    told: list[int] = []
+    task = asyncio.create_task(compact_regularly(store, told.append))
     await asyncio.sleep(0)
     entry = await store.create("/a", b"1")
     entry = await store.update("/a", b"2", entry.mod_revision)
     await until_compacted(store, entry.mod_revision - 1)
     assert list((await store.list("/", revision=entry.mod_revision)).entries) == [entry]
+    assert told == sorted(told)
+    assert told[-1] >= entry.mod_revision - 1
     await store.close()
     async with asyncio.timeout(5):
         await task

@@ -187,6 +187,20 @@ async def test_a_compacted_revision_is_expired(pods: Pods) -> None:
     assert (names(rest), rest.revision) == (["p1"], 5)
 
 
+async def test_what_the_store_compacted_is_expired_though_the_cache_still_has_it(
+    pods: Pods, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pod = await pods.create("p")
+    for i in range(3):
+        pod = await pods.relabel(pod, v=str(i))
+    monkeypatch.setattr(pods.caches, "compacted", 3)
+    found = await pods.cache.list(PODS, resource_version="3", match="Exact")
+    assert found.items[0].mod_revision == 3
+    with pytest.raises(StatusError) as refused:
+        await pods.cache.list(PODS, resource_version="2", match="Exact")
+    assert refused.value.code == 410
+
+
 async def test_a_future_revision_times_out(pods: Pods, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kybern.apiserver.cache.feed.REACH_SECONDS", 0.01)
     for options in ({}, {"match": "Exact"}, {"match": "NotOlderThan"}, {"limit": 5}):

@@ -78,6 +78,7 @@ class Strategy:
     ``status_fields`` are the top-level fields that the status subresource writes.
     ``record_user`` writes the requesting user into the object, before ``prepare_for_create``.
     ``date`` fills in times that the client left out of a subresource: new, old, and the time now.
+    ``read`` brings what was stored under an earlier schema up to this one, whenever it is read.
     ``create_keeps_status`` is for nodes, which register with their status.
     ``check_as`` and ``check_update_as`` are rules of one ``apiVersion`` of the request alone.
     ``checks_all_on_update`` is off where upstream validates only the change.
@@ -109,6 +110,7 @@ class Strategy:
     grace_period: Callable[[Obj, int | None], int] | None = None
     record_user: Callable[[Obj, UserInfo], None] | None = None
     date: Callable[[Obj, Obj, str], None] | None = None
+    read: Change | None = None
     writes: Mapping[str, Write] = field(default_factory=dict)
 
     @property

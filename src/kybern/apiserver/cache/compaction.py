@@ -6,6 +6,7 @@ So a list can be continued, and a watch resumed, for five to ten minutes. Run by
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from kybern.store.interface import Compacted, Store, StoreClosed
 
@@ -14,8 +15,11 @@ log = logging.getLogger(__name__)
 INTERVAL_SECONDS = 300.0
 
 
-async def compact_regularly(store: Store) -> None:
-    """Keep the last interval's history; runs until cancelled or the store is closed."""
+async def compact_regularly(store: Store, tell: Callable[[int], None]) -> None:
+    """Keep the last interval's history; runs until cancelled or the store is closed.
+
+    ``tell`` gets each revision that the store is compacted to.
+    """
     try:
         earlier = await store.revision()
         while True:
@@ -23,7 +27,9 @@ async def compact_regularly(store: Store) -> None:
             newest = await store.revision()
             try:
                 await store.compact(earlier)
-            except Compacted:
+                tell(earlier)
+            except Compacted as further:
+                tell(further.compacted_revision)
                 log.debug("Another server has compacted further than revision %d.", earlier)
             earlier = newest
     except StoreClosed as error:

@@ -34,6 +34,7 @@ class CacheSet:
         self.store = store
         self.clock = clock
         self.revision = 0
+        self.compacted = 0
         self._budget = DerivedBudget()
         self._caches: dict[str, ResourceCache] = {}
         self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
@@ -47,7 +48,9 @@ class CacheSet:
         assert self._task is None, "start only once"
         self.revision = await self.store.revision()
         self._task = asyncio.create_task(self._follow(), name="cache-feed")
-        self._compaction = asyncio.create_task(compact_regularly(self.store), name="compaction")
+        self._compaction = asyncio.create_task(
+            compact_regularly(self.store, self._forget_before), name="compaction"
+        )
         for cache in list(self._caches.values()):
             await cache.start()
 
@@ -59,6 +62,10 @@ class CacheSet:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._end()
+
+    def _forget_before(self, revision: int) -> None:
+        """The caches may know more than the store keeps; clients are to see no difference."""
+        self.compacted = max(self.compacted, revision)
 
     @property
     def healthy(self) -> bool:

@@ -28,7 +28,7 @@ from kybern.apiserver.cache.options import (
 from kybern.apiserver.cache.terms import TermIndex
 from kybern.apiserver.cache.watch import Watch
 from kybern.apiserver.cache.watchers import Watchers
-from kybern.store.interface import Change, Entry, RevisionMismatch, Store, StoreClosed
+from kybern.store.interface import Change, Compacted, Entry, RevisionMismatch, Store, StoreClosed
 from kybern.store.timeline import Timeline
 
 log = logging.getLogger(__name__)
@@ -48,6 +48,11 @@ class Progress(Protocol):
 
     @property
     def revision(self) -> int: ...
+
+    @property
+    def compacted(self) -> int:
+        """Clients are to see nothing that is older."""
+        ...
 
     async def fresh_revision(self) -> int: ...
 
@@ -291,6 +296,8 @@ class ResourceCache:
         return [cached for cached in found if cached is not None]
 
     async def past(self, prefix: str, start: str, revision: int) -> Sequence[CachedObject]:
+        if revision < self._feed.compacted:
+            raise Compacted(self._feed.compacted)
         if revision >= self._state.floor:
             return self._state.range(prefix, start, revision)
         page = await self._store.list(prefix, start=start, revision=revision)
@@ -329,10 +336,13 @@ class ResourceCache:
         """The object of a stored entry; parsed once, or not at all if it was written here."""
         written = self._written.get(id(entry.value))
         obj: Obj = written[1] if written is not None else orjson.loads(entry.value)
+        payload = entry.value
+        read = self.kind.strategy.read
+        if read is not None and written is None:
+            read(obj)
+            payload = orjson.dumps(obj)
         labels, fields = selectable(obj, self.kind.selectable_fields)
-        cached = CachedObject(
-            entry.key, entry.value, entry.mod_revision, labels, fields, self._budget
-        )
+        cached = CachedObject(entry.key, payload, entry.mod_revision, labels, fields, self._budget)
         if written is not None:
             cached.keep_parsed(obj)
         return cached

@@ -18,6 +18,14 @@ def fill_defaults(value: Any, schema: Obj) -> None:
                 fill_defaults(item, items)
 
 
+def declares_defaults(schema: Obj) -> bool:
+    """Whether there is anything to fill in."""
+    inner = [*(schema.get("properties") or {}).values()]
+    inner += [schema.get("items"), schema.get("additionalProperties")]
+    children = (child for child in inner if isinstance(child, dict))
+    return "default" in schema or any(map(declares_defaults, children))
+
+
 def _fill_object(value: Obj, schema: Obj) -> None:
     for name, child in (schema.get("properties") or {}).items():
         absent = name not in value or (value[name] is None and not child.get("nullable"))

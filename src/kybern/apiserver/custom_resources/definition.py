@@ -10,7 +10,7 @@ from kybern.api.kinds.columns import AGE, NAME, since
 from kybern.api.kinds.kind import SCALE, STANDARD_VERBS, status_of
 from kybern.api.schema import TypeSchema
 from kybern.apiserver.call import ScalePaths
-from kybern.apiserver.custom_resources.defaulting import fill_defaults
+from kybern.apiserver.custom_resources.defaulting import declares_defaults, fill_defaults
 from kybern.apiserver.custom_resources.json_path import compile_path
 from kybern.apiserver.custom_resources.schema_validation import validate
 
@@ -202,6 +202,7 @@ def _strategy(spec: Obj, group: str, schemas: dict[str, Obj], stored: Obj) -> St
 
     return Strategy(
         default=default,
+        read=default if declares_defaults(schema) else None,
         check=check,
         check_status=check_status,
         namespaced=spec["scope"] == "Namespaced",
