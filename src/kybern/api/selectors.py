@@ -277,7 +277,10 @@ class _LabelParser:
                 values[token] = None
                 wanted = False
             else:
-                expected = "',', or identifier" if wanted else "',' or ')'"
+                if not values:
+                    expected = "',', ')' or identifier"
+                else:
+                    expected = "',', or identifier" if wanted else "',' or ')'"
                 raise self._unparsable(f"found '{token}', expected: {expected}")
 
     def _peek(self) -> str:

@@ -91,8 +91,7 @@ async def _attempt(call: Call, key: str, cached: CachedObject, options: DeleteOp
         grace = _set_grace(call, obj, options)
         if grace is None:
             return Deleted(_answer(call, cached), False)
-        if not metadata.get("deletionTimestamp") or grace > 0 or metadata.get("finalizers"):
-            set_finalizers(call, obj, options)
+        set_finalizers(call, obj, options)
         kept = grace > 0 or bool(metadata.get("finalizers"))
         if kept and not metadata.get("deletionTimestamp"):
             _mark(call, metadata, 0)

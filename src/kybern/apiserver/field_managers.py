@@ -8,6 +8,7 @@ from typing import Any
 
 from kybern.api import managed_fields
 from kybern.api.errors import Obj
+from kybern.api.managed_fields.field_set import FieldSet, field_set
 from kybern.apiserver.call import Call
 from kybern.apiserver.options import LONGEST_FIELD_MANAGER, WriteOptions
 
@@ -19,6 +20,12 @@ def manager_of(call: Call, options: WriteOptions) -> str:
     agent = call.request.headers.get("user-agent", "").partition("/")[0]
     name = "".join(character for character in agent if character.isprintable())
     return name.encode()[:LONGEST_FIELD_MANAGER].decode(errors="ignore")
+
+
+def ignored_fields(call: Call) -> FieldSet | None:
+    """What a write through the call's door cannot change; None for what is usual."""
+    paths = call.served.strategy.resets.get(call.info.subresource)
+    return None if paths is None else field_set(paths)
 
 
 def record_update(call: Call, new: Obj, old: Obj | None, options: WriteOptions) -> None:
@@ -34,6 +41,7 @@ def record_update(call: Call, new: Obj, old: Obj | None, options: WriteOptions) 
         api_version=served.api_version,
         subresource=call.info.subresource,
         now=call.services.clock.timestamp(),
+        ignored=ignored_fields(call),
     )
     if version is not new:
         _take_over(new["metadata"], version["metadata"])

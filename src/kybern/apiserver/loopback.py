@@ -12,7 +12,8 @@ from kybern.api.user import AUTHENTICATED_GROUP, MASTERS_GROUP, UserInfo
 from kybern.component.http.messages import Handler, Request
 
 SERVER_USER = UserInfo("system:apiserver", (MASTERS_GROUP, AUTHENTICATED_GROUP))
-_USER_AGENT = "kybern-apiserver"
+# Its name in managedFields is upstream's, too.
+_USER_AGENT = "kube-apiserver"
 
 
 class Loopback:

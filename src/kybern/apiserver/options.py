@@ -133,6 +133,9 @@ def list_options(info: RequestInfo, served: ServedKind) -> ListOptions:
     if len(info.parts) > 1:
         fields = FieldSelector.parse(f"metadata.name={info.name}")
     initial = info.flag("sendInitialEvents") if "sendInitialEvents" in params else None
+    if initial is not None and not watch:
+        text = "sendInitialEvents is forbidden for list"
+        raise _invalid("ListOptions", [field_forbidden("sendInitialEvents", text)])
     version, match = info.param("resourceVersion"), info.param("resourceVersionMatch")
     if watch and initial is None and not match and version in ("", "0"):
         initial, match = True, "NotOlderThan"

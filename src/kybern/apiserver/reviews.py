@@ -126,11 +126,12 @@ class RulesReviews:
         }
         if problems:
             status["evaluationError"] = "; ".join(problems)
-        # Upstream answers without the spec.
-        return {**review, "spec": {}, "status": status}
+        # Upstream answers without metadata and spec.
+        return {**review, "metadata": {}, "spec": {}, "status": status}
 
 
 async def _who_am_i(call: Call, review: Obj) -> Obj:
+    review["metadata"]["creationTimestamp"] = call.services.clock.timestamp()
     return {**review, "status": {"userInfo": user_object(call.user)}}
 
 

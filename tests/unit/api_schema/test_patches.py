@@ -87,12 +87,12 @@ def test_json_patch_failures(ops: Any, code: int, message: str) -> None:
 
 
 def explanation(problem: StatusError) -> str:
-    """What went wrong: upstream's message for 422 does not say, so it is a cause."""
+    """What went wrong: upstream's message for 422 does not say, so it is a note."""
     if problem.code != 422:
         return problem.message
     assert problem.message == json_patch.REJECTED
-    [cause] = (problem.details or {})["causes"]
-    return str(cause["message"])
+    [note] = problem.__notes__
+    return note
 
 
 def test_json_patch_copies_are_bounded() -> None:

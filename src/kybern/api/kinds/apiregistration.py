@@ -88,6 +88,7 @@ API_SERVICE = Kind(
     subresources=(status_of("APIService"),),
     resource_prefix="/registry/apiregistration.k8s.io/apiservices",
     strategy=Strategy(
+        metadata_checks=2,
         check=_check,
         name_rule=is_path_segment,
         default=_default,

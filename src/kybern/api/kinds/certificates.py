@@ -2,6 +2,9 @@
 
 import base64
 
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+
 from kybern.api.errors import (
     FieldError,
     Obj,
@@ -139,16 +142,11 @@ _SHORTEST = 600
 
 
 def _check(request: Obj) -> list[FieldError]:
-    """The form of a request; whether it is a sound PKCS#10 request is the signer's to say."""
     spec = request.get("spec") or {}
     errors: list[FieldError] = []
-    try:
-        decoded = base64.b64decode(spec.get("request") or "")
-    except ValueError:
-        decoded = b""
-    if _PEM_HEADER not in decoded:
-        text = "PEM block type must be CERTIFICATE REQUEST"
-        errors.append(invalid_value("spec.request", spec.get("request") or "", text))
+    problem = _pkcs10_problem(base64.b64decode(spec.get("request") or ""))
+    if problem:
+        errors.append(invalid_value("spec.request", spec.get("request") or "", problem))
     usages = spec.get("usages") or []
     if not usages:
         errors.append(required("spec.usages"))
@@ -163,6 +161,17 @@ def _check(request: Obj) -> list[FieldError]:
         text = f"may not specify a duration less than {_SHORTEST} seconds (10 minutes)"
         errors.append(invalid_value("spec.expirationSeconds", seconds, text))
     return errors
+
+
+def _pkcs10_problem(pem: bytes) -> str:
+    """Why a signer could make nothing of the request; empty for a sound one."""
+    if _PEM_HEADER not in pem:
+        return "PEM block type must be CERTIFICATE REQUEST"
+    try:
+        parsed = x509.load_pem_x509_csr(pem)
+    except (ValueError, UnsupportedAlgorithm) as problem:
+        return f"x509: malformed certificate request: {problem}"
+    return "" if parsed.is_signature_valid else "x509: signature does not match"
 
 
 def _check_signer(signer: str) -> list[FieldError]:
@@ -225,6 +234,8 @@ CERTIFICATE_SIGNING_REQUEST = Kind(
         status_of("CertificateSigningRequest"),
     ),
     strategy=Strategy(
+        metadata_checks=2,
+        status_metadata_checks=2,
         check=_check,
         checks_all_on_update=False,
         check_status=_check_status,
@@ -232,6 +243,11 @@ CERTIFICATE_SIGNING_REQUEST = Kind(
         update=_update,
         update_status=_update_status,
         record_user=_record_requestor,
+        resets={
+            "": (("spec",), ("status",)),
+            "status": (("spec",), ("status", "conditions")),
+            "approval": (("spec",), ("status", "certificate")),
+        },
         writes={"approval": Write(_approve, _check_conditions)},
         date=_date_conditions,
         namespaced=False,

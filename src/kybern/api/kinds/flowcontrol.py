@@ -80,6 +80,7 @@ FLOW_SCHEMA = Kind(
         namespaced=False,
         status=True,
         generation=spec_changed,
+        resets={"status": (("metadata",), ("spec",))},
     ),
     columns=FLOW_SCHEMA_COLUMNS,
 )
@@ -97,6 +98,7 @@ PRIORITY_LEVEL_CONFIGURATION = Kind(
         namespaced=False,
         status=True,
         generation=spec_changed,
+        resets={"status": (("metadata",), ("spec",))},
     ),
     columns=LEVEL_COLUMNS,
 )

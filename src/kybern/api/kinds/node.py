@@ -40,6 +40,7 @@ RUNTIME_CLASS = Kind(
     plural="runtimeclasses",
     namespaced=False,
     strategy=Strategy(
+        metadata_checks=2,
         check=_check,
         checks_all_on_update=False,
         check_update=_check_update,

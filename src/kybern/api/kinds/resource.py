@@ -68,7 +68,9 @@ DEVICE_CLASS = Kind(
     kind="DeviceClass",
     plural="deviceclasses",
     namespaced=False,
-    strategy=Strategy(check=check_device_class, namespaced=False, generation=spec_changed),
+    strategy=Strategy(
+        metadata_checks=2, check=check_device_class, namespaced=False, generation=spec_changed
+    ),
     columns=(NAME, AGE),
 )
 
@@ -78,12 +80,14 @@ RESOURCE_CLAIM = Kind(
     plural="resourceclaims",
     subresources=(status_of("ResourceClaim"),),
     strategy=Strategy(
+        metadata_checks=2,
         default=_default_claim,
         create=lambda o: o.__setitem__("status", {}),
         check=check_claim,
         checks_all_on_update=False,
         check_update=check_claim_update,
         check_status=check_claim_status,
+        resets={"status": (("metadata",), ("spec",))},
         status=True,
     ),
     columns=(NAME, Column("State", _state), AGE),
@@ -94,7 +98,10 @@ RESOURCE_CLAIM_TEMPLATE = Kind(
     kind="ResourceClaimTemplate",
     plural="resourceclaimtemplates",
     strategy=Strategy(
-        default=_default_template, check=check_claim_template, check_update=check_claim_update
+        metadata_checks=2,
+        default=_default_template,
+        check=check_claim_template,
+        check_update=check_claim_update,
     ),
     columns=(NAME, AGE),
 )

@@ -24,6 +24,9 @@ Change = Callable[[Obj], None]
 Replace = Callable[[Obj, Obj], None]
 Check = Callable[[Obj], list[FieldError]]
 CheckUpdate = Callable[[Obj, Obj], list[FieldError]]
+Path = tuple[str, ...]
+
+_CLIENT_METADATA = ("labels", "annotations", "finalizers", "ownerReferences")
 
 
 def _unchanged(obj: Obj) -> None:
@@ -80,8 +83,12 @@ class Strategy:
     ``date`` fills in times that the client left out of a subresource: new, old, and the time now.
     ``read`` brings what was stored under an earlier schema up to this one, whenever it is read.
     ``create_keeps_status`` is for nodes, which register with their status.
+    ``resets`` names by subresource ("" for the resource itself) what a write puts back to the old
+    object's, where that is more than the status, or for the status more than the spec.
     ``check_as`` and ``check_update_as`` are rules of one ``apiVersion`` of the request alone.
     ``checks_all_on_update`` is off where upstream validates only the change.
+    ``metadata_checks`` tells how often a kind looks at the metadata of an update once more, and so
+    how often a cause is repeated: 1 at the change, 2 also at the new object as if it were created.
     """
 
     default: Change = _unchanged
@@ -104,6 +111,8 @@ class Strategy:
     status_fields: tuple[str, ...] = ("status",)
     status_keeps_labels: bool = False
     checks_all_on_update: bool = True
+    metadata_checks: int = 1
+    status_metadata_checks: int = 1
     allow_create_on_update: bool = False
     allow_unconditional_update: bool = True
     default_propagation: str = "Background"
@@ -111,6 +120,7 @@ class Strategy:
     record_user: Callable[[Obj, UserInfo], None] | None = None
     date: Callable[[Obj, Obj, str], None] | None = None
     read: Change | None = None
+    resets: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     writes: Mapping[str, Write] = field(default_factory=dict)
 
     @property
@@ -140,6 +150,8 @@ class Strategy:
         _carry_generation(new, old)
         written = {"apiVersion", "kind", "metadata", *self.status_fields}
         _carry(new, old, [name for name in {**old, **new} if name not in written])
+        if ("metadata",) in self.resets.get("status", ()):
+            _carry(new["metadata"], old["metadata"], _CLIENT_METADATA)
         if self.status_keeps_labels:
             _carry(new["metadata"], old["metadata"], ("labels",))
         self.update_status(new, old)
@@ -158,13 +170,21 @@ class Strategy:
 
     def validate_update(self, new: Obj, old: Obj, requested: str = "") -> list[FieldError]:
         """Errors of the new object and of the change from the old one."""
-        errors = common_metadata_changes(new["metadata"], old["metadata"], self.namespaced)
-        errors += object_meta_update(new["metadata"], old["metadata"])
+        errors = self._metadata_update(new, old, self.metadata_checks)
         if self.checks_all_on_update:
             errors += self.check(new)
         errors += self.check_update(new, old)
         if requested in self.check_update_as:
             errors += self.check_update_as[requested](new, old)
+        return errors
+
+    def _metadata_update(self, new: Obj, old: Obj, checks: int) -> list[FieldError]:
+        after, before = new["metadata"], old["metadata"]
+        errors = common_metadata_changes(after, before, self.namespaced)
+        if checks > 1:
+            errors += object_meta(after, self.namespaced, self.name_rule)
+        if checks > 0:
+            errors += object_meta_update(after, before)
         return errors
 
     def prepare_for_write(self, subresource: str, new: Obj, old: Obj) -> None:
@@ -181,8 +201,7 @@ class Strategy:
 
     def validate_status_update(self, new: Obj, old: Obj) -> list[FieldError]:
         """Errors of a write to the status subresource."""
-        errors = common_metadata_changes(new["metadata"], old["metadata"], self.namespaced)
-        errors += object_meta_update(new["metadata"], old["metadata"])
+        errors = self._metadata_update(new, old, self.status_metadata_checks)
         errors += self.check_status(new, old)
         return errors
 

@@ -142,6 +142,10 @@ def everything_in(kind: Type, value: Any) -> FieldSet:
                 element = item_element(kind, item)
             except NoElement:
                 continue
+            if element in out.members:
+                # Items with one key cannot be told apart, so they are owned as a whole.
+                out.children.pop(element, None)
+                continue
             out.members[element] = None
             if item and type(item) is dict:
                 out.attach(element, everything_in(kind.element, item))

@@ -46,9 +46,10 @@ def apply(doc: Obj, ops: Any) -> Obj:
 
 
 def _rejected(why: str) -> StatusError:
-    """Upstream's bare message; what went wrong stands among the causes."""
-    causes = [{"reason": "UnexpectedServerResponse", "message": why}]
-    return StatusError(422, "Invalid", REJECTED, {"causes": causes})
+    """Upstream's bare message; what went wrong is for whoever debugs the server."""
+    error = StatusError(422, "Invalid", REJECTED, {})
+    error.add_note(why)
+    return error
 
 
 def _require_operations(ops: Any) -> None:

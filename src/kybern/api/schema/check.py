@@ -19,7 +19,14 @@ MOST_UNKNOWN_FIELDS = 100
 
 
 class WrongType(Exception):
-    """The object does not decode; the text is that of upstream's decoder."""
+    """The object does not decode; the text is that of upstream's decoder.
+
+    ``converted`` is what upstream says where it converts a tree instead of decoding a text.
+    """
+
+    def __init__(self, text: str, converted: str = "") -> None:
+        super().__init__(text)
+        self.converted = converted or text
 
 
 class Checker:
@@ -54,7 +61,8 @@ class Checker:
         if problem is not None:
             described, go_type = problem
             where = f"Go struct field {owner}.{fields}" if fields else "Go value"
-            raise WrongType(f"json: cannot unmarshal {described} into {where} of type {go_type}")
+            text = f"json: cannot unmarshal {described} into {where} of type {go_type}"
+            raise WrongType(text, _unconverted(kind, value))
         return value
 
     def _struct(self, kind: Type, value: dict[str, Any], path: str, fields: str) -> Any:
@@ -111,6 +119,45 @@ def _leaf_problem(kind: Type, value: Any) -> tuple[str, str] | None:
     except ValueError as problem:
         raise WrongType(str(problem)) from None
     return _described(value), kind.go_name
+
+
+_GO_KINDS = {
+    bool: "bool",
+    int: "int64",
+    float: "float64",
+    str: "string",
+    list: "slice",
+    dict: "map",
+}
+_RESTORED = {
+    Shape.LIST: "slice from ",
+    Shape.BYTES: "slice from ",
+    Shape.MAP: "map from ",
+    Shape.STRUCT: "struct from: ",
+}
+
+
+def _unconverted(kind: Type, value: Any) -> str:
+    """Why a value of a tree does not become a field; empty where upstream decodes text after all.
+
+    Go converts numbers to strings and among each other as far as its types go, and only then finds
+    that the value does not fit.
+    """
+    found = _GO_KINDS[type(value)]
+    if kind.shape in _RESTORED:
+        return f"cannot restore {_RESTORED[kind.shape]}{found}"
+    if kind.shape is Shape.STRING:
+        convertible = found == "int64"
+    elif kind.shape in (Shape.INTEGER, Shape.NUMBER):
+        convertible = found in ("int64", "float64")
+    elif kind.shape is Shape.BOOLEAN:
+        convertible = False
+    else:
+        return ""
+    if convertible:
+        return f"cannot convert {found} to {kind.go_name}"
+    basic = "string" if kind.shape is Shape.STRING else kind.go_name
+    return f"unrecognized type: {basic}"
 
 
 def _check_base64(value: str) -> None:

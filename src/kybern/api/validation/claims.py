@@ -22,7 +22,7 @@ NOT_ALONE = "may not use ReadWriteOncePod with other access modes"
 def access_modes(modes: list[str], path: str) -> list[FieldError]:
     """At least one mode, known ones only; ReadWriteOncePod stands alone."""
     if not modes:
-        return [required(path, "at least 1 access mode is required")]
+        return [required(path)]
     errors = [not_supported(path, mode, ACCESS_MODES) for mode in modes if mode not in ACCESS_MODES]
     others = [mode for mode in modes if mode in ACCESS_MODES and mode != "ReadWriteOncePod"]
     if "ReadWriteOncePod" in modes and others:

@@ -43,7 +43,7 @@ def not_negative(value: int | None, path: str) -> list[FieldError]:
 def positive(value: int | None, path: str) -> list[FieldError]:
     if value is not None and value > 0:
         return []
-    return [invalid_value(path, value or 0, "must be greater than 0")]
+    return [invalid_value(path, value or 0, "must be greater than zero")]
 
 
 def one_of(

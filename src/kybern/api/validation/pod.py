@@ -14,6 +14,7 @@ from kybern.api.validation.difference import difference
 from kybern.api.validation.fields import MAX_INT32, named
 from kybern.api.validation.metadata import immutable, object_meta
 from kybern.api.validation.names import between, dns_subdomain
+from kybern.api.validation.pod_annotations import check_annotations, check_annotations_update
 from kybern.api.validation.pod_spec import pod_spec
 
 UPDATABLE = (
@@ -27,7 +28,7 @@ _STATUSES = ("containerStatuses", "initContainerStatuses", "ephemeralContainerSt
 def check_pod(pod: Obj) -> list[FieldError]:
     """Errors of a new pod, beside those of its metadata."""
     spec = pod.get("spec") or {}
-    errors = _spec(spec)
+    errors = check_annotations(pod) + _spec(spec)
     if spec.get("ephemeralContainers"):
         errors.append(field_forbidden("spec.ephemeralContainers", "cannot be set on create"))
     if spec.get("nodeName") and spec.get("schedulingGates"):
@@ -53,7 +54,7 @@ def check_pod_update(new: Obj, old: Obj) -> list[FieldError]:
     """Errors of a change: images, deadlines, more tolerations and fewer gates are allowed."""
     after, before = new.get("spec") or {}, old.get("spec") or {}
     errors = object_meta(new["metadata"], True, dns_subdomain)
-    errors += _spec(after)
+    errors += check_annotations_update(new, old) + _spec(after)
     for group in ("containers", "initContainers"):
         found, stop = _images(after.get(group) or [], before.get(group) or [], f"spec.{group}")
         errors += found

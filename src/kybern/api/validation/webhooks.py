@@ -113,8 +113,7 @@ def client_config(config: Obj, path: str) -> list[FieldError]:
     at, errors = f"{path}.service", []
     for field in ("name", "namespace"):
         if not service.get(field):  # type: ignore[union-attr]
-            label = "service name" if field == "name" else "service namespace"
-            errors.append(required(f"{at}.{field}", f"{label} is required"))
+            errors.append(required(f"{at}.{field}"))
     port = service.get("port", 443)  # type: ignore[union-attr]
     if not 1 <= port <= 65535:
         text = f"port is not valid: {between(1, 65535)}"

@@ -8,6 +8,7 @@ from kybern.api.schema.body import Malformed, read_body
 from kybern.apiserver.body import limited_body
 from kybern.apiserver.call import Call
 from kybern.apiserver.creation import ensure_namespace
+from kybern.apiserver.field_managers import ignored_fields
 from kybern.apiserver.negotiation import YAML
 from kybern.apiserver.options import WriteOptions, write_options
 from kybern.apiserver.replacement import Rules, replace
@@ -69,6 +70,7 @@ def _applied(call: Call, old: Obj | None, applied: Obj, options: WriteOptions) -
         api_version=served.api_version,
         subresource=call.info.subresource,
         now=call.services.clock.timestamp(),
+        ignored=ignored_fields(call),
     )
     obj = schema.normalise(merged)
     obj["kind"], obj["apiVersion"] = call.kind.kind, served.api_version

@@ -12,6 +12,8 @@ import orjson
 from kybern.api.errors import Obj, StatusError, bad_request, invalid, invalid_value
 from kybern.api.patch import json_patch, merge_patch, strategic_merge
 from kybern.api.schema.body import Malformed, read_body
+from kybern.api.schema.check import Checker, WrongType
+from kybern.api.schema.type_schema import TypeSchema
 from kybern.apiserver.body import limited_body
 from kybern.apiserver.call import Call
 from kybern.apiserver.creation import ensure_namespace
@@ -61,9 +63,12 @@ async def patch_by(call: Call, rules: Rules) -> Response:
 class _Change:
     """A patch that was read: how to apply it, and how to show it in an error."""
 
-    def __init__(self, apply: Callable[[Obj], Obj], shown: Callable[[Obj], str]) -> None:
+    def __init__(
+        self, apply: Callable[[Obj], Obj], shown: Callable[[Obj], str], *, is_tree: bool = False
+    ) -> None:
         self.apply = apply
         self.shown = shown
+        self.is_tree = is_tree
 
 
 def _read_patch(call: Call, format_: str, body: bytes) -> tuple[_Change, list[str]]:
@@ -83,7 +88,9 @@ def _read_patch(call: Call, format_: str, body: bytes) -> tuple[_Change, list[st
         return _Change(lambda doc: merge_patch.apply(doc, value), _as_json), strict
     schema = call.schema
     return _Change(
-        lambda doc: strategic_merge.apply(doc, value, schema), lambda doc: _go_value(value)
+        lambda doc: strategic_merge.apply(doc, value, schema),
+        lambda doc: _go_value(value),
+        is_tree=True,
     ), strict
 
 
@@ -96,7 +103,10 @@ def _patched(
     try:
         obj, unknown = schema.read(patched)
     except StatusError as error:
-        raise _invalid_patch(change.shown(patched), error.message.partition(": ")[2]) from None
+        why = error.message.partition(": ")[2]
+        if change.is_tree:
+            why = _conversion_problem(schema, patched) or why
+        raise _invalid_patch(change.shown(patched), why) from None
     if options.field_validation != "Ignore":
         problems = strict + [f'unknown field "{path}"' for path in unknown]
         if problems and options.field_validation == "Strict":
@@ -107,6 +117,15 @@ def _patched(
     check_identity(call, obj)
     served.strategy.default(obj)
     return served.to_storage(obj)
+
+
+def _conversion_problem(schema: TypeSchema, patched: Obj) -> str:
+    """What upstream says of a patch that it merges as a tree and then converts."""
+    try:
+        Checker().check(schema.type, patched)
+    except WrongType as problem:
+        return problem.converted
+    return ""
 
 
 def check_identity(call: Call, obj: Obj) -> None:

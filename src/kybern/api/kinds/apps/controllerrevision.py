@@ -49,5 +49,7 @@ CONTROLLER_REVISION = Kind(
     kind="ControllerRevision",
     plural="controllerrevisions",
     columns=COLUMNS,
-    strategy=Strategy(check=_check_new, checks_all_on_update=False, check_update=_check_update),
+    strategy=Strategy(
+        metadata_checks=2, check=_check_new, checks_all_on_update=False, check_update=_check_update
+    ),
 )

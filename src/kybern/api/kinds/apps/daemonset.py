@@ -42,6 +42,7 @@ def _default(daemon_set: Obj) -> None:
     if spec.get("revisionHistoryLimit") is None:
         spec["revisionHistoryLimit"] = 10
     default_template(spec.setdefault("template", {}))
+    _set_template_generation(daemon_set, _template_generation(daemon_set))
 
 
 def _create(daemon_set: Obj) -> None:

@@ -145,6 +145,7 @@ DEPLOYMENT = Kind(
         generation=_changed,
         status_keeps_labels=True,
         status=True,
+        resets={"status": (("metadata", "labels"), ("spec",))},
     ),
     columns=COLUMNS,
 )

@@ -155,7 +155,9 @@ def _to_v2(obj: Obj) -> Obj:
 
 
 def _assembled(obj: Obj, api_version: str, metadata: Obj, spec: Obj, status: Obj) -> Obj:
-    converted = {**obj, "apiVersion": api_version, "metadata": metadata, "spec": spec}
+    # Kind and version come first in every text, which lists rely on.
+    converted = {"kind": obj.get("kind"), "apiVersion": api_version, **obj}
+    converted |= {"apiVersion": api_version, "metadata": metadata, "spec": spec}
     if "status" in obj or status:
         converted["status"] = status
     return converted

@@ -95,6 +95,7 @@ CRON_JOB = Kind(
     categories=("all",),
     subresources=(status_of("CronJob"),),
     strategy=Strategy(
+        status_metadata_checks=0,
         check=_check_new,
         checks_all_on_update=False,
         check_update=lambda new, old: _check(new),

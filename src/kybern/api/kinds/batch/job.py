@@ -257,6 +257,7 @@ JOB = Kind(
     categories=("all",),
     subresources=(status_of("Job"),),
     strategy=Strategy(
+        metadata_checks=2,
         check=_check_new,
         checks_all_on_update=False,
         check_update=_check_update,

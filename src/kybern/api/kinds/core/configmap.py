@@ -32,6 +32,8 @@ CONFIG_MAP = Kind(
     short_names=("cm",),
     columns=(NAME, Column("Data", _entries), AGE),
     strategy=Strategy(
-        check=_check, check_update=lambda new, old: sealed(new, old, ("data", "binaryData"))
+        metadata_checks=2,
+        check=_check,
+        check_update=lambda new, old: sealed(new, old, ("data", "binaryData")),
     ),
 )

@@ -85,6 +85,8 @@ ENDPOINTS = Kind(
     short_names=("ep",),
     resource_prefix="/registry/services/endpoints",
     deprecation="v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
-    strategy=Strategy(check=_check, default=_default, allow_create_on_update=True),
+    strategy=Strategy(
+        metadata_checks=2, check=_check, default=_default, allow_create_on_update=True
+    ),
     columns=(NAME, Column("Endpoints", _addresses), AGE),
 )

@@ -6,8 +6,8 @@ from kybern.api.kinds.columns import name as name_cell
 from kybern.api.kinds.kind import Column, Kind
 from kybern.api.kinds.strategy import Strategy
 from kybern.api.validation.fields import named, qualified_name
-from kybern.api.validation.metadata import immutable
-from kybern.api.validation.names import is_dns1123_subdomain
+from kybern.api.validation.metadata import immutable, object_meta_update
+from kybern.api.validation.names import dns_subdomain, is_dns1123_subdomain, is_path_segment
 
 CORE = "v1"
 EVENTS = "events.k8s.io/v1"
@@ -160,7 +160,8 @@ def _check_reported(event: Obj) -> list[FieldError]:
 
 def check_events_api(event: Obj) -> list[FieldError]:
     """What events.k8s.io asks for beside: a time and a type, and none of the old fields."""
-    errors: list[FieldError] = []
+    name = event["metadata"].get("name", "")
+    errors = named(dns_subdomain(name), name, "metadata.name")
     series = event.get("series")
     if series is not None and series.get("count", 0) < 2:
         errors.append(invalid_value("series.count", "", "should be at least 2"))
@@ -179,7 +180,7 @@ def check_events_api(event: Obj) -> list[FieldError]:
 
 def check_events_api_update(new: Obj, old: Obj) -> list[FieldError]:
     """Through events.k8s.io only an event's series may change."""
-    errors: list[FieldError] = []
+    errors = object_meta_update(new["metadata"], old["metadata"])
     for name, shown in _FIXED:
         errors += immutable(new.get(name), old.get(name), shown)
     return errors
@@ -192,6 +193,8 @@ EVENT = Kind(
     also_served_as=("events.k8s.io/v1",),
     short_names=("ev",),
     strategy=Strategy(
+        metadata_checks=0,
+        name_rule=is_path_segment,
         check=_check,
         check_as={EVENTS: check_events_api},
         check_update_as={EVENTS: check_events_api_update},

@@ -81,6 +81,7 @@ NAMESPACE = Kind(
         status_of("Namespace"),
     ),
     strategy=Strategy(
+        metadata_checks=2,
         check=_check_finalizers,
         checks_all_on_update=False,
         check_status=_check_status,

@@ -144,6 +144,7 @@ NODE = Kind(
     ),
     resource_prefix="/registry/minions",
     strategy=Strategy(
+        metadata_checks=2,
         status=True,
         create_keeps_status=True,
         create=_same_cidrs,

@@ -67,10 +67,16 @@ def _create(volume: Obj) -> None:
         volume["status"]["lastPhaseTransitionTime"] = created
 
 
-def _update_status(new: Obj, old: Obj) -> None:
+def _date_phase(new: Obj, old: Obj, now: str) -> None:
+    """A phase that changes is dated, unless the client gives a date of its own."""
     before, after = old.get("status") or {}, new.setdefault("status", {})
-    if before.get("phase") == after.get("phase") and before.get("lastPhaseTransitionTime"):
-        after.setdefault("lastPhaseTransitionTime", before["lastPhaseTransitionTime"])
+    name = "lastPhaseTransitionTime"
+    held, given = before.get(name), after.get(name)
+    if before.get("phase") == after.get("phase"):
+        if given is None and held is not None:
+            after[name] = held
+    elif given is None or given == held:
+        after[name] = now
 
 
 def _status(volume: Obj, now: float) -> str:
@@ -108,8 +114,8 @@ def _check(volume: Obj) -> list[FieldError]:
     capacity = spec.get("capacity") or {}
     if not capacity:
         errors.append(required("spec.capacity"))
-    elif set(capacity) != {"storage"}:
-        errors.append(not_supported("spec.capacity", capacity, ("storage",)))
+    if set(capacity) != {"storage"}:
+        errors.append(not_supported("spec.capacity", spec.get("capacity"), ("storage",)))
     for name, amount in capacity.items():
         if Quantity.parse(amount).nano <= 0:
             shown = Quantity.parse(amount).canonical()
@@ -156,11 +162,12 @@ PERSISTENT_VOLUME = Kind(
     short_names=("pv",),
     subresources=(status_of("PersistentVolume"),),
     strategy=Strategy(
+        metadata_checks=2,
         check=_check,
         check_update=_check_update,
         default=_default,
         create=_create,
-        update_status=_update_status,
+        date=_date_phase,
         namespaced=False,
         status=True,
     ),

@@ -134,6 +134,7 @@ PERSISTENT_VOLUME_CLAIM = Kind(
     short_names=("pvc",),
     subresources=(status_of("PersistentVolumeClaim"),),
     strategy=Strategy(
+        metadata_checks=2,
         check=_check,
         check_update=_check_update,
         default=_default,

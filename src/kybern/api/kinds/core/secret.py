@@ -80,7 +80,13 @@ SECRET = Kind(
     group="",
     kind="Secret",
     plural="secrets",
-    strategy=Strategy(check=_check, check_update=_check_update, default=_default, update=_update),
+    strategy=Strategy(
+        metadata_checks=2,
+        check=_check,
+        check_update=_check_update,
+        default=_default,
+        update=_update,
+    ),
     columns=(NAME, Column("Type", at("type")), Column("Data", length("data")), AGE),
     selectable_fields={"type": field("type")},
 )

@@ -20,6 +20,8 @@ SERVICE_ACCOUNT = Kind(
     subresources=(
         Subresource("token", "TokenRequest", CREATE_ONLY, "authentication.k8s.io", "v1"),
     ),
-    strategy=Strategy(create=_only_names, update=lambda new, old: _only_names(new)),
+    strategy=Strategy(
+        metadata_checks=2, create=_only_names, update=lambda new, old: _only_names(new)
+    ),
     columns=(NAME, AGE),
 )

@@ -88,6 +88,7 @@ INGRESS_CLASS = Kind(
     plural="ingressclasses",
     namespaced=False,
     strategy=Strategy(
+        metadata_checks=2,
         check=_check,
         check_update=_check_update,
         default=_default,

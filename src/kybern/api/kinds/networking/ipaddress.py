@@ -61,6 +61,7 @@ IP_ADDRESS = Kind(
     namespaced=False,
     short_names=("ip",),
     strategy=Strategy(
+        metadata_checks=2,
         namespaced=False,
         name_rule=_canonical_address,
         check=_check,

@@ -55,6 +55,7 @@ SERVICE_CIDR = Kind(
     strategy=Strategy(
         namespaced=False,
         status=True,
+        resets={"status": (("metadata",), ("spec",))},
         check=_check,
         check_update=_check_update,
         checks_all_on_update=False,

@@ -40,6 +40,22 @@ def _no_generation(driver: Obj) -> None:
     driver["metadata"].pop("generation", None)
 
 
+def _warnings(driver: Obj) -> list[str]:
+    spec = driver.get("spec") or {}
+    if not spec.get("tokenRequests") or spec.get("serviceAccountTokenInSecrets") is not None:
+        return []
+    return [
+        "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true "
+        "to prevent possible logging of tokens in volume attributes"
+    ]
+
+
+def _update_warnings(new: Obj, old: Obj) -> list[str]:
+    after, before = new.get("spec") or {}, old.get("spec") or {}
+    changed = (after.get("tokenRequests") or []) != (before.get("tokenRequests") or [])
+    return _warnings(new) if changed else []
+
+
 def _token_requests(driver: Obj, now: float) -> str:
     requests = (driver.get("spec") or {}).get("tokenRequests")
     if requests is None:
@@ -79,6 +95,8 @@ CSI_DRIVER = Kind(
         create=_no_generation,
         check=check_csi_driver,
         check_update=check_csi_driver_update,
+        warnings=_warnings,
+        update_warnings=_update_warnings,
         namespaced=False,
         allow_unconditional_update=False,
     ),
@@ -104,6 +122,7 @@ CSI_STORAGE_CAPACITY = Kind(
     kind="CSIStorageCapacity",
     plural="csistoragecapacities",
     strategy=Strategy(
+        metadata_checks=2,
         check=check_csi_storage_capacity,
         checks_all_on_update=False,
         check_update=check_csi_storage_capacity_update,

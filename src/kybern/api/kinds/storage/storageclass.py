@@ -1,6 +1,14 @@
 """StorageClass and VolumeAttributesClass."""
 
-from kybern.api.errors import FieldError, Obj, invalid_value, not_supported, required, too_long
+from kybern.api.errors import (
+    FieldError,
+    Obj,
+    field_forbidden,
+    invalid_value,
+    not_supported,
+    required,
+    too_long,
+)
 from kybern.api.kinds.columns import AGE, NAME, at
 from kybern.api.kinds.kind import Column, Kind
 from kybern.api.kinds.strategy import Strategy
@@ -91,8 +99,11 @@ def _check_attributes(attributes_class: Obj) -> list[FieldError]:
 
 
 def _check_attributes_update(new: Obj, old: Obj) -> list[FieldError]:
-    errors = immutable(new.get("driverName"), old.get("driverName"), "driverName")
-    return errors + immutable(new.get("parameters"), old.get("parameters"), "parameters")
+    return [
+        field_forbidden(name, f"updates to {name} are forbidden.")
+        for name in ("driverName", "parameters")
+        if (new.get(name) or None) != (old.get(name) or None)
+    ]
 
 
 STORAGE_CLASS = Kind(
@@ -102,6 +113,7 @@ STORAGE_CLASS = Kind(
     namespaced=False,
     short_names=("sc",),
     strategy=Strategy(
+        metadata_checks=2,
         check=_check,
         checks_all_on_update=False,
         check_update=_check_update,
@@ -118,8 +130,8 @@ VOLUME_ATTRIBUTES_CLASS = Kind(
     namespaced=False,
     short_names=("vac",),
     strategy=Strategy(
+        metadata_checks=2,
         check=_check_attributes,
-        checks_all_on_update=False,
         check_update=_check_attributes_update,
         namespaced=False,
     ),

@@ -37,6 +37,7 @@ VOLUME_ATTACHMENT = Kind(
         namespaced=False,
         status=True,
         allow_unconditional_update=False,
+        resets={"status": (("metadata",), ("spec",))},
     ),
     columns=COLUMNS,
 )
