@@ -104,6 +104,8 @@ def processes(record: Record) -> list[tuple[str, list[str]]]:
                     *control,
                     f"--credentials={directory / 'credentials'}",
                     f"--root-ca-file={pki / 'ca.crt'}",
+                    f"--cluster-signing-cert-file={pki / 'ca.crt'}",
+                    f"--cluster-signing-key-file={pki / 'ca.key'}",
                     f"--service-account-private-key-file={pki / 'sa.key'}",
                     "--leader-elect=false",
                     verbosity,

@@ -12,6 +12,11 @@ import socket
 from kybern.client import Client, Informers, LeaderElector
 from kybern.client.leader_election import LeadershipLost
 from kybern.component.clock import Clock
+from kybern.controllers.certificates import (
+    CertificateApprover,
+    CertificateCleaner,
+    CertificateSigner,
+)
 from kybern.controllers.clusterrole_aggregation import ClusterRoleAggregationController
 from kybern.controllers.config import Config
 from kybern.controllers.controller import Context, Controller
@@ -52,6 +57,9 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     ServiceAccountTokenController,
     ClusterRoleAggregationController,
     RootCaPublisher,
+    CertificateApprover,
+    CertificateSigner,
+    CertificateCleaner,
     NodeIpamController,
     NodeLifecycleController,
     TaintEvictionController,
