@@ -54,7 +54,10 @@ class Confinement:
 
 
 class Filter:
-    """May pods of one class run on a row?"""
+    """May pods of one class run on a row?
+
+    Write ``fits`` for one row, or ``feasible`` for many at once, which is many times faster.
+    """
 
     basis: ClassVar[Basis] = Basis.NODE
     reason: ClassVar[str] = ""
@@ -62,7 +65,7 @@ class Filter:
 
     def feasible(self, rows: Index) -> Mask:
         """One answer for each row."""
-        raise NotImplementedError
+        return np.array([self.fits(row) for row in row_numbers(rows)], dtype=np.bool_)
 
     def fits(self, row: int) -> bool:
         """The answer for one row."""
@@ -77,14 +80,17 @@ class Filter:
 
 
 class Score:
-    """How good is a row, from 0 to 100 after normalising?"""
+    """How good is a row, from 0 to 100 after normalising?
+
+    Write ``raw_one`` for one row, or ``raw`` for many at once, which is many times faster.
+    """
 
     basis: ClassVar[Basis] = Basis.NODE
     normalises: ClassVar[bool] = False
 
     def raw(self, rows: Index) -> Values:
         """One number for each row, before normalising."""
-        raise NotImplementedError
+        return np.array([self.raw_one(row) for row in row_numbers(rows)], dtype=np.int64)
 
     def raw_one(self, row: int) -> int:
         return int(self.raw(np.array([row], dtype=np.intp))[0])
@@ -127,6 +133,14 @@ class Plugin:
 
     def score(self, shape: PodShape) -> Score | None:
         return None
+
+
+def row_numbers(rows: Index) -> list[int]:
+    """The row numbers of an index array or of a slice with both ends."""
+    if isinstance(rows, slice):
+        return list(range(rows.start, rows.stop))
+    numbers: list[int] = rows.tolist()
+    return numbers
 
 
 def default_normalise(raw: Values, reverse: bool) -> Values:

@@ -5,11 +5,11 @@ from typing import Any
 
 from kybern.api.selectors import LabelSelector
 from kybern.scheduler.columns.cluster import ClusterColumns
-from kybern.scheduler.configuration import ProfileSettings
+from kybern.scheduler.configuration import ConfigurationError, ProfileSettings
 from kybern.scheduler.events import Registration
 from kybern.scheduler.plugin import Filter, Plugin, Score
 from kybern.scheduler.plugins.pod_topology_spread import PodTopologySpread
-from kybern.scheduler.plugins.registry import PLUGINS
+from kybern.scheduler.plugins.registry import find_plugin
 from kybern.scheduler.pod_shape import PodShape
 
 Obj = dict[str, Any]
@@ -23,7 +23,10 @@ class Profile:
         self.plugins: list[tuple[Plugin, int]] = []
         self.by_name: dict[str, Plugin] = {}
         for enabled in settings.plugins:
-            plugin = PLUGINS[enabled.name](cluster, settings.args.get(enabled.name) or {})
+            kind = find_plugin(enabled.name)
+            if kind is None:
+                raise ConfigurationError(f"plugins: no such plugin: {enabled.name}")
+            plugin = kind(cluster, settings.args.get(enabled.name) or {})
             self.by_name[enabled.name] = plugin
             weight = enabled.weight if enabled.scores else 0
             self.plugins.append((plugin if enabled.filters else _ScoreOnly(plugin), weight))

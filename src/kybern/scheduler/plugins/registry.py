@@ -1,4 +1,12 @@
-"""All plugins by name."""
+"""All plugins by name: those that ship, and those of installed packages.
+
+A package adds plugins through entry points of the group ``kybern.scheduler_plugins``; each names a
+subclass of :class:`~kybern.scheduler.plugin.Plugin`. A profile enables them by their name, like any
+other; what ships cannot be replaced. They are looked for once, when the first is asked for.
+"""
+
+from functools import cache
+from importlib.metadata import entry_points
 
 from kybern.scheduler.plugin import Plugin
 from kybern.scheduler.plugins.default_binder import DefaultBinder
@@ -23,7 +31,7 @@ from kybern.scheduler.plugins.volume_binding import VolumeBinding
 from kybern.scheduler.plugins.volume_restrictions import VolumeRestrictions
 from kybern.scheduler.plugins.volume_zone import VolumeZone
 
-PLUGINS: dict[str, type[Plugin]] = {
+SHIPPED: dict[str, type[Plugin]] = {
     plugin.name: plugin
     for plugin in (
         SchedulingGates,
@@ -47,3 +55,29 @@ PLUGINS: dict[str, type[Plugin]] = {
         DefaultBinder,
     )
 }
+
+
+ENTRY_POINTS = "kybern.scheduler_plugins"
+
+
+class PluginError(Exception):
+    """An installed package offers something that cannot be a plugin."""
+
+
+def find_plugin(name: str) -> type[Plugin] | None:
+    """The plugin of this name, or None."""
+    return SHIPPED.get(name) or installed().get(name)
+
+
+@cache
+def installed() -> dict[str, type[Plugin]]:
+    """The plugins of installed packages by name."""
+    found: dict[str, type[Plugin]] = {}
+    for entry in entry_points(group=ENTRY_POINTS):
+        plugin = entry.load()
+        if not (isinstance(plugin, type) and issubclass(plugin, Plugin)):
+            raise PluginError(f"{ENTRY_POINTS}: {entry.value} is not a scheduler plugin")
+        if plugin.name in SHIPPED or plugin.name in found:
+            raise PluginError(f"{ENTRY_POINTS}: there is a plugin {plugin.name} already")
+        found[plugin.name] = plugin
+    return found
