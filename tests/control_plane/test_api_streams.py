@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 from api_lab import POD_SPEC, Lab, serving
 
+from kybern.api import protobuf
 from kybern.api.resources import CONFIG_MAPS, NODES, PODS
 from kybern.api.user import ADMIN
 from kybern.apiserver.backends.exchange import BackendUnreachable, Target, exchange
@@ -108,6 +109,25 @@ async def test_a_watch_over_a_websocket() -> None:
         finally:
             await edge.close()
     assert (event["type"], event["object"]["metadata"]["name"]) == ("ADDED", "a")
+
+
+async def test_a_watch_in_protobuf_over_a_websocket() -> None:
+    async with serving() as lab:
+        edge = await serve(_as_admin(lab), "127.0.0.1", 0, None, clock=Clock())
+        headers = {"Accept": protobuf.MEDIA_TYPE}
+        try:
+            for name in ("a", "b"):
+                await lab.client.create(CONFIG_MAPS, {"metadata": {"name": name}}, "default")
+            url = f"http://127.0.0.1:{edge.port}/api/v1/namespaces/default/configmaps?watch=1"
+            async with (
+                aiohttp.ClientSession() as session,
+                session.ws_connect(url, headers=headers) as socket,
+            ):
+                events = [await socket.receive_bytes() for _ in range(2)]
+        finally:
+            await edge.close()
+    documents = [protobuf.decode(event[event.index(b"k8s\x00") :]) for event in events]
+    assert [document["metadata"]["name"] for document in documents] == ["a", "b"]
 
 
 async def test_a_log_over_a_websocket() -> None:
