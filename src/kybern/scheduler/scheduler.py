@@ -51,6 +51,7 @@ from kybern.scheduler.preemptor import Preemptor
 from kybern.scheduler.profile import Profile
 from kybern.scheduler.queue import SchedulingQueue
 from kybern.scheduler.queued_pod import QueuedPod
+from kybern.scheduler.verdicts import Verdicts
 
 Obj = dict[str, Any]
 
@@ -108,6 +109,7 @@ class Scheduler:
         self._informers = Informers(client)
         self._budgets = self._informers.informer(POD_DISRUPTION_BUDGETS)
         self._pods = self._informers.informer(PODS, field_selector=LIVE_PODS)
+        self.verdicts = Verdicts(clock)
         self._wake = asyncio.Event()
         self.queue.on_active = self._wake.set
 
@@ -206,6 +208,7 @@ class Scheduler:
         plan = VolumePlan()
         if isinstance(plugin, VolumeBinding) and claim_names(pod):
             plan = plugin.plan(pod, placement.row)
+        self.verdicts.placed(queued, placement)
         self.cluster.place(queued.pod, node)
         self.intake.assumed[queued.uid] = node
         self.nominations.remove(queued.uid)
@@ -266,6 +269,7 @@ class Scheduler:
                 self._preemptor.preempt(pod, outcome.candidate, recorder)
             elif outcome.keeps_nomination:
                 nomination = None
+        self.verdicts.failed(queued, error, self.cluster.nodes)
         self._failed(queued, error.plugins, "Unschedulable", error.message, nomination)
 
     def _failed(
