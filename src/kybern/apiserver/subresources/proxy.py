@@ -15,6 +15,7 @@ from kybern.apiserver.backends.exchange import BackendUnreachable, Target, excha
 from kybern.apiserver.body import limited_body
 from kybern.apiserver.cache.events import Selection
 from kybern.apiserver.call import Call
+from kybern.apiserver.subresources.proxy_links import lead_back
 from kybern.component.http.messages import Response
 
 _SERVICE_LABEL = "kubernetes.io/service-name"
@@ -36,7 +37,7 @@ async def proxy(call: Call) -> Response:
     await call.services.admission.validate(attributes)
     request = call.request
     try:
-        return await exchange(
+        response = await exchange(
             target,
             request.method,
             request.headers,
@@ -45,6 +46,8 @@ async def proxy(call: Call) -> Response:
         )
     except BackendUnreachable as error:
         raise service_unavailable(f"error trying to reach service: {error}") from None
+    hosts = (target.address, target.host, request.headers.get("host", ""))
+    return lead_back(response, info.path.removesuffix(path), hosts)
 
 
 def _node(call: Call, path: str) -> Target:
