@@ -5,7 +5,7 @@ from manifests import config_map, owner, workload
 
 from kybern.api import objects
 from kybern.api.errors import Obj, StatusError
-from kybern.api.resources import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS, REPLICA_SETS
+from kybern.api.resources import CONFIG_MAPS, DEPLOYMENTS, EVENTS, NAMESPACES, PODS, REPLICA_SETS
 from kybern.testing import Cluster
 
 pytestmark = pytest.mark.virtual_time
@@ -100,6 +100,25 @@ async def test_a_deployment_goes_with_everything_below_it(kybern_cluster: Cluste
     await kybern_cluster.wait_gone(DEPLOYMENTS, "web")
     assert (await client.list(REPLICA_SETS, "default"))["items"] == []
     assert (await client.list(PODS, "default"))["items"] == []
+
+
+@pytest.mark.kybern(nodes=0)
+async def test_an_owner_in_another_namespace_is_none_and_is_reported(
+    kybern_cluster: Cluster,
+) -> None:
+    client = kybern_cluster.client
+    parent = await create(kybern_cluster, "parent")
+    await client.create(NAMESPACES, {"metadata": {"name": "team"}})
+    child = config_map("child", [owner(parent, "ConfigMap")], namespace="team")
+    await client.create(CONFIG_MAPS, child)
+    await kybern_cluster.wait_gone(CONFIG_MAPS, "child", namespace="team")
+
+    async def told() -> bool:
+        events = (await client.list(EVENTS, "team"))["items"]
+        return [event["reason"] for event in events] == ["OwnerRefInvalidNamespace"]
+
+    await kybern_cluster.wait_until(told)
+    assert await exists(kybern_cluster, "parent")
 
 
 async def test_deleting_a_namespace_empties_it(kybern_cluster: Cluster) -> None:

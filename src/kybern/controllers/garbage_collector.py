@@ -32,6 +32,7 @@ class GarbageCollector(Controller):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
+        self.recorder = context.recorder(self.client, self.name)
         self.graph = OwnerGraph()
         self.watched: dict[Resource, Informer] = {}
         self.served: dict[tuple[str, str], Resource] = {}
@@ -155,11 +156,26 @@ class GarbageCollector(Controller):
             )
             if live is None or objects.uid(live) != owner["uid"]:
                 dangling.append(owner)
+                self._report_elsewhere(node, owner)
             elif objects.is_deleting(live) and FOREGROUND in objects.finalizers(live):
                 (waiting if owner.get("blockOwnerDeletion") else solid).append(owner)
             else:
                 solid.append(owner)
         return solid, waiting, dangling
+
+    def _report_elsewhere(self, node: Node, owner: Obj) -> None:
+        """Tell of a reference to an object of another namespace: owners live in one's own."""
+        known = self.graph.get(owner["uid"])
+        if known is None or not known.is_elsewhere(node):
+            return
+        meta = {"name": node.name, "namespace": node.namespace, "uid": node.uid}
+        subject = {"apiVersion": node.api_version, "kind": node.kind, "metadata": meta}
+        reference = (
+            f"[{owner['apiVersion']}/{owner['kind']}, namespace: {node.namespace},"
+            f" name: {owner['name']}, uid: {owner['uid']}]"
+        )
+        text = f'ownerRef {reference} does not exist in namespace "{node.namespace}"'
+        self.recorder.event(subject, "Warning", "OwnerRefInvalidNamespace", text)
 
     async def _await_dependents(self, node: Node) -> None:
         """Foreground deletion: the finalizer goes when no blocking dependent is left."""

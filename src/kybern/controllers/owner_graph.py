@@ -33,6 +33,10 @@ class Node:
     orphaning: bool = False
     observed: bool = False
 
+    def is_elsewhere(self, dependent: "Node") -> bool:
+        """This object is known, but not where the dependent's reference can reach it."""
+        return self.observed and bool(self.namespace) and self.namespace != dependent.namespace
+
     def blocking_dependents(self) -> list["Node"]:
         """Dependents whose reference says that this owner must outlive them."""
         return [
@@ -53,10 +57,14 @@ class OwnerGraph:
 
     def observe(self, resource: Resource, obj: Obj) -> list[Node]:
         """An object was added or changed."""
+        known = self.nodes.get(objects.uid(obj))
+        appears = known is not None and not known.observed
         node = self._node_of(resource, obj)
         before = {owner["uid"]: owner for owner in node.owners}
         node.owners = objects.owner_references(obj)
         touched: list[Node] = []
+        if appears:
+            touched += [one for one in node.dependents.values() if node.is_elsewhere(one)]
         for owner in node.owners:
             if owner["uid"] not in before:
                 touched += self._link(node, owner)
@@ -102,7 +110,7 @@ class OwnerGraph:
             )
             self.nodes[owner["uid"]] = held
         held.dependents[node.uid] = node
-        if held.waiting_for_dependents:
+        if held.waiting_for_dependents or held.is_elsewhere(node):
             return [node]
         return [] if held.observed else [held]
 
