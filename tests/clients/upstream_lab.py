@@ -146,6 +146,7 @@ def upstream_control_loops(run: Processes, programs: dict[str, str], kubeconfig:
         "--use-service-account-credentials",
         f"--service-account-private-key-file={pki / 'sa.key'}",
         f"--root-ca-file={pki / 'ca.crt'}",
+        f"--flex-volume-plugin-dir={run.directory / 'volume-plugins'}",
     )
     run.start(
         programs["kube-scheduler"],
