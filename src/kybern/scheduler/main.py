@@ -7,6 +7,7 @@ server. With leader election on, a scheduler exists only while the Lease is held
 import asyncio
 import logging
 import socket
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from kybern.client import Client, LeaderElector
@@ -14,6 +15,7 @@ from kybern.client.leader_election import LeadershipLost
 from kybern.component.clock import Clock
 from kybern.scheduler.config import Config
 from kybern.scheduler.configuration import Settings, load
+from kybern.scheduler.observing import Observed, observing
 from kybern.scheduler.scheduler import Scheduler
 
 logger = logging.getLogger(__name__)
@@ -27,13 +29,29 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
     if config.scheduler_config:
         settings = load(await asyncio.to_thread(Path(config.scheduler_config).read_bytes))
     elect = config.leader_elect if settings.leader_elect is None else settings.leader_elect
-    if not elect:
-        await Scheduler(client, clock, settings).run()
-        return
+    observed = Observed()
+
+    async def schedule() -> None:
+        scheduler = Scheduler(client, clock, settings)
+        observed.metrics = scheduler.metrics
+        try:
+            await scheduler.run()
+        finally:
+            observed.metrics = None
+
+    async with observing(observed, config.metrics_bind_address, clock):
+        if elect:
+            await _lead(client, clock, schedule)
+        else:
+            await schedule()
+
+
+async def _lead(client: Client, clock: Clock, schedule: Callable[[], Awaitable[None]]) -> None:
+    """Schedule while the Lease is held, again and again."""
     identity = f"{socket.gethostname()}_{clock.uid()}"
     while True:
         elector = LeaderElector(client, clock, LEASE_NAME, identity)
         try:
-            await elector.run(lambda: Scheduler(client, clock, settings).run())
+            await elector.run(schedule)
         except LeadershipLost as error:
             logger.warning("leadership lost: %s", error)

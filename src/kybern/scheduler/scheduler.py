@@ -37,6 +37,7 @@ from kybern.scheduler.decision import Decider, Placement
 from kybern.scheduler.diagnosis import FitError
 from kybern.scheduler.events import EventResource
 from kybern.scheduler.intake import Intake, is_assigned
+from kybern.scheduler.metrics import ERROR, SCHEDULED, UNSCHEDULABLE, Metrics
 from kybern.scheduler.nominations import Nominations
 from kybern.scheduler.outbox import Outbox
 from kybern.scheduler.plugins.default_binder import DefaultBinder
@@ -110,6 +111,7 @@ class Scheduler:
         self._budgets = self._informers.informer(POD_DISRUPTION_BUDGETS)
         self._pods = self._informers.informer(PODS, field_selector=LIVE_PODS)
         self.verdicts = Verdicts(clock)
+        self.metrics = Metrics(self.queue.counts)
         self._wake = asyncio.Event()
         self.queue.on_active = self._wake.set
 
@@ -191,12 +193,16 @@ class Scheduler:
         if queued.uid in self.intake.assumed:
             self.queue.done(queued.uid)
             return
+        profile, started = queued.scheduler_name, self._clock.monotonic()
         try:
-            outcome = self._deciders[queued.scheduler_name].decide(pod)
+            outcome = self._deciders[profile].decide(pod)
         except Exception as error:
             logger.exception("deciding about %s failed", object_key(pod))
+            self.metrics.attempted(profile, ERROR, self._clock.monotonic() - started)
             self._failed(queued, (), "SchedulerError", str(error))
             return
+        result = SCHEDULED if isinstance(outcome, Placement) else UNSCHEDULABLE
+        self.metrics.attempted(profile, result, self._clock.monotonic() - started)
         if isinstance(outcome, Placement):
             self._assume(queued, outcome)
         else:
@@ -244,6 +250,9 @@ class Scheduler:
             logger.info("binding %s to %s: %s", object_key(pod), node, error)
             self._bind_failed(queued, f'running Bind plugin "DefaultBinder": {error}')
             return
+        if queued.first_attempt is not None:
+            waited = self._clock.monotonic() - queued.first_attempt
+            self.metrics.bound(queued.attempts, waited)
         message = f"Successfully assigned {meta['namespace']}/{meta['name']} to {node}"
         self._record(pod, "Normal", "Scheduled", message)
 
@@ -266,6 +275,7 @@ class Scheduler:
                 nomination = outcome.candidate.node
                 self.nominations.add(pod, nomination)
                 recorder = self._recorders[queued.scheduler_name]
+                self.metrics.preempted(len(outcome.candidate.victims))
                 self._preemptor.preempt(pod, outcome.candidate, recorder)
             elif outcome.keeps_nomination:
                 nomination = None

@@ -12,7 +12,6 @@ from kybern.component.clock import Clock
 from kybern.scheduler.columns.node_table import NodeTable
 from kybern.scheduler.decision import Placement
 from kybern.scheduler.diagnosis import FitError
-from kybern.scheduler.plugin import Verdict
 from kybern.scheduler.queued_pod import QueuedPod
 
 Obj = dict[str, Any]
@@ -126,7 +125,7 @@ class Verdicts:
             evaluated=error.node_count,
             message=error.message,
             plugins=_by_plugin(error),
-            closest=_closest(error.verdicts[-1], nodes) if error.verdicts else (),
+            closest=_closest(error, nodes),
         )
 
     def _keep(self, queued: QueuedPod, **found: Any) -> None:
@@ -160,9 +159,14 @@ def _by_plugin(error: FitError) -> tuple[PluginVerdict, ...]:
     return tuple(PluginVerdict(name, count, reasons[name]) for name, count in nodes.items())
 
 
-def _closest(verdict: Verdict, nodes: NodeTable) -> tuple[ClosestNode, ...]:
-    """Plugins judge in order, so those whom the last one turned down came furthest."""
+def _closest(error: FitError, nodes: NodeTable) -> tuple[ClosestNode, ...]:
+    """Plugins judge in order, so those whom the last one turned down came furthest; of these, the
+    ones where preemption might help and that lack the least."""
+    if not error.verdicts:
+        return ()
+    furthest = [one for one in error.verdicts if one.plugin == error.verdicts[-1].plugin]
+    best = min(furthest, key=lambda one: (one.unresolvable, len(one.reasons)))
     return tuple(
-        ClosestNode(nodes.names[row], verdict.plugin, verdict.reasons, not verdict.unresolvable)
-        for row in verdict.rows[:CLOSEST].tolist()
+        ClosestNode(nodes.names[row], best.plugin, best.reasons, not best.unresolvable)
+        for row in best.rows[:CLOSEST].tolist()
     )
