@@ -69,7 +69,7 @@ async def replay(lab: Lab, group: Obj, requests: list[Obj]) -> list[str]:
 
 
 async def ask(lab: Lab, group: Obj, request: Obj) -> ClientResponse:
-    body = request.get("body")
+    body: Any = request.get("body")
     if request["request"] == "PUT":
         name = group["object"]["metadata"]["name"]
         current = (await lab.call("GET", f"{group['collection']}/{name}")).json()

@@ -19,6 +19,7 @@ from kybern.api.kinds.kind import READ_WRITE, Column, Kind, Subresource, status_
 from kybern.api.kinds.strategy import Strategy, Write
 from kybern.api.objects import conditions
 from kybern.api.user import UserInfo
+from kybern.api.validation.names import is_path_segment
 
 
 def _record_requestor(request: Obj, user: UserInfo) -> None:
@@ -243,6 +244,7 @@ CERTIFICATE_SIGNING_REQUEST = Kind(
         update=_update,
         update_status=_update_status,
         record_user=_record_requestor,
+        name_rule=is_path_segment,
         resets={
             "": (("spec",), ("status",)),
             "status": (("spec",), ("status", "conditions")),

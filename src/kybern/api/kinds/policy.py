@@ -5,6 +5,7 @@ from kybern.api.kinds.columns import AGE, NAME, at
 from kybern.api.kinds.kind import Column, Kind, status_of
 from kybern.api.kinds.strategy import Strategy, spec_changed
 from kybern.api.validation.label_selectors import label_selector
+from kybern.api.validation.names import is_path_segment
 from kybern.api.validation.workloads import at_most_all, counts, int_or_percent
 
 
@@ -68,6 +69,7 @@ POD_DISRUPTION_BUDGET = Kind(
     strategy=Strategy(
         metadata_checks=0,
         status_metadata_checks=0,
+        name_rule=is_path_segment,
         check=_check,
         check_status=_check_status,
         create=_create,

@@ -41,6 +41,15 @@ def _default_template(template: Obj) -> None:
     _default_claim_spec(template.setdefault("spec", {}).setdefault("spec", {}))
 
 
+def _date_taints(resource_slice: Obj) -> None:
+    """A taint without a date was added when its slice was."""
+    created = resource_slice["metadata"].get("creationTimestamp")
+    for device in (resource_slice.get("spec") or {}).get("devices") or ():
+        for taint in device.get("taints") or ():
+            if created and taint.get("timeAdded") is None:
+                taint["timeAdded"] = created
+
+
 def _state(claim: Obj, now: float) -> str:
     status = claim.get("status") or {}
     deleting = claim["metadata"].get("deletionTimestamp")
@@ -112,6 +121,7 @@ RESOURCE_SLICE = Kind(
     plural="resourceslices",
     namespaced=False,
     strategy=Strategy(
+        create=_date_taints,
         check=check_slice,
         check_update=check_slice_update,
         warnings=driver_warnings,

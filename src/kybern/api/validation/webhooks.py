@@ -60,7 +60,7 @@ def _webhook(webhook: Obj, mutating: bool, path: str) -> list[FieldError]:
     if mutating and again is not None and again not in ("IfNeeded", "Never"):
         errors.append(not_supported(f"{path}.reinvocationPolicy", again, ("IfNeeded", "Never")))
     errors += client_config(webhook.get("clientConfig") or {}, f"{path}.clientConfig")
-    errors += _match_conditions(webhook.get("matchConditions") or [], f"{path}.matchConditions")
+    errors += match_conditions(webhook.get("matchConditions") or [], f"{path}.matchConditions")
     reviews = webhook.get("admissionReviewVersions") or []
     return errors + _review_versions(reviews, f"{path}.admissionReviewVersions")
 
@@ -75,7 +75,7 @@ def _domain(name: str, path: str) -> list[FieldError]:
     return errors
 
 
-def _match_conditions(conditions: list[Obj], path: str) -> list[FieldError]:
+def match_conditions(conditions: list[Obj], path: str) -> list[FieldError]:
     errors: list[FieldError] = []
     names: set[str] = set()
     for i, condition in enumerate(conditions):

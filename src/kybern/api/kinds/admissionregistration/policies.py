@@ -1,11 +1,13 @@
 """Admission policies in CEL and their bindings."""
 
 from kybern.api.defaults.admission import default_match_resources
-from kybern.api.errors import FieldError, Obj, not_supported, required
+from kybern.api.errors import FieldError, Obj, field_forbidden, not_supported, required
 from kybern.api.kinds.columns import AGE, NAME, UNSET, at, label_selector, length
 from kybern.api.kinds.kind import Column, Kind, status_of
 from kybern.api.kinds.strategy import Strategy, spec_changed
-from kybern.api.validation.webhooks import rule_with_operations
+from kybern.api.validation.fields import dns_subdomain
+from kybern.api.validation.label_selectors import label_selector as label_selector_of
+from kybern.api.validation.webhooks import match_conditions, rule_with_operations
 
 
 def _default_policy(policy: Obj) -> None:
@@ -50,6 +52,7 @@ BINDING_COLUMNS = (
 )
 
 
+_MATCH_POLICIES = ("Equivalent", "Exact")
 _ACTIONS = ("Audit", "Deny", "Warn")
 
 
@@ -59,6 +62,12 @@ def _check_policy(policy: Obj, rules: str) -> list[FieldError]:
     failure = spec.get("failurePolicy")
     if failure not in ("Fail", "Ignore"):
         errors.append(not_supported("spec.failurePolicy", failure or "", ("Fail", "Ignore")))
+    errors += match_conditions(spec.get("matchConditions") or [], "spec.matchConditions")
+    if rules == "mutations":
+        again = spec.get("reinvocationPolicy")
+        if again not in ("IfNeeded", "Never"):
+            at = "spec.reinvocationPolicy"
+            errors.append(not_supported(at, again or "", ("IfNeeded", "Never")))
     kind = spec.get("paramKind")
     if kind is not None:
         fields = ("apiVersion", "kind")
@@ -79,18 +88,51 @@ def _check_policy(policy: Obj, rules: str) -> list[FieldError]:
 def _check_match(match: Obj | None) -> list[FieldError]:
     if match is None:
         return [required("spec.matchConstraints")]
+    path = "spec.matchConstraints"
+    errors = [] if match.get("resourceRules") else [required(f"{path}.resourceRules")]
+    return errors + _check_selection(match, path)
+
+
+def _check_selection(match: Obj, path: str) -> list[FieldError]:
+    """The parts of a match that a policy and its binding have in common."""
     errors: list[FieldError] = []
-    if not match.get("resourceRules"):
-        errors.append(required("spec.matchConstraints.resourceRules"))
+    for name in ("namespaceSelector", "objectSelector"):
+        errors += label_selector_of(match.get(name), f"{path}.{name}")
     for group in ("resourceRules", "excludeResourceRules"):
         for i, rule in enumerate(match.get(group) or ()):
-            errors += rule_with_operations(rule, f"spec.matchConstraints.{group}[{i}]")
+            errors += rule_with_operations(rule, f"{path}.{group}[{i}]")
+    policy = match.get("matchPolicy")
+    if policy is not None and policy not in _MATCH_POLICIES:
+        errors.append(not_supported(f"{path}.matchPolicy", policy, _MATCH_POLICIES))
+    return errors
+
+
+def _check_param_ref(reference: Obj | None, path: str) -> list[FieldError]:
+    """Parameters are named or selected, and it is said what their absence means."""
+    if reference is None:
+        return []
+    name, selector = reference.get("name", ""), reference.get("selector")
+    errors: list[FieldError] = []
+    if name and selector is not None:
+        text = "name and selector are mutually exclusive"
+        errors += [field_forbidden(f"{path}.{field}", text) for field in ("name", "selector")]
+    if not name and selector is None:
+        errors.append(required(path, "one of name or selector must be specified"))
+    errors += label_selector_of(selector, f"{path}.selector")
+    action, at = reference.get("parameterNotFoundAction"), f"{path}.parameterNotFoundAction"
+    if action is None:
+        errors.append(required(at))
+    elif action not in ("Allow", "Deny"):
+        errors.append(not_supported(at, action, ("Deny", "Allow")))
     return errors
 
 
 def _check_binding(binding: Obj, actions: bool) -> list[FieldError]:
     spec = binding.get("spec") or {}
-    errors = [] if spec.get("policyName") else [required("spec.policyName")]
+    name = spec.get("policyName", "")
+    errors = dns_subdomain(name, "spec.policyName") if name else [required("spec.policyName")]
+    errors += _check_param_ref(spec.get("paramRef"), "spec.paramRef")
+    errors += _check_selection(spec.get("matchResources") or {}, "spec.matchResources")
     held = spec.get("validationActions") or []
     if actions and not held:
         text = "at least one validation action is required"
@@ -147,6 +189,7 @@ VALIDATING_ADMISSION_POLICY = Kind(
         default=_default_policy,
         namespaced=False,
         status=True,
+        resets={"status": (("metadata",), ("spec",))},
         generation=spec_changed,
         allow_unconditional_update=False,
     ),

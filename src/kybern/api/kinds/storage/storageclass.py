@@ -91,7 +91,8 @@ def _check_update(new: Obj, old: Obj) -> list[FieldError]:
 
 def _check_attributes(attributes_class: Obj) -> list[FieldError]:
     driver = attributes_class.get("driverName", "")
-    errors = [] if driver else [required("driverName")]
+    at = "driverName"
+    errors = qualified_name(driver.lower(), at) if driver else [required(at)]
     if not attributes_class.get("parameters"):
         text = "must contain at least one key/value pair"
         errors.append(required("parameters", text))
