@@ -102,3 +102,14 @@ def test_a_year_has_four_digits() -> None:
     acquired = _number(1, -62135596800 & (1 << 64) - 1) + _number(2, 5000)
     body = _envelope("coordination.k8s.io/v1", "Lease", _bytes(2, _bytes(3, acquired)))
     assert decode(body)["spec"]["acquireTime"] == "0001-01-01T00:00:00.000005Z"
+
+
+def test_what_a_schema_does_not_say_is_left_out() -> None:
+    item = _bytes(4, b"") + _bytes(5, b"string") + _number(10, 0) + _number(18, 1)
+    schema = _bytes(5, b"array") + _bytes(7, b"") + _bytes(24, _bytes(1, item))
+    version = _bytes(1, b"v1") + _bytes(4, _bytes(1, schema))
+    raw = _bytes(2, _bytes(7, version))
+    body = _envelope("apiextensions.k8s.io/v1", "CustomResourceDefinition", raw)
+    [found] = decode(body)["spec"]["versions"]
+    items = {"type": "string", "uniqueItems": True}
+    assert found["schema"]["openAPIV3Schema"] == {"type": "array", "items": items}

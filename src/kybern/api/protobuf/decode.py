@@ -235,9 +235,20 @@ _SPECIAL: dict[str, Callable[[memoryview], Any]] = {
 }
 
 
+# Go writes these fields of a schema even when they are empty, and JSON leaves them out then. What
+# stands below ``items`` has no type of its own in which normalising would find that out.
+_EMPTY_IN_SCHEMAS = {
+    **dict.fromkeys(("id", "$schema", "description", "type", "format", "title", "pattern"), ""),
+    **dict.fromkeys(("exclusiveMaximum", "exclusiveMinimum", "uniqueItems", "nullable"), False),
+    **dict.fromkeys(("x-kubernetes-embedded-resource", "x-kubernetes-int-or-string"), False),
+}
+
+
 def _unwrapped(message: str, obj: Obj) -> Any:
-    """Messages that wrap what JSON has bare: lists of strings, and unions."""
+    """Messages that wrap what JSON has bare (lists of strings, unions), and custom schemas."""
     name = message.rpartition(".")[2]
+    if name == "JSONSchemaProps":
+        return {key: v for key, v in obj.items() if _EMPTY_IN_SCHEMAS.get(key) != v}
     if name in ("Verbs", "ExtraValue"):
         return obj.get("items", [])
     if name == "JSONSchemaPropsOrBool":
