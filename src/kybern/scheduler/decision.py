@@ -6,7 +6,7 @@ are at least as good as upstream's sampled ones.
 """
 
 import random
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,9 +18,12 @@ from kybern.scheduler.nominations import Nominations
 from kybern.scheduler.plugin import Obj, Verdict
 from kybern.scheduler.pod_class import INFEASIBLE, PodClass
 from kybern.scheduler.pod_shape import make_shape, shape_key
+from kybern.scheduler.pod_storage import storage_facts
 from kybern.scheduler.profile import Profile
 
 CLASSES = 1024
+# Classes of pods with claims serve until the next change of storage, so few are kept.
+PASSING_CLASSES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class Decider:
         self.nominations = nominations
         self._random = randomness
         self._classes: OrderedDict[bytes, PodClass] = OrderedDict()
+        self._passing: deque[bytes] = deque()
         self._version = profile.version()
 
     def decide(self, pod: Obj) -> Placement | FitError:
@@ -87,13 +91,19 @@ class Decider:
         made = PodClass(shape, self.profile.plugins, self.cluster)
         # Its selectors may look at more labels than before: file it under what they see now.
         key = shape_key(pod, self.cluster.groups.project(labels), text, storage)
-        replaced = self._classes.pop(key, None)
-        if replaced is not None:
-            replaced.close()
+        self._close_class(key)
         self._classes[key] = made
+        if storage_facts(pod) is not None:
+            self._passing.append(key)
+        if len(self._passing) > PASSING_CLASSES:
+            self._close_class(self._passing.popleft())
         if len(self._classes) > CLASSES:
             self._classes.popitem(last=False)[1].close()
         return made
+
+    def _close_class(self, key: bytes) -> None:
+        if (found := self._classes.pop(key, None)) is not None:
+            found.close()
 
     def diagnose(self, pod: Obj, pod_class: PodClass, rows: Rows, contested: list[int]) -> FitError:
         """Explain why none of ``rows`` (all live nodes, or the confined ones) will do."""
@@ -223,3 +233,4 @@ class Decider:
         for pod_class in self._classes.values():
             pod_class.close()
         self._classes.clear()
+        self._passing.clear()
