@@ -63,8 +63,9 @@ def start_time(pod: Obj) -> str:
 
 
 def only_lacks_resources(pod_class: PodClass) -> FitFilter | None:
-    """The resources filter, if it comes last and all before it look at facts of nodes only."""
-    filters = [node_filter for _, node_filter in pod_class.filters]
+    """The resources filter, if it is the last that matters and all before it look at facts of nodes
+    only."""
+    filters = [node_filter for _, node_filter in pod_class.filters if not node_filter.is_idle()]
     if not filters or not isinstance(filters[-1], FitFilter):
         return None
     return filters[-1] if all(f.basis is Basis.NODE for f in filters[:-1]) else None

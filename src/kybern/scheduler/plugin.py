@@ -75,6 +75,10 @@ class Filter:
         """Reasons for rows that were just found infeasible."""
         return [Verdict(plugin, (self.reason,), self.unresolvable, rows)]
 
+    def is_idle(self) -> bool:
+        """Turns down no row as the cluster is, and none either if pods were taken away."""
+        return False
+
     def close(self) -> None:
         """The class is forgotten: give back shared counters."""
 

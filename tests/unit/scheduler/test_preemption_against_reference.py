@@ -72,9 +72,11 @@ def disturb(
     cluster.place(pod, pod["spec"]["nodeName"])
 
 
-@pytest.mark.parametrize("is_plain", [True, False])
+@pytest.mark.parametrize("kind", ["plain", "mixed", "any"])
 @pytest.mark.parametrize("seed", range(25))
-def test_victims_and_node_equal_the_reference(seed: int, is_plain: bool) -> None:
+def test_victims_and_node_equal_the_reference(seed: int, kind: str) -> None:
+    """Plain pods lack only resources; mixed are plain pods among some with affinity."""
+    is_plain = kind == "plain"
     rng = random.Random(seed)
     world = make_world(rng, rng.choice([3, 6]))
     cluster = load(world)
@@ -93,12 +95,12 @@ def test_victims_and_node_equal_the_reference(seed: int, is_plain: bool) -> None
         cluster.place(pod, pod["spec"]["nodeName"])
     nominated: dict[str, list[Obj]] = {}
     if rng.random() < 0.5:
-        rival = make_sized(rng, 5000, is_plain)
+        rival = make_sized(rng, 5000, kind != "any")
         rival["spec"]["priority"] = 10
         nominations.add(rival, "n1")
         nominated["n1"] = [rival]
     budgets = make_budgets(rng)
-    shapes = [make_sized(rng, 1000 + number, is_plain) for number in range(3)]
+    shapes = [make_sized(rng, 1000 + number, kind != "any") for number in range(3)]
     for number in range(12):
         pod = rng.choice(shapes)
         pod["spec"]["priority"] = 10

@@ -54,6 +54,12 @@ class PodAffinityFilter(Filter):
         )
         return [Verdict(plugin, (why,), final, part) for part, why, final in parts if len(part)]
 
+    def is_idle(self) -> bool:
+        """The pod has no terms of its own, and those of pods in place do not speak of it."""
+        if self._together_keys or self._apart:
+            return False
+        return not any(counter.counts.values.any() for _, counter in self._others)
+
     def close(self) -> None:
         for counter in [self._together, *(c for _, c in self._apart + self._others)]:
             self._cluster.groups.release(counter)
