@@ -22,7 +22,7 @@ from kybern.client import ApiUnreachable, Client
 from kybern.cluster import supervisor
 from kybern.component.clock import Clock
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 
 
 def free_port() -> int:

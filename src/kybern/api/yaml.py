@@ -3,7 +3,9 @@
 kubectl, ``up`` and the API server's ``application/yaml`` bodies come through here. Dates and
 base-60 numbers stay strings, ``yes`` and ``on`` are booleans as upstream's YAML 1.1 parser has
 them, keys become strings, merge keys (``<<``) work. Aliases are bounded: a document of a few
-lines must not grow to gigabytes ("billion laughs"). Nesting is bounded too.
+lines must not grow to gigabytes ("billion laughs"). Nesting and the number of nodes are bounded
+too, while the parser reads: it takes half a kilobyte a node, and its own recursion would end the
+process.
 """
 
 import base64
@@ -16,6 +18,7 @@ import yaml as _yaml
 
 _NO_FOLDING = 2**30
 _MOST_ALIASED_NODES = 10_000
+_MOST_NODES = 250_000
 _DEEPEST = 200
 
 YamlError = _yaml.YAMLError
@@ -45,6 +48,21 @@ class _Loader(_BaseLoader):
         self.duplicates: list[str] = []
         self.visits = 0
         self.depth = 0
+        self.nodes = 0
+        self.nesting = 0
+
+    def descend_resolver(self, parent: Any, index: Any) -> None:
+        """The parser's call before each node that it reads."""
+        self.nodes = 1 if parent is None else self.nodes + 1
+        self.nesting += 1
+        if self.nodes > _MOST_NODES:
+            raise YamlError("document has too many nodes")
+        if self.nesting > _DEEPEST:
+            raise YamlError("exceeded max depth")
+
+    def ascend_resolver(self) -> None:
+        """The parser's call after each node."""
+        self.nesting -= 1
 
     def construct_object(self, node: Any, deep: bool = False) -> Any:
         self.visits += 1

@@ -19,6 +19,7 @@ from kybern.api.errors import (
 )
 from kybern.api.kinds import ServedKind
 from kybern.api.schema.body import Malformed, read_body
+from kybern.api.schema.foreign_kind import kind_problem
 from kybern.api.selectors import FieldSelector, LabelSelector
 from kybern.apiserver.request_info import RequestInfo
 
@@ -180,9 +181,11 @@ def _decode_options(body: bytes, media_type: str) -> Obj:
         raw, _ = read_body(body, media_type)
     except Malformed as problem:
         raise bad_request(f"couldn't get version/kind; json parse error: {problem}") from None
-    if not isinstance(raw, dict):
-        raise bad_request("couldn't get version/kind; json parse error: expected an object")
-    return raw
+    kindless = kind_problem(raw)
+    if kindless:
+        raise bad_request(kindless)
+    options: Obj = raw
+    return options
 
 
 def checked_delete_options(raw: Obj) -> DeleteOptions:

@@ -93,3 +93,18 @@ _names = st.text("abc019-yn~", max_size=4)
 )
 def test_what_is_dumped_loads_again(value: Any) -> None:
     assert yaml.load(yaml.dump(value)) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"[" * 100_000, b"{a: " * 100_000, b"a: " + b"[" * 300 + b"]" * 300],
+    ids=["open lists", "open maps", "deep"],
+)
+def test_nesting_ends_the_document_not_the_process(text: bytes) -> None:
+    with pytest.raises(yaml.YamlError, match="max depth"):
+        yaml.load(text)
+
+
+def test_the_number_of_nodes_is_bounded() -> None:
+    with pytest.raises(yaml.YamlError, match="too many nodes"):
+        yaml.load(b"[" + b"~," * 300_000 + b"~]")

@@ -11,6 +11,7 @@ _STRING_RUN = re.compile(rb'[^"\\\x00-\x1f]*')
 _ESCAPE = re.compile(rb'["\\/bfnrt]')
 _NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 _WORDS = {b"t": b"true", b"f": b"false", b"n": b"null"}
+_DEEPEST = 10_000
 _END = "unexpected end of JSON input"
 
 
@@ -65,6 +66,8 @@ class _Scanner:
         while True:
             self._skip_blanks()
             character = self._character()
+            if len(open_brackets) >= _DEEPEST:
+                raise _Problem("exceeded max depth")
             if character == b"{":
                 self._at += 1
                 self._skip_blanks()
