@@ -63,20 +63,20 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
 
 
 def structured(items: Sequence[tuple[Resource, Obj]], output: str, single: bool) -> str:
-    """Whole objects in a machine's form; several become a List."""
+    """Whole objects in a machine's form, ready to be written; several become a List."""
     if output == "name":
-        return "\n".join(typed_name(r, o) for r, o in items)
+        return "".join(f"{typed_name(r, o)}\n" for r, o in items)
     objects = [obj for _, obj in items]
     document = objects[0] if single and objects else _as_list(objects)
     form, _, template = output.partition("=")
     if form == "json":
-        return orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()
+        return orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n"
     if form == "yaml":
-        return yaml.dump(document).rstrip("\n")
+        return yaml.dump(document).rstrip("\n") + "\n"
     if form == "jsonpath":
         return jsonpath.render(template, document)
     if form == "custom-columns":
-        return custom_columns(template, objects)
+        return custom_columns(template, objects) + "\n"
     raise click.UsageError(f'unknown output format "{output}", allowed: {FORMATS}')
 
 

@@ -10,7 +10,9 @@ import os
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
 from urllib.parse import urlencode
 
 import aiohttp
@@ -74,13 +76,27 @@ def _exit_code(status: bytes) -> int:
 async def _send_input(socket: aiohttp.ClientWebSocketResponse) -> None:
     """Our standard input until its end; v5 can say that it ended."""
     loop = asyncio.get_running_loop()
-    while True:
-        data = await loop.run_in_executor(None, os.read, sys.stdin.fileno(), CHUNK)
-        if not data:
-            if socket.protocol == PROTOCOLS[0]:
-                await socket.send_bytes(bytes([CLOSE, STDIN]))
-            return
+    chunks: asyncio.Queue[bytes] = asyncio.Queue(1)
+    # A daemon, because nothing else ends a read from a terminal once the command has ended.
+    threading.Thread(target=_read_input, args=(loop, chunks), daemon=True).start()
+    while data := await chunks.get():
         await socket.send_bytes(bytes([STDIN]) + data)
+    if socket.protocol == PROTOCOLS[0]:
+        await socket.send_bytes(bytes([CLOSE, STDIN]))
+    else:
+        click.echo(
+            "warning: the server does not speak v5.channel.k8s.io, so the command cannot be told "
+            "that its input ended",
+            err=True,
+        )
+
+
+def _read_input(loop: asyncio.AbstractEventLoop, chunks: "asyncio.Queue[bytes]") -> None:
+    """Hand on what comes, an empty chunk at the end; ends early with the loop."""
+    with contextlib.suppress(RuntimeError, CancelledError):
+        while data := os.read(sys.stdin.fileno(), CHUNK):
+            asyncio.run_coroutine_threadsafe(chunks.put(data), loop).result()
+        asyncio.run_coroutine_threadsafe(chunks.put(b""), loop).result()
 
 
 async def _follow_size(socket: aiohttp.ClientWebSocketResponse) -> None:

@@ -57,7 +57,7 @@ async def run(
             suffix = " (server dry run)" if dry_run == "server" else ""
             click.echo(f"{printers.typed_name(resource, done)} {what}{suffix}")
     if output:
-        click.echo(printers.structured(applied, output, len(applied) == 1))
+        click.echo(printers.structured(applied, output, len(applied) == 1), nl=False)
     return 1 if failures else 0
 
 

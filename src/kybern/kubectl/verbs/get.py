@@ -45,7 +45,7 @@ async def run(
         items = await _objects(session, wanted, namespace, query, ignore_not_found)
         single = len(wanted) == 1 and bool(wanted[0].name)
         if items or not ignore_not_found:
-            click.echo(printers.structured(items, output, single))
+            click.echo(printers.structured(items, output, single), nl=False)
         return None
     shown = await _tables(session, wanted, namespace, query, ignore_not_found)
     rows = sum(len(one.get("rows") or ()) for _, one in shown)

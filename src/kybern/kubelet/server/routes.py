@@ -128,11 +128,16 @@ class Routes:
         """The pod of ``namespace/name`` with an optional UID behind it."""
         if len(rest) < 2:
             raise no_such_path()
-        for pod in self._workers.pods():
-            meta = pod["metadata"]
-            if [meta["namespace"], meta["name"]] == rest[:2]:
-                return pod
-        raise StatusError(404, "NotFound", f'pod "{rest[1]}" not found')
+        named = [
+            pod
+            for pod in self._workers.pods()
+            if [pod["metadata"]["namespace"], pod["metadata"]["name"]] == rest[:2]
+        ]
+        if not named:
+            raise StatusError(404, "NotFound", f'pod "{rest[1]}" not found')
+        # Workers stay in the order in which pods came, and that of a deleted pod may still clean
+        # up while the next pod of the same name already runs.
+        return named[-1]
 
     def _find(self, rest: list[str]) -> tuple[Obj, Obj]:
         pod = self._find_pod(rest)
