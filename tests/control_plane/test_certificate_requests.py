@@ -3,16 +3,26 @@
 import base64
 
 from api_lab import Lab, serving
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from kybern.api.errors import Obj
+from kybern.component.pki import generate_key
 
 PATH = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
-TEXT = b"-----BEGIN CERTIFICATE REQUEST-----\nAA==\n-----END CERTIFICATE REQUEST-----\n"
+
+
+def _pem(name: str) -> bytes:
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    built = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    return built.sign(generate_key(), hashes.SHA256()).public_bytes(Encoding.PEM)
 
 
 async def _requested(lab: Lab) -> Obj:
     spec = {
-        "request": base64.b64encode(TEXT).decode(),
+        "request": base64.b64encode(_pem("jane")).decode(),
         "signerName": "example.com/signer",
         "usages": ["client auth"],
     }

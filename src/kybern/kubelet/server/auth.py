@@ -8,7 +8,7 @@ from collections import OrderedDict
 from pathlib import Path
 
 from kybern.api.errors import Obj, StatusError, service_unavailable, unauthorized
-from kybern.api.resources import Resource
+from kybern.api.resources import SUBJECT_ACCESS_REVIEWS, TOKEN_REVIEWS, Resource
 from kybern.api.user import ANONYMOUS, UNAUTHENTICATED_GROUP, UserInfo
 from kybern.client.client import Client
 from kybern.client.transport import ApiUnreachable
@@ -16,10 +16,6 @@ from kybern.component.client_certificates import ClientCertificates
 from kybern.component.clock import Clock
 from kybern.component.http.messages import Request
 
-TOKEN_REVIEWS = Resource("authentication.k8s.io", "v1", "tokenreviews", "TokenReview", False)
-ACCESS_REVIEWS = Resource(
-    "authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", False
-)
 ALLOWED_SECONDS = 300.0
 DENIED_SECONDS = 30.0
 TOKEN_SECONDS = 120.0
@@ -112,7 +108,7 @@ class NodeAuth:
                 "resourceAttributes": attributes,
             }
         }
-        review = await self._ask(ACCESS_REVIEWS, asked)
+        review = await self._ask(SUBJECT_ACCESS_REVIEWS, asked)
         allowed = bool((review.get("status") or {}).get("allowed"))
         self._decisions[key] = (now + (ALLOWED_SECONDS if allowed else DENIED_SECONDS), allowed)
         if len(self._decisions) > MAX_KEPT:
