@@ -97,6 +97,8 @@ def test_custom_kinds_are_published_with_their_schema() -> None:
     published = old["definitions"]["com.example.v1.Foo"]
     assert published["properties"]["size"] == {"x-kubernetes-int-or-string": True}
     assert published["properties"]["mood"] == mood
+    assert published["properties"]["apiVersion"]["description"].startswith("APIVersion defines")
+    assert "default" not in schemas["com.example.v1.Foo"]["properties"]["metadata"]
     assert (published["properties"]["maybe"], published["required"]) == ({}, ["mood"])
     for document, names in ((old, old["definitions"]), (new, schemas)):
         assert "com.example.v1.FooList" in names

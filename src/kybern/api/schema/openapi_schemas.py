@@ -21,8 +21,9 @@ _ZEROES: dict[Shape, Any] = {
     Shape.NUMBER: 0,
     Shape.BOOLEAN: False,
 }
-_OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
-_LIST_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta"
+# Any would do: all of them describe what objects and lists have in common in the same words.
+_SOME_KIND = "io.k8s.api.core.v1.Namespace"
+_SOME_LIST = "io.k8s.api.core.v1.NamespaceList"
 _QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
 _INT_OR_STRING = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
 _V2_LEAVES: dict[str, Obj] = {
@@ -127,12 +128,7 @@ class SchemaPublisher:
             # Any property named here would make kubectl refuse all others.
             return {"type": "object", **_stands_for(group, version, kind)}
         out: Obj = schema if self._v3 else _without_v3_words(schema)
-        properties = {
-            **out.get("properties", {}),
-            "apiVersion": {"type": "string"},
-            "kind": {"type": "string"},
-            "metadata": self._reference(_OBJECT_META),
-        }
+        properties = {**out.get("properties", {}), **self._common(_SOME_KIND)}
         return {
             "type": "object",
             **out,
@@ -146,17 +142,19 @@ class SchemaPublisher:
             "type": "object",
             "required": ["items"],
             "properties": {
-                "apiVersion": {"type": "string"},
-                "kind": {"type": "string"},
-                "metadata": self._reference(_LIST_META),
+                **self._common(_SOME_LIST),
                 "items": {"type": "array", "items": {"$ref": self._prefix + name}},
             },
             **_stands_for(group, version, f"{kind}List"),
         }
 
-    def _reference(self, name: str) -> Obj:
-        reference = {"$ref": self._prefix + name}
-        return {"allOf": [reference]} if self._v3 else reference
+    def _common(self, like: str) -> Obj:
+        """What every object has, in the words that describe it for a built-in one."""
+        properties = self.definition(like)["properties"]
+        return {
+            name: {key: value for key, value in properties[name].items() if key != "default"}
+            for name in ("apiVersion", "kind", "metadata")
+        }
 
 
 def _stands_for(group: str, version: str, kind: str) -> Obj:
