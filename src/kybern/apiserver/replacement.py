@@ -236,7 +236,8 @@ def _other_uid(call: Call, key: str, uid: str, old: Obj) -> Exception:
     return conflict(
         call.info.resource,
         call.info.name,
-        f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, "
+        f"StorageError: invalid object, Code: 4, Key: {key.removeprefix('/registry')}, "
+        "ResourceVersion: 0, "
         f"AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, "
         f"UID in object meta: {old['metadata'].get('uid', '')}",
         call.info.group,

@@ -90,7 +90,7 @@ def is_dns1123_subdomain(value: str) -> Messages:
 
 @lru_cache(_REMEMBERED)
 def is_dns1035_label(value: str) -> Messages:
-    errors = [max_length(63)] if len(value) > 63 else []
+    errors = [max_length(63, "characters")] if len(value) > 63 else []
     if not _label_1035(value):
         text = (
             "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start "
@@ -101,7 +101,7 @@ def is_dns1035_label(value: str) -> Messages:
 
 
 def is_wildcard_subdomain(value: str) -> Messages:
-    errors = [max_length(253)] if len(value) > 253 else []
+    errors = [max_length(253, "characters")] if len(value) > 253 else []
     if not _wildcard(value):
         text = (
             "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS "

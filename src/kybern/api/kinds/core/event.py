@@ -161,7 +161,7 @@ def _check_reported(event: Obj) -> list[FieldError]:
 def check_events_api(event: Obj) -> list[FieldError]:
     """What events.k8s.io asks for beside: a time and a type, and none of the old fields."""
     name = event["metadata"].get("name", "")
-    errors = named(dns_subdomain(name), name, "metadata.name")
+    errors = named(dns_subdomain(name), name, "metadata.name") if name else []
     series = event.get("series")
     if series is not None and series.get("count", 0) < 2:
         errors.append(invalid_value("series.count", "", "should be at least 2"))

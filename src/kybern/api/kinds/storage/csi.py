@@ -124,7 +124,6 @@ CSI_STORAGE_CAPACITY = Kind(
     strategy=Strategy(
         metadata_checks=2,
         check=check_csi_storage_capacity,
-        checks_all_on_update=False,
         check_update=check_csi_storage_capacity_update,
         allow_unconditional_update=False,
     ),
