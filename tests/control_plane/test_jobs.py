@@ -84,3 +84,26 @@ async def test_deleting_a_job_takes_its_pods_along(kybern_cluster: Cluster) -> N
         return not (await client.list(PODS, "default"))["items"]
 
     await kybern_cluster.wait_until(empty)
+
+
+@pytest.mark.kybern(nodes=0)
+async def test_a_pod_that_leaves_its_job_is_held_no_longer(kybern_cluster: Cluster) -> None:
+    client = kybern_cluster.client
+    await client.create(JOBS, job("loses"))
+
+    async def pods() -> list[Obj]:
+        return (await client.list_all(PODS, "default"))[0]
+
+    async def has_one() -> bool:
+        return len(await pods()) == 1
+
+    await kybern_cluster.wait_until(has_one)
+    [leaving] = await pods()
+    name = objects.name(leaving)
+    await client.patch(PODS, name, {"metadata": {"labels": None}}, "default")
+
+    async def is_free() -> bool:
+        pod = await client.get(PODS, name, "default")
+        return not objects.finalizers(pod) and objects.controller_of(pod) is None
+
+    await kybern_cluster.wait_until(is_free)

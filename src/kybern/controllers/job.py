@@ -42,7 +42,7 @@ class JobController(Controller):
         self.jobs = self.watch(JOBS)
         self.pods = self.watch(PODS, owner_key("Job"))
         self.recorder = context.recorder(self.client, "job-controller")
-        self.control = PodControl(self.client, self.recorder, self.pods)
+        self.control = PodControl(self.client, self.recorder, self.pods, job_status.FINALIZER)
         self.backoff = JobBackoff()
 
     async def reconcile(self, key: str) -> float | None:

@@ -52,10 +52,17 @@ async def in_slow_start(count: int, create: Callable[[], Awaitable[Any]]) -> lis
 
 
 class PodControl:
-    """Creates, deletes, adopts and releases pods for one kind of owner, with upstream's events."""
+    """Creates, deletes, adopts and releases pods for one kind of owner, with upstream's events.
 
-    def __init__(self, client: Client, recorder: EventRecorder, pods: Informer) -> None:
+    ``finalizer`` is what owned pods are held by, if anything: adopted ones get it, released ones
+    lose it.
+    """
+
+    def __init__(
+        self, client: Client, recorder: EventRecorder, pods: Informer, finalizer: str = ""
+    ) -> None:
         self.client = client
+        self.finalizer = finalizer
         self.recorder = recorder
         self.pods = pods
         pods.add_index("controller", controller_uids)
@@ -113,12 +120,16 @@ class PodControl:
 
     async def _adopt(self, owner: Obj, pod: Obj) -> Obj | None:
         reference = objects.controller_reference(owner)
-        meta = {"ownerReferences": [reference], "uid": pod["metadata"]["uid"]}
+        meta: Obj = {"ownerReferences": [reference], "uid": pod["metadata"]["uid"]}
+        if self.finalizer:
+            meta["finalizers"] = [self.finalizer]
         return await self._patch_owners(pod, meta)
 
     async def _release(self, owner: Obj, pod: Obj) -> None:
         gone = {"$patch": "delete", "uid": owner["metadata"]["uid"]}
-        meta = {"ownerReferences": [gone], "uid": pod["metadata"]["uid"]}
+        meta: Obj = {"ownerReferences": [gone], "uid": pod["metadata"]["uid"]}
+        if self.finalizer:
+            meta["$deleteFromPrimitiveList/finalizers"] = [self.finalizer]
         await self._patch_owners(pod, meta)
 
     async def _patch_owners(self, pod: Obj, meta: Obj) -> Obj | None:
