@@ -12,6 +12,7 @@ merge item by item; a patch directs with keys of its own:
 from typing import Any
 
 from kybern.api.errors import StatusError, bad_request
+from kybern.api.patch.json_patch import REJECTED
 from kybern.api.patch.list_order import interleaved
 from kybern.api.schema.normalise import copy_json
 from kybern.api.schema.type_schema import TypeSchema
@@ -27,7 +28,6 @@ _SET_ORDER = "$setElementOrder/"
 _BAD_ORDER = "invalid patch format of setElementOrder list"
 _BAD_RETAIN_KEYS = "invalid patch format of retainKeys"
 _BAD_PRIMITIVES = "invalid patch format of primitive list"
-_LIST_OF_LISTS = "lists of lists are not supported"
 
 
 def apply(doc: Obj, patch: Any, schema: TypeSchema) -> Obj:
@@ -160,7 +160,9 @@ def _merge_lists(original: list[Any], patch: list[Any], field: Field) -> list[An
 def _are_objects(items: list[Any]) -> bool:
     """Whether a list merges by key; refuses lists of lists and of mixed types."""
     if any(isinstance(item, list) for item in items):
-        raise StatusError(422, "", _LIST_OF_LISTS)
+        error = StatusError(422, "Invalid", REJECTED, {})
+        error.add_note("lists of lists are not supported")
+        raise error
     objects = [isinstance(item, dict) for item in items]
     if any(objects) and not all(objects):
         raise bad_request(f"list element types are not identical: {items}")
