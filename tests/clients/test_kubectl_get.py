@@ -1,4 +1,4 @@
-"""``kubectl get`` in every output form, against objects that one test module shares."""
+"""``kubectl get`` in every output form, against objects that these tests share."""
 
 import re
 
@@ -23,7 +23,7 @@ SHOP = "shop"
 IP = r"\d+\.\d+\.\d+\.\d+"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shop(server: Server) -> str:
     """A namespace with a rolled out Deployment, its Service, a finished Job and ConfigMaps."""
     cluster, client = server.cluster, server.cluster.client
