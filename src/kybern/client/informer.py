@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 MIN_PAUSE_SECONDS = 0.1
 MAX_PAUSE_SECONDS = 30.0
+# A watch that lasted this long was a good one: it is taken up again at once.
+STEADY_SECONDS = 5.0
 MIN_WATCH_SECONDS = 300
 
 ChangeHandler = Callable[[Obj | None, Obj | None], None]
@@ -138,13 +140,13 @@ class Informer:
     async def run(self) -> None:
         """Follow the server until cancelled."""
         pause = MIN_PAUSE_SECONDS
+        loop = asyncio.get_running_loop()
         while True:
+            started = loop.time()
             try:
                 if not self._revision:
                     await self._list()
-                pause = MIN_PAUSE_SECONDS
                 await self._watch()
-                continue
             except StatusError as error:
                 if error.code == 410 or error.reason in ("Expired", "Gone"):
                     self._revision = ""
@@ -155,6 +157,9 @@ class Informer:
             except orjson.JSONDecodeError as error:
                 logger.warning("watching %s: broken event: %s", self.resource.qualified, error)
                 self._revision = ""
+            if loop.time() - started > STEADY_SECONDS:
+                pause = MIN_PAUSE_SECONDS
+                continue
             await asyncio.sleep(pause * (1 + self._client.clock.random.random()))
             pause = min(pause * 2, MAX_PAUSE_SECONDS)
 

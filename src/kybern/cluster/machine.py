@@ -4,6 +4,7 @@
 network namespaces on a bridge, whose gateway address is where they reach the control plane.
 """
 
+import asyncio
 from dataclasses import dataclass
 
 from kybern.client import Client
@@ -34,24 +35,26 @@ class Machine:
         return cls(switch.gateway, switch)
 
     async def start_nodes(self, record: Record, clock: Clock, client: Client) -> None:
-        """Start the wanted nodes; returns when their runtimes answer."""
+        """Start the wanted nodes side by side; returns when their runtimes answer."""
         await grant(client)
+        specs = [self._spec(record, clock, index) for index in range(record.nodes)]
+        await asyncio.gather(*(nodes.start(Node(spec)) for spec in specs))
+
+    def _spec(self, record: Record, clock: Clock, index: int) -> NodeSpec:
         server = f"https://{self.gateway}:{record.secure_port}"
-        for index in range(record.nodes):
-            name = local_host_name() if self.switch is None else f"node-{index + 1}"
-            address = self.gateway if self.switch is None else self.switch.node_ip(index)
-            components = tuple(c for c in COMPONENTS if c not in record.disable)
-            serving = credentials.issue_serving(record.data_dir, name, address, clock)
-            spec = NodeSpec(
-                name=name,
-                data_dir=record.data_dir,
-                namespaced=self.switch is not None,
-                node_ip=address,
-                kubeconfig=credentials.issue_node(record.data_dir, name, server, clock),
-                components=components,
-                flags=(
-                    *(serving if "kubelet" in components else ()),
-                    *record.flags_of(*components),
-                ),
-            )
-            await nodes.start(Node(spec))
+        name = local_host_name() if self.switch is None else f"node-{index + 1}"
+        address = self.gateway if self.switch is None else self.switch.node_ip(index)
+        components = tuple(c for c in COMPONENTS if c not in record.disable)
+        serving = credentials.issue_serving(record.data_dir, name, address, clock)
+        return NodeSpec(
+            name=name,
+            data_dir=record.data_dir,
+            namespaced=self.switch is not None,
+            node_ip=address,
+            kubeconfig=credentials.issue_node(record.data_dir, name, server, clock),
+            components=components,
+            flags=(
+                *(serving if "kubelet" in components else ()),
+                *record.flags_of(*components),
+            ),
+        )
