@@ -174,6 +174,22 @@ async def test_a_condition_that_another_has_changed_is_put_right(site: Site) -> 
     await site.cluster.wait_gone(PODS, "marked")
 
 
+async def test_a_pod_that_was_declared_failed_ends_and_can_be_deleted(site: Site) -> None:
+    client = site.cluster.client
+    await client.create(PODS, _pod("declared"), "default")
+    await site.cluster.wait_for(PODS, "declared", _ready)
+    failed = {"status": {"phase": "Failed"}}
+    await client.patch(PODS, "declared", failed, "default", subresource="status")
+    ended = await site.cluster.wait_for(
+        PODS,
+        "declared",
+        lambda o: "terminated" in o["status"]["containerStatuses"][0]["state"],
+    )
+    assert ended["status"]["phase"] == "Failed"
+    await client.delete(PODS, "declared", "default")
+    await site.cluster.wait_gone(PODS, "declared")
+
+
 async def test_a_pod_that_ended_by_itself_can_be_deleted(site: Site) -> None:
     client = site.cluster.client
     pod = _pod("ended", "exit 0", restartPolicy="Never")

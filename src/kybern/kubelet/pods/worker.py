@@ -21,7 +21,7 @@ from kybern.kubelet.pods import spec
 from kybern.kubelet.pods.killing import kill_pod, remove_pod
 from kybern.kubelet.pods.sync import PodSync
 from kybern.kubelet.status.conditions import OWNED
-from kybern.kubelet.status.generate import generate
+from kybern.kubelet.status.generate import TERMINAL, generate
 from kybern.rpc.client import RpcError
 
 logger = logging.getLogger(__name__)
@@ -155,7 +155,8 @@ class PodWorker:
             not self.in_api
             or spec.is_deleted(self.pod)
             or self._ending is not None
-            or self._parts.status.get(self.pod).get("phase") in ("Succeeded", "Failed")
+            or self._parts.status.get(self.pod).get("phase") in TERMINAL
+            or _declared_terminal(self.pod)
         )
 
     def _deadline_passed(self) -> Ending | None:
@@ -308,6 +309,11 @@ class PodWorker:
             shutil.rmtree(directory, ignore_errors=True)
 
 
+def _declared_terminal(pod: Obj) -> bool:
+    """The API says that the pod has ended, whoever wrote it: its containers must not go on."""
+    return (pod.get("status") or {}).get("phase") in TERMINAL
+
+
 def _wanted(pod: Obj) -> list[object]:
     """What of a pod the worker acts on: all but what this kubelet itself writes."""
     meta = pod["metadata"]
@@ -318,5 +324,6 @@ def _wanted(pod: Obj) -> list[object]:
         meta.get("annotations"),
         meta.get("deletionTimestamp"),
         meta.get("deletionGracePeriodSeconds"),
+        _declared_terminal(pod),
         [(c["type"], c["status"]) for c in conditions if c["type"] not in OWNED],
     ]

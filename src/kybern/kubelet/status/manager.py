@@ -15,6 +15,7 @@ from kybern.client.client import Client
 from kybern.client.transport import ApiUnreachable
 from kybern.kubelet.pods import spec
 from kybern.kubelet.status.conditions import OWNED
+from kybern.kubelet.status.generate import TERMINAL
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,9 @@ class StatusManager:
         if int(pod["metadata"].get("resourceVersion") or 0) < self._versions.get(uid, 0):
             return
         theirs = pod.get("status") or {}
+        if theirs.get("phase") in TERMINAL and ours.get("phase") not in TERMINAL:
+            # Somebody declared the pod ended; its worker ends it and reports then.
+            return
         if _owned(theirs) != _owned(ours):
             self._written[uid] = theirs
             self._write_soon(uid)
