@@ -6,6 +6,8 @@ them. A revision's data is the patch that brings its template back.
 
 from collections.abc import Sequence
 
+import orjson
+
 from kybern.api import objects
 from kybern.api.errors import Obj, StatusError
 from kybern.api.resources import CONTROLLER_REVISIONS
@@ -19,8 +21,13 @@ HASH_LABEL = "controller-revision-hash"
 
 
 def patch_of(owner: Obj) -> Obj:
-    """The patch that puts the owner's present template in place of another."""
-    return {"spec": {"template": {**owner["spec"]["template"], "$patch": "replace"}}}
+    """The patch that puts the owner's present template in place of another.
+
+    Its fields are in alphabetical order, as upstream writes them: clients compare the bytes.
+    """
+    patch = {"spec": {"template": {**owner["spec"]["template"], "$patch": "replace"}}}
+    ordered: Obj = orjson.loads(orjson.dumps(patch, option=orjson.OPT_SORT_KEYS))
+    return ordered
 
 
 def template_in(revision: Obj) -> Obj:
