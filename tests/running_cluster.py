@@ -87,11 +87,12 @@ def _children(process: int) -> list[int]:
 
 
 def command_line(process: int) -> list[str]:
-    """The words of a process's command, none when it is gone."""
+    """The words of a process's command; none when it is gone, or dead and not yet buried."""
     try:
-        return Path(f"/proc/{process}/cmdline").read_bytes().decode().split("\0")
+        text = Path(f"/proc/{process}/cmdline").read_bytes().decode()
     except OSError:
         return []
+    return text.split("\0") if text else []
 
 
 def kill(*processes: int) -> None:
