@@ -143,7 +143,7 @@ async def test_pods_reach_everything_from_every_node(client: Client, node: str) 
     set -e
     for ip in {" ".join(pod_addresses)}; do echo pod $(wget -q -O - http://$ip:8080/); done
     for ip in {" ".join(addresses)}; do wget -q -O - http://$ip:{port}/ >/dev/null; echo port; done
-    for i in $(seq 40); do wget -q -O - http://{service["spec"]["clusterIP"]}/; done | sort -u
+    for i in $(seq 150); do wget -q -O - http://{service["spec"]["clusterIP"]}/; done | sort -u
     wget -q -O - http://web.default.svc.cluster.local/ >/dev/null && echo by-name
     wget -q -O - http://alias.default.svc.cluster.local/ >/dev/null && echo by-alias
     for ip in $(nslookup head.default.svc.cluster.local | grep -o '10\\.244\\.[0-9.]*'); do

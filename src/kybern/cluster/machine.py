@@ -4,7 +4,6 @@
 network namespaces on a bridge, whose gateway address is where they reach the control plane.
 """
 
-import asyncio
 from dataclasses import dataclass
 
 from kybern.client import Client
@@ -35,10 +34,10 @@ class Machine:
         return cls(switch.gateway, switch)
 
     async def start_nodes(self, record: Record, clock: Clock, client: Client) -> None:
-        """Start the wanted nodes side by side; returns when their runtimes answer."""
+        """Start the wanted nodes one by one; returns when their runtimes answer."""
         await grant(client)
-        specs = [self._spec(record, clock, index) for index in range(record.nodes)]
-        await asyncio.gather(*(nodes.start(Node(spec)) for spec in specs))
+        for index in range(record.nodes):
+            await nodes.start(Node(self._spec(record, clock, index)))
 
     def _spec(self, record: Record, clock: Clock, index: int) -> NodeSpec:
         server = f"https://{self.gateway}:{record.secure_port}"
