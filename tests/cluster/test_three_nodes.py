@@ -58,10 +58,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCluster
 
 async def prepare(running: RunningCluster) -> None:
     client = running.client()
-    await client.create(DEPLOYMENTS, web(REPLICAS), "default")
-    await make_services(client)
-    await serving(client)
-    await client.close()
+    try:
+        await client.create(DEPLOYMENTS, web(REPLICAS), "default")
+        await make_services(client)
+        await serving(client)
+    finally:
+        await client.close()
 
 
 @pytest_asyncio.fixture
@@ -80,7 +82,12 @@ async def serving(client: Client, without: str = "") -> dict[str, Obj]:
         pods.update(await ready_pods(client, PODS, "app=web"))
         return len(pods) == REPLICAS and without not in places(pods)
 
-    await until(whole)
+    try:
+        await until(whole)
+    except TimeoutError:
+        found, _ = await client.list_all(PODS, "default", label_selector="app=web")
+        shown = [(objects.name(pod), pod["spec"].get("nodeName"), pod["status"]) for pod in found]
+        raise AssertionError(f"not {REPLICAS} pods Ready: {shown}") from None
     return pods
 
 
