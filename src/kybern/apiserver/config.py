@@ -67,6 +67,10 @@ class Config:
     disable_admission_plugins: tuple[str, ...] = flag(
         (), "Admission plugins to disable although they are on by default."
     )
+    max_requests_inflight: int = flag(2000, "Reads that are answered at once; more get 429.")
+    max_mutating_requests_inflight: int = flag(
+        1000, "Writes that are carried out at once; more get 429."
+    )
     default_not_ready_toleration_seconds: int = flag(
         300, "How long pods stay on a node that is not ready, by default."
     )

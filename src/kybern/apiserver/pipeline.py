@@ -11,6 +11,7 @@ from kybern.api.errors import StatusError, internal_error
 from kybern.api.user import UserInfo
 from kybern.apiserver.authorization.authorizer import forbidden_request
 from kybern.apiserver.call import Call, Services
+from kybern.apiserver.in_flight import InFlight
 from kybern.apiserver.metrics import Metrics
 from kybern.apiserver.negotiation import negotiate, negotiate_status
 from kybern.apiserver.request_info import Attributes, RequestInfo, request_info
@@ -37,11 +38,13 @@ class Pipeline:
         authenticate: Authenticate,
         endpoints: dict[str, Endpoint],
         metrics: Metrics,
+        in_flight: InFlight,
     ) -> None:
         self._services = services
         self._authenticate = authenticate
         self._endpoints = endpoints
         self._metrics = metrics
+        self._in_flight = in_flight
 
     async def handle(self, request: Request) -> Response:
         """The answer to any request; raises nothing."""
@@ -67,10 +70,14 @@ class Pipeline:
 
     async def _answer(self, request: Request, info: RequestInfo) -> Response:
         user = await self._authenticate(request)
-        await self._authorize(user, info)
-        if not info.is_resource_request:
-            return await self._plain(request, info, user)
-        return await self._resource(request, info, user)
+        entered = self._in_flight.enter(user, info)
+        try:
+            await self._authorize(user, info)
+            if not info.is_resource_request:
+                return await self._plain(request, info, user)
+            return await self._resource(request, info, user)
+        finally:
+            self._in_flight.leave(entered)
 
     async def _authorize(self, user: UserInfo, info: RequestInfo) -> None:
         attributes = Attributes.of(user, info)

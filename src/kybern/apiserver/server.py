@@ -21,6 +21,7 @@ from kybern.apiserver.config import Config
 from kybern.apiserver.custom_resources.controller import CustomResources
 from kybern.apiserver.discovery import Discovery
 from kybern.apiserver.endpoints import PathIndex, own_endpoints
+from kybern.apiserver.in_flight import InFlight
 from kybern.apiserver.loopback import Loopback
 from kybern.apiserver.metrics import Metrics
 from kybern.apiserver.openapi import OpenApi
@@ -72,7 +73,10 @@ class ApiServer:
         metrics = Metrics(self._stored_objects)
         endpoints = self._endpoints(self._custom)
         endpoints["/metrics"] = metrics
-        self._pipeline = Pipeline(services, self.access.authenticate, endpoints, metrics)
+        in_flight = InFlight(
+            self.config.max_requests_inflight, self.config.max_mutating_requests_inflight
+        )
+        self._pipeline = Pipeline(services, self.access.authenticate, endpoints, metrics, in_flight)
         await bootstrap(
             loopback,
             self.config,
