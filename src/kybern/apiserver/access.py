@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from kybern.api.kinds import Registry
 from kybern.api.user import UserInfo
 from kybern.apiserver.admission import AdmissionChain
-from kybern.apiserver.admission.chain import build_chain
+from kybern.apiserver.admission.chain import Surroundings, build_chain
 from kybern.apiserver.authentication.authenticator import Authenticators, TokenAuthenticator
 from kybern.apiserver.authentication.impersonation import impersonated, impersonates
 from kybern.apiserver.authentication.service_accounts import ServiceAccountTokens
@@ -26,6 +26,7 @@ from kybern.apiserver.authorization.rbac import RbacAuthorizer
 from kybern.apiserver.cache import CacheSet
 from kybern.apiserver.config import Config
 from kybern.apiserver.lookup import CacheLookup
+from kybern.apiserver.loopback import Loopback
 from kybern.apiserver.reviews import Review, build_reviews
 from kybern.apiserver.token_request import TokenRequests
 from kybern.apiserver.token_review import TokenReviewer
@@ -53,7 +54,7 @@ class Access:
         self._key = _signing_key(config)
         self.token_keys: list[PublicKey] = _verifying_keys(config) or [self._key.public_key()]
 
-    async def start(self) -> None:
+    async def start(self, loopback: Loopback) -> None:
         """Load the caches that decisions rest on, and build what decides."""
         for kind in self._registry.kinds():
             if kind.stored:
@@ -79,15 +80,16 @@ class Access:
         )
         reviewer = TokenReviewer(verifier, accounts, static, config.audiences)
         self.reviews = build_reviews(self.authorizers, rbac, reviewer)
-        self.admission = build_chain(
+        around = Surroundings(
             config,
             self.lookup,
             clock,
             self._caches,
             self._registry,
             self.authorizers,
-            EscalationCheck(self.authorizers, rbac),
+            loopback,
         )
+        self.admission = build_chain(around, EscalationCheck(self.authorizers, rbac))
 
     async def authenticate(self, request: Request) -> UserInfo:
         """Who makes the request, or whom they act as; raises 401 and 403."""

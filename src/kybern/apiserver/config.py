@@ -67,6 +67,9 @@ class Config:
     disable_admission_plugins: tuple[str, ...] = flag(
         (), "Admission plugins to disable although they are on by default."
     )
+    admission_control_config_file: str = flag(
+        "", "YAML file with the configurations of admission plugins."
+    )
     max_requests_inflight: int = flag(2000, "Reads that are answered at once; more get 429.")
     max_mutating_requests_inflight: int = flag(
         1000, "Writes that are carried out at once; more get 429."

@@ -50,8 +50,8 @@ class ApiServer:
     async def start(self) -> None:
         """Load what is stored, and make the objects that every cluster has."""
         await self.caches.start()
-        await self.access.start()
         loopback = Loopback(self.handler)
+        await self.access.start(loopback)
         ips = ClusterIps(self.config, self.access.lookup, loopback, self.clock)
         ports = NodePorts(self.config.node_ports, self.store, self.clock)
         services = self.services = Services(

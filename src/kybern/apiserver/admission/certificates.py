@@ -1,6 +1,6 @@
-"""CertificateApproval, CertificateSigning and CertificateSubjectRestriction.
+"""CertificateApproval, CertificateSigning, CertificateSubjectRestriction, ClusterTrustBundleAttest.
 
-Who approves or signs a request must be allowed to do so for its signer; nobody gets a client
+Who approves, signs or attests must be allowed to do so for the signer; nobody gets a client
 certificate for system:masters by way of a request.
 """
 
@@ -14,6 +14,7 @@ from kybern.api.user import MASTERS_GROUP, UserInfo
 from kybern.apiserver.admission.attributes import CREATE, UPDATE, AdmissionAttributes
 from kybern.apiserver.admission.plugin import Plugin
 from kybern.apiserver.authorization.authorizer import Authorizers
+from kybern.apiserver.authorization.escalation import only_for_collection
 from kybern.apiserver.request_info import Attributes
 
 _GROUP = "certificates.k8s.io"
@@ -76,6 +77,23 @@ class CertificateSubjectRestriction(Plugin):
             raise attributes.forbid(
                 f"use of {_CLIENT_SIGNER} signer with {MASTERS_GROUP} group is not allowed"
             )
+
+
+class ClusterTrustBundleAttest(Plugin):
+    name = "ClusterTrustBundleAttest"
+    operations = (CREATE, UPDATE)
+    resources = ((_GROUP, "clustertrustbundles"),)
+
+    def __init__(self, authorizers: Authorizers) -> None:
+        self._authorizers = authorizers
+
+    async def validate(self, attributes: AdmissionAttributes) -> None:
+        signer = _signer(attributes.object)
+        old = attributes.old_object
+        if not signer or (old is not None and only_for_collection(attributes.object or {}, old)):
+            return
+        if not _may(self._authorizers, attributes.user, "attest", signer):
+            raise attributes.forbid(f'user not permitted to attest for signerName "{signer}"')
 
 
 def parse_request(request: Obj) -> x509.CertificateSigningRequest:

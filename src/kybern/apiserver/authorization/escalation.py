@@ -30,7 +30,7 @@ class EscalationCheck:
         self, user: UserInfo, resource: str, namespace: str, name: str, obj: Obj, old: Obj | None
     ) -> None:
         """Raise 403 if the write would give away more than the user holds."""
-        if MASTERS_GROUP in user.groups or (old is not None and _only_for_collection(obj, old)):
+        if MASTERS_GROUP in user.groups or (old is not None and only_for_collection(obj, old)):
             return
         if resource in _ROLES:
             self._check_role(user, resource, namespace, name, obj, old)
@@ -99,7 +99,7 @@ def _aggregates(role: Obj) -> bool:
     return bool((role.get("aggregationRule") or {}).get("clusterRoleSelectors"))
 
 
-def _only_for_collection(new: Obj, old: Obj) -> bool:
+def only_for_collection(new: Obj, old: Obj) -> bool:
     """Whether only finalizers and owner references changed, as the garbage collector does."""
     return _without_collection_fields(new) == _without_collection_fields(old)
 
