@@ -71,9 +71,6 @@ async def test_a_pod_is_held_until_its_claim_is_there_and_its_volume_is_bound(
     )
     await client.create(STORAGE_CLASSES, STORAGE_CLASS)
     await client.create(PERSISTENT_VOLUMES, local_volume("there", "simulated-1"))
-    await client.patch(
-        PERSISTENT_VOLUMES, "there", {"status": {"phase": "Available"}}, subresource="status"
-    )
     made = await client.create(PERSISTENT_VOLUME_CLAIMS, CLAIM, "default")
 
     def is_promised(volume: Obj) -> bool:
@@ -82,17 +79,12 @@ async def test_a_pod_is_held_until_its_claim_is_there_and_its_volume_is_bound(
     volume = await kybern_cluster.wait_for(PERSISTENT_VOLUMES, "there", is_promised)
     annotations = volume["metadata"]["annotations"]
     assert annotations["pv.kubernetes.io/bound-by-controller"] == "yes"
-    waiting = await client.get(PODS, "web", "default")
-    assert "nodeName" not in waiting["spec"], "not before the claim is bound"
-    bound = {
-        "metadata": {"annotations": {"pv.kubernetes.io/bind-completed": "yes"}},
-        "spec": {"volumeName": "there"},
-    }
-    await client.patch(PERSISTENT_VOLUME_CLAIMS, "data", bound, "default")
     running = await kybern_cluster.wait_for(
         PODS, "web", lambda obj: bool(obj["spec"].get("nodeName"))
     )
     assert running["spec"]["nodeName"] == "simulated-1"
+    bound = await client.get(PERSISTENT_VOLUME_CLAIMS, "data", "default")
+    assert bound["spec"]["volumeName"] == "there", "not before the claim is bound"
 
 
 async def test_an_unbound_claim_of_an_immediate_class_holds_the_pod(

@@ -3,8 +3,12 @@
 import pytest
 
 from kybern.api.errors import Obj, StatusError
-from kybern.api.resources import PERSISTENT_VOLUME_CLAIMS, PODS, Resource
-from kybern.controllers.storage_protection import VOLUME_ATTRIBUTES_CLASSES
+from kybern.api.resources import (
+    PERSISTENT_VOLUME_CLAIMS,
+    PODS,
+    VOLUME_ATTRIBUTES_CLASSES,
+    Resource,
+)
 from kybern.testing import Cluster
 
 pytestmark = pytest.mark.virtual_time

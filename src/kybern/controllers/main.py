@@ -39,13 +39,17 @@ from kybern.controllers.root_ca_publisher import RootCaPublisher
 from kybern.controllers.serviceaccount import ServiceAccountController
 from kybern.controllers.serviceaccount_token import ServiceAccountTokenController
 from kybern.controllers.statefulset import StatefulSetController
-from kybern.controllers.storage_protection import (
+from kybern.controllers.taint_eviction import TaintEvictionController
+from kybern.controllers.ttl_after_finished import TtlAfterFinishedController
+from kybern.controllers.volumes.attach_detach import AttachDetachController
+from kybern.controllers.volumes.binder import PersistentVolumeBinder
+from kybern.controllers.volumes.ephemeral import EphemeralVolumeController
+from kybern.controllers.volumes.expander import VolumeExpander
+from kybern.controllers.volumes.protection import (
     PersistentVolumeClaimProtection,
     PersistentVolumeProtection,
     VolumeAttributesClassProtection,
 )
-from kybern.controllers.taint_eviction import TaintEvictionController
-from kybern.controllers.ttl_after_finished import TtlAfterFinishedController
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +80,10 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     TtlAfterFinishedController,
     DisruptionController,
     ResourceQuotaController,
+    PersistentVolumeBinder,
+    EphemeralVolumeController,
+    AttachDetachController,
+    VolumeExpander,
     PersistentVolumeClaimProtection,
     PersistentVolumeProtection,
     VolumeAttributesClassProtection,

@@ -8,7 +8,13 @@ from collections.abc import Callable, Mapping
 from cryptography.x509.oid import NameOID
 
 from kybern.api.errors import Obj, not_found
-from kybern.api.resources import NODES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, Resource
+from kybern.api.resources import (
+    CSI_DRIVERS,
+    NODES,
+    PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
+    PODS,
+)
 from kybern.apiserver.admission.attributes import CREATE, DELETE, UPDATE, AdmissionAttributes
 from kybern.apiserver.admission.certificates import parse_request
 from kybern.apiserver.admission.plugin import Plugin
@@ -18,7 +24,6 @@ from kybern.apiserver.authorization.node_graph import pod_config_maps, pod_secre
 from kybern.apiserver.lookup import Lookup
 from kybern.apiserver.request_info import Attributes
 
-CSI_DRIVERS = Resource("storage.k8s.io", "v1", "csidrivers", "CSIDriver", False)
 _MIRROR_POD = "kubernetes.io/config.mirror"
 _RESTRICTED_DOMAIN = "node-restriction.kubernetes.io"
 # Labels under Kubernetes' own domains that a kubelet may set on its node.

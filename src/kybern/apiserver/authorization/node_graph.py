@@ -8,12 +8,9 @@ secret used by two pods of a node stays reachable until both are gone.
 from collections.abc import Iterator
 
 from kybern.api.errors import Obj
-from kybern.api.resources import PERSISTENT_VOLUMES, PODS, Resource
+from kybern.api.resources import PERSISTENT_VOLUMES, PODS, VOLUME_ATTACHMENTS, Resource
 from kybern.apiserver.lookup import Lookup
 
-VOLUME_ATTACHMENTS = Resource(
-    "storage.k8s.io", "v1", "volumeattachments", "VolumeAttachment", False
-)
 RESOURCE_SLICES = Resource("resource.k8s.io", "v1", "resourceslices", "ResourceSlice", False)
 _MIRROR_POD = "kubernetes.io/config.mirror"
 # Volume fields that name a secret in the pod's namespace, by the field that holds the name.

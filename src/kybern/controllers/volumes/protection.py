@@ -7,14 +7,17 @@ the claim it is bound to, a class by the claims and volumes that name it.
 
 from abc import abstractmethod
 
+from kybern.api import volumes
 from kybern.api.errors import Obj
 from kybern.api.objects import is_pod_terminal
-from kybern.api.resources import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, Resource
-from kybern.controllers.controller import Context, Controller
-
-VOLUME_ATTRIBUTES_CLASSES = Resource(
-    "storage.k8s.io", "v1", "volumeattributesclasses", "VolumeAttributesClass", False
+from kybern.api.resources import (
+    PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
+    PODS,
+    VOLUME_ATTRIBUTES_CLASSES,
+    Resource,
 )
+from kybern.controllers.controller import Context, Controller
 
 
 class StorageProtection(Controller):
@@ -59,8 +62,8 @@ class PersistentVolumeClaimProtection(StorageProtection):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self.pods = self.watch(PODS, _claims_of)
-        self.pods.add_index("claim", _claims_of)
+        self.pods = self.watch(PODS, volumes.claim_keys)
+        self.pods.add_index("claim", volumes.claim_keys)
 
     async def in_use(self, obj: Obj) -> bool:
         metadata = obj["metadata"]
@@ -69,7 +72,7 @@ class PersistentVolumeClaimProtection(StorageProtection):
             return True
         # A pod may be younger than what the informer knows, and its volume must not go.
         pods, _ = await self.client.list_all(PODS, metadata["namespace"])
-        return any(_holds(pod) and key in _claims_of(pod) for pod in pods)
+        return any(_holds(pod) and key in volumes.claim_keys(pod) for pod in pods)
 
 
 class PersistentVolumeProtection(StorageProtection):
@@ -107,18 +110,6 @@ class VolumeAttributesClassProtection(StorageProtection):
 def _holds(pod: Obj) -> bool:
     """Whether a pod keeps its claims: once it has a node, until its containers are over."""
     return bool(pod["spec"].get("nodeName")) and not is_pod_terminal(pod)
-
-
-def _claims_of(pod: Obj) -> list[str]:
-    """The keys of the claims that a pod's volumes name, those made for it included."""
-    metadata = pod["metadata"]
-    names = []
-    for volume in pod["spec"].get("volumes") or ():
-        if "persistentVolumeClaim" in volume:
-            names.append(volume["persistentVolumeClaim"]["claimName"])
-        elif "ephemeral" in volume:
-            names.append(f"{metadata['name']}-{volume['name']}")
-    return [f"{metadata['namespace']}/{name}" for name in names]
 
 
 def _classes_of(user: Obj) -> list[str]:
