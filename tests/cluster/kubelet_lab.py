@@ -277,6 +277,7 @@ class Lab:
         )
         machine = read_machine(root)
         facts = NodeFacts("lab", ("10.77.0.1",), {"cpu": "2", "memory": "1Gi"})
+        facts.node = {"metadata": {"name": "lab", "labels": {"kubernetes.io/os": "linux"}}}
         facts.memory_capacity, facts.network_ready = machine.memory_bytes, True
         self.status = StatusManager(None)
         self.parts: Parts = make_parts(
@@ -284,6 +285,7 @@ class Lab:
         )
         self.workers = PodWorkers(self.parts)
         self.parts.probes.on_change = self.workers.wake
+        self.parts.admission.on_change = self.workers.wake
         self.pleg = Pleg(self.parts.runtime, self.workers.wake)
         self._pleg = asyncio.create_task(self.pleg.run())
 
@@ -360,6 +362,15 @@ class Lab:
         if not path.exists():
             return ""
         return "".join(line.split(" ", 3)[3] + "\n" for line in path.read_text().splitlines())
+
+    def change(self, pod: Obj, **fields: Any) -> Obj:
+        """The pod's next generation, with other fields in its spec."""
+        known = self.workers.get(pod["metadata"]["uid"])
+        newest = known.pod if known and known.pod else pod
+        meta = {**newest["metadata"], "generation": newest["metadata"]["generation"] + 1}
+        changed = {**newest, "metadata": meta, "spec": {**newest["spec"], **fields}}
+        self.workers.update(changed)
+        return changed
 
     def delete(self, pod: Obj, grace: int = 1) -> Obj:
         """What the kubelet sees of a graceful delete."""

@@ -7,74 +7,24 @@ leaves the pod's behind, so the kubelet makes it before the sandbox and removes 
 import asyncio
 import errno
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from kybern.api.errors import Obj
+from kybern.kubelet.bounds import CPU_PERIOD, Bounds, Limits, cpu_weight, pod_bounds
 from kybern.kubelet.pods import spec
-
-CPU_PERIOD = 100_000
-MIN_SHARES = 2
-MAX_SHARES = 262_144
-MIN_QUOTA = 1000
 
 _MOUNT = Path("/sys/fs/cgroup")
 # The controllers that a pod's cgroup needs; cpuset is left to the runtime, which fills in the
 # parents' cpus that version 1 wants before anything may run.
 _V1_CONTROLLERS = ("cpu", "memory", "pids")
-
-
-def cpu_shares(milli_cpu: int) -> int:
-    """cgroup v1's weight for a CPU request in thousandths of a core."""
-    if milli_cpu == 0:
-        return MIN_SHARES
-    return min(max(milli_cpu * 1024 // 1000, MIN_SHARES), MAX_SHARES)
-
-
-def cpu_quota(milli_cpu: int) -> int:
-    """Microseconds per period for a CPU limit in thousandths of a core; 0 without one."""
-    if milli_cpu == 0:
-        return 0
-    return max(milli_cpu * CPU_PERIOD // 1000, MIN_QUOTA)
-
-
-def cpu_weight(shares: int) -> int:
-    """cgroup v2's weight for v1's shares, as runtimes convert it."""
-    return 1 + (shares - MIN_SHARES) * 9999 // (MAX_SHARES - MIN_SHARES)
-
-
-@dataclass(frozen=True, slots=True)
-class PodResources:
-    """What bounds a pod as a whole; None where a limit does not apply."""
-
-    shares: int
-    quota: int | None
-    memory: int | None
-
-
-def pod_resources(pod: Obj) -> PodResources:
-    """Shares from the requests; quota and memory only if every container has such a limit."""
-    regular = spec.containers(pod)
-    sidecars = [c for c in spec.init_containers(pod) if spec.is_sidecar(c)]
-    once = [c for c in spec.init_containers(pod) if not spec.is_sidecar(c)]
-
-    def most(kind: str, resource: str) -> int:
-        value = spec.resource_milli if resource == "cpu" else spec.resource_value
-        together = sum(value(c, kind, resource) for c in (*regular, *sidecars))
-        return max([together, *(value(c, kind, resource) for c in once)])
-
-    def bounded(resource: str) -> bool:
-        return all(spec.resource_milli(c, "limits", resource) for c in (*regular, *sidecars, *once))
-
-    return PodResources(
-        shares=cpu_shares(most("requests", "cpu")),
-        quota=cpu_quota(most("limits", "cpu")) if bounded("cpu") else None,
-        memory=most("limits", "memory") if bounded("memory") else None,
-    )
+# Version 1 shows "no limit" as the largest number of pages that it can count.
+_V1_UNLIMITED = 2**62
+# What the kernel answers where a controller is missing or a parent does not hand it down.
+_PASSED_OVER = (errno.ENOENT, errno.EACCES, errno.EPERM)
 
 
 class Cgroups:
-    """Makes and removes cgroups below ``root`` (``--cgroup-root``) of this machine."""
+    """Makes, reads and removes cgroups below ``root`` (``--cgroup-root``) of this machine."""
 
     def __init__(self, root: str, mount: Path = _MOUNT) -> None:
         self._root = "/" + root.strip("/") if root.strip("/") else ""
@@ -91,11 +41,27 @@ class Cgroups:
 
     async def create(self, pod: Obj) -> None:
         """Make the pod's cgroup and set its bounds; harmless if it is there."""
-        await asyncio.to_thread(self._create, self.parent(pod), pod_resources(pod))
+        await asyncio.to_thread(self._create, self.parent(pod), pod_bounds(pod))
+
+    async def bound(self, pod: Obj, limits: Limits) -> None:
+        """Change the bounds of the pod's cgroup; raises OSError where the kernel refuses."""
+        await asyncio.to_thread(self._set, self.parent(pod).lstrip("/"), limits)
 
     async def remove(self, uid: str) -> None:
         """Remove the pod's cgroup with all that the runtime left below it."""
         await asyncio.to_thread(self._remove, uid)
+
+    def pod_bounds(self, pod: Obj) -> Bounds | None:
+        """What the pod's cgroup holds; None if it is not there."""
+        return self._read(self.parent(pod).lstrip("/"))
+
+    def container_bounds(self, uid: str, container_id: str) -> Bounds | None:
+        """What a container's cgroup holds; None where the runtime put it somewhere else."""
+        for qos in ("Burstable", "BestEffort", "Guaranteed"):
+            found = self._read(f"{self._path(qos, uid)}/{container_id}".lstrip("/"))
+            if found is not None:
+                return found
+        return None
 
     def pods(self) -> set[str]:
         """UIDs of all pods that have a cgroup here."""
@@ -116,31 +82,73 @@ class Cgroups:
             if path.name != "unified" and path.is_dir() and not path.is_symlink()
         ]
 
-    def _create(self, path: str, resources: PodResources) -> None:
+    def _create(self, path: str, limits: Limits) -> None:
         relative = path.lstrip("/")
         if self.unified:
-            self._create_unified(relative, resources)
-            return
-        for controller in _V1_CONTROLLERS:
-            if (self._mount / controller).is_dir():
-                (self._mount / controller / relative).mkdir(parents=True, exist_ok=True)
-        cpu, memory = self._mount / "cpu" / relative, self._mount / "memory" / relative
-        _write(cpu / "cpu.shares", resources.shares)
-        _write(cpu / "cpu.cfs_period_us", CPU_PERIOD)
-        _write(cpu / "cpu.cfs_quota_us", resources.quota or -1)
-        _write(memory / "memory.limit_in_bytes", resources.memory or -1)
+            self._create_unified(relative)
+        else:
+            for controller in _V1_CONTROLLERS:
+                if (self._mount / controller).is_dir():
+                    (self._mount / controller / relative).mkdir(parents=True, exist_ok=True)
+        # Inside another's container the kernel refuses more than that one has.
+        self._set(relative, limits, errno.EINVAL)
 
-    def _create_unified(self, relative: str, resources: PodResources) -> None:
+    def _create_unified(self, relative: str) -> None:
         directory = self._mount
         for part in Path(relative).parts:
             # A controller reaches a level only if every level above hands it down.
             for controller in ("cpu", "memory", "pids", "cpuset"):
-                _write(directory / "cgroup.subtree_control", f"+{controller}")
+                _write(directory / "cgroup.subtree_control", f"+{controller}", errno.EINVAL)
             directory = directory / part
             directory.mkdir(exist_ok=True)
-        _write(directory / "cpu.weight", cpu_weight(resources.shares))
-        _write(directory / "cpu.max", f"{resources.quota or 'max'} {CPU_PERIOD}")
-        _write(directory / "memory.max", resources.memory or "max")
+
+    def _set(self, relative: str, limits: Limits, *passed_over: int) -> None:
+        if self.unified:
+            directory = self._mount / relative
+            values: dict[Path, object] = {
+                directory / "cpu.weight": cpu_weight(limits.shares),
+                directory / "cpu.max": f"{limits.quota or 'max'} {CPU_PERIOD}",
+                directory / "memory.max": limits.memory or "max",
+            }
+        else:
+            cpu, memory = self._mount / "cpu" / relative, self._mount / "memory" / relative
+            values = {
+                cpu / "cpu.shares": limits.shares,
+                cpu / "cpu.cfs_period_us": CPU_PERIOD,
+                cpu / "cpu.cfs_quota_us": limits.quota or -1,
+                memory / "memory.limit_in_bytes": limits.memory or -1,
+            }
+        for path, value in values.items():
+            _write(path, value, *passed_over)
+
+    def _read(self, relative: str) -> Bounds | None:
+        try:
+            if self.unified:
+                return self._read_unified(self._mount / relative)
+            cpu, memory = self._mount / "cpu" / relative, self._mount / "memory" / relative
+            quota = int((cpu / "cpu.cfs_quota_us").read_text())
+            limit = int((memory / "memory.limit_in_bytes").read_text())
+            return Bounds(
+                unified=False,
+                weight=int((cpu / "cpu.shares").read_text()),
+                quota=quota if quota > 0 else None,
+                memory=limit if limit < _V1_UNLIMITED else None,
+                memory_used=int((memory / "memory.usage_in_bytes").read_text()),
+            )
+        except (OSError, ValueError):
+            return None
+
+    @staticmethod
+    def _read_unified(directory: Path) -> Bounds:
+        quota = (directory / "cpu.max").read_text().split()[0]
+        limit = (directory / "memory.max").read_text().strip()
+        return Bounds(
+            unified=True,
+            weight=int((directory / "cpu.weight").read_text()),
+            quota=None if quota == "max" else int(quota),
+            memory=None if limit == "max" else int(limit),
+            memory_used=int((directory / "memory.current").read_text()),
+        )
 
     def _remove(self, uid: str) -> None:
         for qos in ("Guaranteed", "Burstable", "BestEffort"):
@@ -159,10 +167,10 @@ def remove_tree(directory: Path) -> None:
                 raise
 
 
-def _write(path: Path, value: object) -> None:
+def _write(path: Path, value: object, *also_passed_over: int) -> None:
     """Set one cgroup value; controllers that the kernel or a parent lacks are passed over."""
     try:
         path.write_text(str(value))
     except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EINVAL, errno.EBUSY):
+        if error.errno not in (*_PASSED_OVER, *also_passed_over):
             raise

@@ -16,6 +16,8 @@ from kybern.client.client import Client
 from kybern.client.events import EventRecorder
 from kybern.client.informer import Informers
 from kybern.component.clock import Clock
+from kybern.kubelet.admission.allocations import Allocations
+from kybern.kubelet.admission.gate import Admission
 from kybern.kubelet.cgroups import Cgroups
 from kybern.kubelet.config import Config
 from kybern.kubelet.cri.client import Runtime
@@ -74,13 +76,16 @@ def make_parts(
         path = spec.field_path(pod, container)
         recorder.event(pod, type, reason, message, field_path=path)
 
+    allocations = Allocations(paths)
+    allocations.load()
+    cgroups = Cgroups(config.cgroup_root)
     return Parts(
         clock=clock,
         facts=facts,
         runtime=runtime,
-        reader=StateReader(runtime),
+        reader=StateReader(runtime, cgroups),
         paths=paths,
-        cgroups=Cgroups(config.cgroup_root),
+        cgroups=cgroups,
         volumes=VolumeManager(paths, Payloads(objects, tokens), Claims(objects)),
         tokens=tokens,
         objects=objects,
@@ -91,6 +96,9 @@ def make_parts(
         recorder=recorder,
         dns=ClusterDns(config.cluster_dns, config.cluster_domain, config.resolv_conf),
         crash_backoff=Backoff(CRASH_INITIAL_SECONDS, CRASH_LONGEST_SECONDS),
+        admission=Admission(
+            allocations, lambda: facts.node, lambda: facts.allocatable, clock, recorder.event
+        ),
         seccomp_root=f"{config.root_dir}/seccomp",
     )
 
@@ -115,10 +123,12 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
     parts = make_parts(config, clock, facts, ApiObjects(client, services, clock), status, recorder)
     workers = PodWorkers(parts)
     parts.probes.on_change = workers.wake
+    parts.admission.on_change = workers.wake
     pleg = Pleg(parts.runtime, workers.wake)
     registration = NodeRegistration(
         client, clock, config, facts, machine, parts.runtime, pleg.healthy, recorder
     )
+    parts.admission.refresh = registration.refresh
     server = NodeServer(config, client, clock, parts, workers)
     try:
         registration.port = await server.start()
@@ -134,6 +144,7 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
             pods.on_change(lambda old, new: _hand_on(workers, old, new))
             group.create_task(_adopt_orphans(parts, pleg, workers))
             group.create_task(_log_rotation(parts, config).run())
+            group.create_task(parts.admission.run())
     finally:
         await informers.stop()
         await workers.close()

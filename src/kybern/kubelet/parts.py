@@ -5,6 +5,7 @@ from typing import Protocol
 
 from kybern.api.errors import Obj
 from kybern.component.clock import Clock
+from kybern.kubelet.admission.gate import Admission
 from kybern.kubelet.cgroups import Cgroups
 from kybern.kubelet.cri.client import Runtime
 from kybern.kubelet.cri.state import StateReader
@@ -39,6 +40,7 @@ class NodeFacts:
     memory_capacity: int = 0
     network_ready: bool = False
     network_message: str = ""
+    node: Obj = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -61,6 +63,7 @@ class Parts:
     recorder: Recorder
     dns: ClusterDns
     crash_backoff: Backoff
+    admission: Admission
     seccomp_root: str = ""
 
     def report(self, pod: Obj, container: Obj | None, type: str, reason: str, message: str) -> None:

@@ -6,7 +6,7 @@ import json
 import pytest
 from kubelet_pods import container, pod
 
-from kybern.kubelet import cgroups, env, network_files
+from kybern.kubelet import bounds, env, network_files
 from kybern.kubelet.images.credentials import credentials_for
 from kybern.kubelet.images.pause import program
 from kybern.kubelet.images.reference import InvalidReference, with_default_tag
@@ -113,16 +113,16 @@ def test_quality_of_service(resources: dict[str, dict[str, str]], qos: str) -> N
 def test_pod_cgroup_limits_hold_only_if_every_container_has_one() -> None:
     limited = container("a", resources={"limits": {"cpu": "500m", "memory": "1Mi"}})
     asking = container("b", resources={"requests": {"cpu": "1"}})
-    one = cgroups.pod_resources(pod(limited))
+    one = bounds.pod_bounds(pod(limited))
     assert (one.quota, one.memory) == (50_000, 1024 * 1024)
-    both = cgroups.pod_resources(pod(limited, asking))
+    both = bounds.pod_bounds(pod(limited, asking))
     assert (both.shares, both.quota, both.memory) == (1024, None, None)
 
 
 def test_cpu_numbers_are_the_runtimes() -> None:
-    assert [cgroups.cpu_shares(m) for m in (0, 1, 100, 1000)] == [2, 2, 102, 1024]
-    assert [cgroups.cpu_quota(m) for m in (0, 1, 1500)] == [0, 1000, 150_000]
-    assert [cgroups.cpu_weight(s) for s in (2, 1024, 262_144)] == [1, 39, 10_000]
+    assert [bounds.cpu_shares(m) for m in (0, 1, 100, 1000)] == [2, 2, 102, 1024]
+    assert [bounds.cpu_quota(m) for m in (0, 1, 1500)] == [0, 1000, 150_000]
+    assert [bounds.cpu_weight(s) for s in (2, 1024, 262_144)] == [1, 39, 10_000]
 
 
 @pytest.mark.parametrize("architecture", ["amd64", "arm64"])

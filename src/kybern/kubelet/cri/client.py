@@ -98,6 +98,11 @@ class Runtime:
         request = cri.ContainerStatusRequest(container_id=container_id, verbose=verbose)
         return await self._runtime.call("ContainerStatus", request, CALL_TIMEOUT)
 
+    async def update_resources(self, container_id: str, resources: Any) -> None:
+        """Change a container's limits while it runs."""
+        request = cri.UpdateContainerResourcesRequest(container_id=container_id, linux=resources)
+        await self._runtime.call("UpdateContainerResources", request, CALL_TIMEOUT)
+
     async def reopen_log(self, container_id: str) -> None:
         request = cri.ReopenContainerLogRequest(container_id=container_id)
         await self._runtime.call("ReopenContainerLog", request, CALL_TIMEOUT)
@@ -160,6 +165,17 @@ class Runtime:
             sandbox_config=sandbox_config,
         )
         return (await self._images.call("PullImage", request, PULL_TIMEOUT)).image_ref
+
+    async def remove_image(self, image_id: str) -> None:
+        """Remove an image with all its names."""
+        request = cri.RemoveImageRequest(image=cri.ImageSpec(image=image_id))
+        await self._images.call("RemoveImage", request, CALL_TIMEOUT)
+
+    async def image_file_systems(self) -> Sequence[Any]:
+        """Where images lie, and what they use there."""
+        request = cri.ImageFsInfoRequest()
+        answer = await self._images.call("ImageFsInfo", request, CALL_TIMEOUT)
+        return answer.image_filesystems
 
     async def task_events(self) -> AsyncIterator[str]:
         """Topics of containerd's task events, as they happen.

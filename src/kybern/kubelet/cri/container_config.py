@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kybern.api.errors import Obj
-from kybern.kubelet import cgroups
+from kybern.kubelet.bounds import CPU_PERIOD, Limits, container_bounds
 from kybern.kubelet.cri import labels
 from kybern.kubelet.cri.client import cri
 from kybern.kubelet.env import expand
@@ -52,13 +52,15 @@ def container_config(
             labels.TERMINATION_MESSAGE_PATH: termination_path(container),
             labels.TERMINATION_MESSAGE_POLICY: container.get("terminationMessagePolicy", "File"),
             labels.POD_GRACE_PERIOD: str(spec.grace_seconds(pod)),
+            labels.MEMORY_REQUEST: str(spec.resource_value(container, "requests", "memory")),
         },
         log_path=f"{container['name']}/{attempt}.log",
         stdin=bool(container.get("stdin")),
         stdin_once=bool(container.get("stdinOnce")),
         tty=bool(container.get("tty")),
         linux=cri.LinuxContainerConfig(
-            resources=resources(pod, container, memory_capacity), security_context=security
+            resources=resources(pod, container, container_bounds(pod, container), memory_capacity),
+            security_context=security,
         ),
     )
 
@@ -67,17 +69,13 @@ def termination_path(container: Obj) -> str:
     return container.get("terminationMessagePath") or DEFAULT_TERMINATION_PATH
 
 
-def resources(pod: Obj, container: Obj, memory_capacity: int) -> Any:
+def resources(pod: Obj, container: Obj, limits: Limits, memory_capacity: int) -> Any:
     """CPU shares and quota, the memory limit, and how soon the kernel's OOM killer takes it."""
-    cpu_limit = spec.resource_milli(container, "limits", "cpu")
-    cpu_request = spec.resource_milli(container, "requests", "cpu")
-    if not cpu_request and "cpu" not in ((container.get("resources") or {}).get("requests") or {}):
-        cpu_request = cpu_limit
     return cri.LinuxContainerResources(
-        cpu_shares=cgroups.cpu_shares(cpu_request),
-        cpu_period=cgroups.CPU_PERIOD,
-        cpu_quota=cgroups.cpu_quota(cpu_limit),
-        memory_limit_in_bytes=spec.resource_value(container, "limits", "memory"),
+        cpu_shares=limits.shares,
+        cpu_period=CPU_PERIOD,
+        cpu_quota=limits.quota or 0,
+        memory_limit_in_bytes=limits.memory or 0,
         oom_score_adj=oom_score(pod, container, memory_capacity),
     )
 

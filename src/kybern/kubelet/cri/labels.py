@@ -14,3 +14,5 @@ RESTART_COUNT = "io.kubernetes.container.restartCount"
 TERMINATION_MESSAGE_PATH = "io.kubernetes.container.terminationMessagePath"
 TERMINATION_MESSAGE_POLICY = "io.kubernetes.container.terminationMessagePolicy"
 POD_GRACE_PERIOD = "io.kubernetes.pod.terminationGracePeriod"
+# Ours alone: a memory request leaves no trace in cgroups, so the container carries it.
+MEMORY_REQUEST = "io.kybern.container.memoryRequest"

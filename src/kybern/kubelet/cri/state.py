@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kybern.kubelet.bounds import Bounds
+from kybern.kubelet.cgroups import Cgroups
 from kybern.kubelet.cri import labels
 from kybern.kubelet.cri.client import Runtime, cri, is_gone
 from kybern.rpc.client import RpcError
@@ -29,7 +31,11 @@ MAX_KEPT_STATUSES = 4096
 
 @dataclass(frozen=True, slots=True)
 class ContainerState:
-    """One container the runtime knows; times are nanoseconds since the epoch, 0 if unset."""
+    """One container the runtime knows; times are nanoseconds since the epoch, 0 if unset.
+
+    ``bounds`` is what the kernel holds of a running one, ``memory_request`` what it was made with;
+    None where neither is known.
+    """
 
     id: str
     sandbox_id: str
@@ -46,6 +52,8 @@ class ContainerState:
     image_ref: str = ""
     hash: str = ""
     log_path: str = ""
+    bounds: Bounds | None = None
+    memory_request: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +96,9 @@ class RuntimePod:
 class StateReader:
     """Reads pods from the runtime, keeping what cannot have changed."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, cgroups: Cgroups) -> None:
         self._runtime = runtime
+        self._cgroups = cgroups
         self._containers: OrderedDict[tuple[str, int], ContainerState] = OrderedDict()
         self._sandboxes: OrderedDict[tuple[str, int], SandboxState] = OrderedDict()
 
@@ -104,11 +113,15 @@ class StateReader:
         for item in await self._runtime.containers(selector):
             found.name = item.labels.get(labels.POD_NAME, found.name)
             found.namespace = item.labels.get(labels.POD_NAMESPACE, found.namespace)
-            if (container := await self._container(item)) is not None:
+            if (container := await self._container(item, uid)) is not None:
                 found.containers.append(container)
         found.sandboxes.sort(key=lambda s: s.created_at, reverse=True)
         found.containers.sort(key=lambda c: c.created_at, reverse=True)
         return found
+
+    def forget(self, container_id: str) -> None:
+        """Read a running container anew the next time, because its limits were changed."""
+        self._containers.pop((container_id, cri.CONTAINER_RUNNING), None)
 
     async def _sandbox(self, item: Any) -> SandboxState | None:
         key = (item.id, item.state)
@@ -132,7 +145,7 @@ class StateReader:
         _keep(self._sandboxes, (item.id, status.state), sandbox)
         return sandbox
 
-    async def _container(self, item: Any) -> ContainerState | None:
+    async def _container(self, item: Any, uid: str) -> ContainerState | None:
         key = (item.id, item.state)
         if key in self._containers:
             return self._containers[key]
@@ -158,10 +171,21 @@ class StateReader:
             image_ref=status.image_ref,
             hash=status.annotations.get(labels.CONTAINER_HASH, ""),
             log_path=status.log_path,
+            bounds=self._bounds(uid, item.id, status.state),
+            memory_request=_number(status.annotations.get(labels.MEMORY_REQUEST)),
         )
         if status.state in (cri.CONTAINER_RUNNING, cri.CONTAINER_EXITED):
             _keep(self._containers, (item.id, status.state), container)
         return container
+
+    def _bounds(self, uid: str, container_id: str, state: int) -> Bounds | None:
+        if state != cri.CONTAINER_RUNNING:
+            return None
+        return self._cgroups.container_bounds(uid, container_id)
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text else None
 
 
 def _keep(kept: OrderedDict[tuple[str, int], Any], key: tuple[str, int], value: Any) -> None:

@@ -80,12 +80,22 @@ class NodeRegistration:
             pause = self._config.node_status_update_frequency if ready else EAGER_SECONDS
             await asyncio.sleep(pause)
 
+    async def refresh(self) -> None:
+        """Read the Node anew from the API server; without an answer the last one holds."""
+        try:
+            self._know(await self._client.get(NODES, self._facts.name))
+        except (StatusError, ApiUnreachable) as error:
+            logger.warning("node %s not read: %s", self._facts.name, error)
+
+    def _know(self, node: Obj) -> None:
+        self._node = self._facts.node = node
+
     async def _once(self) -> bool:
         """One look and, if due, one report; True if the node is ready."""
         health = await self.look()
         if self._node is not None:
             # Others write it too: a node that was silent finds itself declared dead.
-            self._node = await self._client.get(NODES, self._facts.name, resource_version="0")
+            self._know(await self._client.get(NODES, self._facts.name, resource_version="0"))
         found = await self._status(health)
         if self._node is None:
             await self._register(found)
@@ -148,13 +158,14 @@ class NodeRegistration:
         wanted = new_node(self._facts.name, self._config, self._machine.architecture)
         if self._config.register_node:
             try:
-                self._node = await self._client.create(NODES, {**wanted, "status": found})
+                self._know(await self._client.create(NODES, {**wanted, "status": found}))
                 self._event("Normal", "Starting", "Starting kubelet.")
                 return
             except StatusError as error:
                 if error.reason != "AlreadyExists":
                     raise
-        self._node = await self._client.get(NODES, self._facts.name)
+        self._know(await self._client.get(NODES, self._facts.name))
+        assert self._node is not None
         missing = {
             key: value
             for key, value in wanted["metadata"]["labels"].items()
@@ -162,7 +173,7 @@ class NodeRegistration:
         }
         if missing:
             patch = {"metadata": {"labels": missing}}
-            self._node = await self._client.patch(NODES, self._facts.name, patch, kind="merge")
+            self._know(await self._client.patch(NODES, self._facts.name, patch, kind="merge"))
         self._event("Normal", "Starting", "Starting kubelet.")
 
     async def _report(self, found: Obj) -> None:
@@ -177,8 +188,10 @@ class NodeRegistration:
         changed["conditions"] = found["conditions"]
         if "addresses" in changed:
             changed["addresses"] = [{"$patch": "replace"}, *found["addresses"]]
-        self._node = await self._client.patch(
-            NODES, self._facts.name, {"status": changed}, kind="strategic", subresource="status"
+        self._know(
+            await self._client.patch(
+                NODES, self._facts.name, {"status": changed}, kind="strategic", subresource="status"
+            )
         )
         self._facts.allocatable = found["allocatable"]
         self._reported = now

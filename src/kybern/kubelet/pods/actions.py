@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kybern.api.errors import Obj
+from kybern.kubelet.bounds import container_bounds
 from kybern.kubelet.cri.state import (
     CREATED,
     EXITED,
@@ -17,7 +18,7 @@ from kybern.kubelet.cri.state import (
     RuntimePod,
     SandboxState,
 )
-from kybern.kubelet.pods import spec
+from kybern.kubelet.pods import sizes, spec
 
 LIVENESS = "liveness"
 STARTUP = "startup"
@@ -100,6 +101,10 @@ def compute(pod: Obj, state: RuntimePod, verdicts: Verdicts) -> Actions:
                     actions.kill.append(Kill(latest, _unknown_message("Container")))
             continue
         kill = _kill_reason(container, latest, verdicts, "Container")
+        if kill is None and (kill := _resize_restart(pod, container, latest)) is not None:
+            actions.kill.append(kill)
+            actions.start.append(container)
+            continue
         if kill is None:
             kept += 1
             continue
@@ -155,6 +160,13 @@ def _kill_reason(
     return None
 
 
+def _resize_restart(pod: Obj, container: Obj, latest: ContainerState) -> Kill | None:
+    """A resize that the container's own policy makes a restart."""
+    if not sizes.needs_restart(container, latest, container_bounds(pod, container)):
+        return None
+    return Kill(latest, f"Container {container['name']} resize requires restart")
+
+
 def _unknown_message(what: str) -> str:
     return f'{what} is in "unknown" state, try killing it before restart'
 
@@ -193,6 +205,7 @@ def _init_actions(pod: Obj, state: RuntimePod, verdicts: Verdicts, actions: Acti
                 elif not seen_later:
                     starts.append(following)
             kill = _kill_reason(container, latest, verdicts, "Init container")
+            kill = kill or _resize_restart(pod, container, latest)
             if kill is not None:
                 actions.kill.append(kill)
                 starts.append(container)

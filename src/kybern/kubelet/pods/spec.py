@@ -122,7 +122,8 @@ def qos_class(pod: Obj) -> str:
         return reported
     named = False
     guaranteed = True
-    for container in (*init_containers(pod), *containers(pod)):
+    shared = [pod["spec"]] if pod["spec"].get("resources") else []
+    for container in shared or (*init_containers(pod), *containers(pod)):
         for resource in ("cpu", "memory"):
             request = resource_milli(container, "requests", resource)
             limit = resource_milli(container, "limits", resource)

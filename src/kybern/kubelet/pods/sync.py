@@ -1,19 +1,21 @@
 """One sync of one pod: decide what it needs, and do it, step by step.
 
-Keeps only what the next status has to say and the runtime does not know: why containers wait, and
-which of them are still inside their postStart hook.
+Keeps only what the next status has to say and the runtime does not know: why containers wait,
+which of them are still inside their postStart hook, and what the pod's cgroup holds.
 """
 
 from pathlib import Path
 
 from kybern.api.errors import Obj
+from kybern.kubelet.bounds import Bounds
 from kybern.kubelet.cri.state import RuntimePod
 from kybern.kubelet.parts import Parts
-from kybern.kubelet.pods import spec
+from kybern.kubelet.pods import sizes, spec
 from kybern.kubelet.pods.actions import Actions, compute
 from kybern.kubelet.pods.failures import StartFailure, SyncFailure
 from kybern.kubelet.pods.garbage import prune
 from kybern.kubelet.pods.killing import kill_container, kill_pod
+from kybern.kubelet.pods.resizing import ResizeFailed, resize
 from kybern.kubelet.pods.starting import ContainerStarter, downward_facts, start_sandbox
 from kybern.kubelet.status.containers import Observations, Waiting
 from kybern.kubelet.volumes.payloads import VolumeError
@@ -26,6 +28,7 @@ class PodSync:
         self._parts = parts
         self._waiting: dict[str, Waiting] = {}
         self._hooking: set[str] = set()
+        self._bounds: Bounds | None = None
 
     def observations(self) -> Observations:
         """What the status needs to know beside the runtime's view."""
@@ -34,7 +37,13 @@ class PodSync:
             ready=self._parts.probes.ready(),
             started=self._parts.probes.started(),
             hooking=frozenset(self._hooking),
+            pod_bounds=self._bounds,
         )
+
+    def settle(self, pod: Obj, state: RuntimePod) -> None:
+        """After a sync: whether a resize of the pod is through."""
+        self._bounds = self._parts.cgroups.pod_bounds(pod)
+        self._parts.admission.settle(pod, sizes.due(pod, state, self._bounds))
 
     async def sync(self, pod: Obj, state: RuntimePod) -> float | None:
         """Do what the pod needs now.
@@ -54,7 +63,8 @@ class PodSync:
             parts.report(pod, None, "Warning", "NetworkNotReady", message)
             raise SyncFailure(message)
         actions = compute(pod, state, parts.probes.verdicts)
-        await parts.cgroups.create(pod)
+        if not state.running():
+            await parts.cgroups.create(pod)
         volumes = await self._set_up_volumes(pod, state)
         if actions.kill_pod:
             await self._kill_pod(pod, state, actions)
@@ -68,7 +78,20 @@ class PodSync:
             await start_sandbox(pod, parts, actions.attempt)
         if actions.create_sandbox or actions.kill:
             state = await parts.reader.pod(spec.uid(pod))
+        await self._resize(pod, state)
         return await self._start_containers(pod, state, actions, volumes)
+
+    async def _resize(self, pod: Obj, state: RuntimePod) -> None:
+        """Give the running containers what they were granted, if they hold something else."""
+        bounds = self._parts.cgroups.pod_bounds(pod)
+        if bounds is None or not sizes.due(pod, state, bounds):
+            return
+        self._parts.admission.settle(pod, due=True)
+        try:
+            await resize(pod, state, bounds, self._parts)
+        except ResizeFailed as error:
+            self._parts.admission.fail(pod, str(error))
+            raise SyncFailure(str(error)) from error
 
     async def _set_up_volumes(self, pod: Obj, state: RuntimePod) -> dict[str, Path]:
         parts = self._parts

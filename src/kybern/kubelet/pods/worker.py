@@ -14,7 +14,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from kybern.api.errors import Obj, StatusError
-from kybern.component.clock import parse_rfc3339
+from kybern.component.clock import Clock, parse_rfc3339
+from kybern.kubelet.admission.predicates import Refusal
 from kybern.kubelet.cri.state import RuntimePod
 from kybern.kubelet.parts import Parts
 from kybern.kubelet.pods import spec
@@ -57,6 +58,8 @@ class PodWorker:
         self._wakened.set()
         self._dirty = False
         self._failures = 0
+        if pod is not None:
+            parts.admission.recall(pod)
         self._task = asyncio.create_task(self._run(), name=f"pod worker {uid}")
 
     # What others tell the worker.
@@ -65,6 +68,7 @@ class PodWorker:
         """A newer version of the pod from the API."""
         known, self.pod, self.in_api = self.pod, pod, True
         self._parts.status.observe(pod)
+        self._parts.admission.observe(pod)
         if known is None or _wanted(known) != _wanted(pod):
             self.wake()
 
@@ -100,9 +104,11 @@ class PodWorker:
     # The life.
 
     async def _run(self) -> None:
-        if not self._terminating:
-            await self._keep_syncing()
-        await self._until_it_works(self._terminate)
+        refusal = await self._admit()
+        if refusal is None:
+            if not self._terminating:
+                await self._keep_syncing()
+            await self._until_it_works(self._terminate)
         await self._until_it_works(self._clean_up)
         self.terminated = True
         while self.in_api:
@@ -112,6 +118,16 @@ class PodWorker:
                 self._parts.status.finish(self.pod)
             await self._wakened.wait()
         await self._until_it_works(self._remove)
+
+    async def _admit(self) -> Refusal | None:
+        """Ask whether the node takes the pod; one that it does not take has failed."""
+        if self.pod is None or self._must_end():
+            return None
+        refusal = await self._parts.admission.admit(self.pod)
+        if refusal is not None:
+            self._parts.report(self.pod, None, "Warning", refusal.reason, refusal.message)
+            self._parts.status.set(self.pod, rejected(self.pod, refusal, self._parts.clock))
+        return refusal
 
     async def _keep_syncing(self) -> None:
         """Sync until the pod is to end. While a sync runs, the status still follows the runtime."""
@@ -172,8 +188,9 @@ class PodWorker:
     async def _sync_once(self) -> float:
         """One sync; the seconds until the next one is due."""
         assert self.pod is not None
-        pod = self.pod
+        pod = self._parts.admission.granted(self.pod)
         try:
+            await self._parts.admission.save(self.uid)
             state = await self._parts.reader.pod(self.uid)
             self._report(pod, state)
             if self._must_end():
@@ -181,6 +198,7 @@ class PodWorker:
             wait = await self._sync.sync(pod, state)
             state = await self._parts.reader.pod(self.uid)
             self._parts.probes.follow(pod, state)
+            self._sync.settle(pod, state)
             self._report(pod, state)
             if wait is None:
                 self._failures = 0
@@ -220,7 +238,7 @@ class PodWorker:
     def _report(self, pod: Obj, state: RuntimePod, *, ended: bool = False) -> None:
         parts = self._parts
         status = generate(
-            pod,
+            parts.admission.granted(pod),
             state,
             parts.status.get(pod),
             self._sync.observations(),
@@ -228,6 +246,7 @@ class PodWorker:
             now=parts.clock.timestamp(),
             ended=ended,
             failure=(self._ending.reason, self._ending.message) if self._ending else None,
+            resizes=() if ended else parts.admission.conditions(self.uid),
         )
         parts.status.set(pod, status)
 
@@ -292,6 +311,7 @@ class PodWorker:
         """Give back what the pod held on the node, apart from its containers' logs."""
         await self._parts.volumes.tear_down(self.uid)
         await self._parts.cgroups.remove(self.uid)
+        self._parts.admission.release(self.uid)
         self._parts.tokens.forget(self.uid)
         self._parts.crash_backoff.forget(f"{self.uid}_")
         self._parts.puller.forget(self.uid)
@@ -307,6 +327,19 @@ class PodWorker:
     def _remove_logs(self) -> None:
         for directory in self._parts.paths.all_logs.glob(f"*_{self.uid}"):
             shutil.rmtree(directory, ignore_errors=True)
+
+
+def rejected(pod: Obj, refusal: Refusal, clock: Clock) -> Obj:
+    """The status of a pod that the node did not take."""
+    old = pod.get("status") or {}
+    return {
+        **old,
+        "phase": "Failed",
+        "reason": refusal.reason,
+        "message": f"Pod was rejected: {refusal.message}",
+        "qosClass": spec.qos_class(pod),
+        "startTime": old.get("startTime") or clock.timestamp(),
+    }
 
 
 def _declared_terminal(pod: Obj) -> bool:

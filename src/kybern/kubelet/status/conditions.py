@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from kybern.api.errors import Obj
+from kybern.kubelet.admission.resizes import IN_PROGRESS, PENDING
 from kybern.kubelet.pods import spec
 
 # The conditions that the kubelet owns; all others belong to somebody else and are kept.
@@ -13,6 +14,8 @@ OWNED = (
     "ContainersReady",
     "PodScheduled",
 )
+# Owned too, but only there while a resize is under way.
+PASSING = (PENDING, IN_PROGRESS)
 
 
 def conditions(
@@ -22,12 +25,16 @@ def conditions(
     sandbox_ready: bool,
     previous: Sequence[Obj],
     now: str,
+    passing: Sequence[Obj] = (),
 ) -> list[Obj]:
-    """All conditions; a transition time changes only together with its status."""
+    """All conditions; a transition time changes only together with its status.
+
+    ``passing`` are those that come and go; their transition time goes with their reason.
+    """
     kept = [
         condition
         for condition in (pod.get("status") or {}).get("conditions") or ()
-        if condition["type"] not in OWNED
+        if condition["type"] not in (*OWNED, *PASSING)
     ]
     known = {condition["type"] for condition in kept}
     kept += [c for c in previous if c["type"] == "DisruptionTarget" and c["type"] not in known]
@@ -41,10 +48,11 @@ def conditions(
         "PodScheduled": _condition(True),
     }
     old = {condition["type"]: condition for condition in previous}
-    return kept + [
+    owned = [
         _dated(kind, made[kind], old.get(kind), pod["metadata"].get("generation"), now)
         for kind in OWNED
     ]
+    return kept + owned + [_passing(made, old.get(made["type"]), now) for made in passing]
 
 
 def _condition(holds: bool, reason: str = "", message: str = "") -> Obj:
@@ -67,6 +75,12 @@ def _dated(kind: str, made: Obj, old: Obj | None, generation: int | None, now: s
     if generation:
         dated["observedGeneration"] = generation
     return dated
+
+
+def _passing(made: Obj, old: Obj | None, now: str) -> Obj:
+    same = old is not None and old.get("reason") == made.get("reason")
+    since = old.get("lastTransitionTime") if same and old else None
+    return {**made, "lastProbeTime": None, "lastTransitionTime": since or now}
 
 
 def _listed(names: Sequence[str]) -> str:

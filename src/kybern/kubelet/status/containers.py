@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 
 from kybern.api.errors import Obj
 from kybern.component.clock import rfc3339
+from kybern.kubelet.bounds import Bounds
 from kybern.kubelet.cri.state import CREATED, EXITED, RUNNING, ContainerState, RuntimePod
 from kybern.kubelet.pods import spec
 from kybern.kubelet.pods.actions import should_restart
+from kybern.kubelet.status.resources import held_by_container
 
 KILLED_EXIT_CODE = 137
 
@@ -25,13 +27,14 @@ class Observations:
     """What the worker knows beside the runtime's view.
 
     ``ready`` and ``started`` answer by container id; ``hooking`` are containers whose postStart
-    hook still runs and which count as not started.
+    hook still runs and which count as not started; ``pod_bounds`` is what the pod's cgroup holds.
     """
 
     waiting: Mapping[str, Waiting] = field(default_factory=dict)
     ready: Mapping[str, bool] = field(default_factory=dict)
     started: Mapping[str, bool] = field(default_factory=dict)
     hooking: frozenset[str] = frozenset()
+    pod_bounds: Bounds | None = None
     runtime_name: str = "containerd"
 
 
@@ -75,7 +78,7 @@ def _one(
     if not own:
         return _unseen(pod, container, old, default)
     newest = own[0]
-    status = _described(container, newest, seen)
+    status = _described(pod, container, newest, seen)
     if newest.id in seen.hooking or newest.state == CREATED:
         status["state"] = {"waiting": {"reason": default}}
     elif newest.state == RUNNING:
@@ -103,7 +106,7 @@ def _previous_end(old: Obj, container_id: str) -> Obj:
     return old.get("lastState") or {}
 
 
-def _described(container: Obj, found: ContainerState, seen: Observations) -> Obj:
+def _described(pod: Obj, container: Obj, found: ContainerState, seen: Observations) -> Obj:
     status: Obj = {
         "name": container["name"],
         "image": found.image or container.get("image", ""),
@@ -112,17 +115,17 @@ def _described(container: Obj, found: ContainerState, seen: Observations) -> Obj
         "restartCount": found.attempt,
         "ready": False,
     }
-    return _with_spec(container, status)
+    return _with_spec(pod, container, found, status)
 
 
-def _with_spec(container: Obj, status: Obj) -> Obj:
-    """Fields that repeat what was granted: volume mounts and resources."""
+def _with_spec(pod: Obj, container: Obj, found: ContainerState, status: Obj) -> Obj:
+    """Volume mounts, and the resources that were granted and that the container holds."""
     if mounts := container.get("volumeMounts"):
         status["volumeMounts"] = [_mount_status(mount) for mount in mounts]
-    if resources := container.get("resources"):
-        status["resources"] = resources
-        if requests := resources.get("requests"):
-            status["allocatedResources"] = requests
+    if held := held_by_container(pod, container, found.bounds):
+        status["resources"] = held
+    if requests := (container.get("resources") or {}).get("requests"):
+        status["allocatedResources"] = requests
     return status
 
 

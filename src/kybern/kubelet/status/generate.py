@@ -7,11 +7,13 @@ Succeeded or Failed, and only a pod whose containers are all gone becomes termin
 from collections.abc import Sequence
 
 from kybern.api.errors import Obj
+from kybern.api.pod_resources import pod_requests
 from kybern.kubelet.cri.state import CREATED, RUNNING, RuntimePod
 from kybern.kubelet.pods import spec
 from kybern.kubelet.pods.actions import sandbox_changed
 from kybern.kubelet.status.conditions import conditions
 from kybern.kubelet.status.containers import Observations, container_statuses
+from kybern.kubelet.status.resources import held_by_pod
 
 TERMINAL = ("Succeeded", "Failed")
 
@@ -26,12 +28,13 @@ def generate(
     now: str,
     ended: bool = False,
     failure: tuple[str, str] | None = None,
+    resizes: Sequence[Obj] = (),
 ) -> Obj:
     """The status to report.
 
     ``previous`` is the last status this kubelet made, or the API's. ``ended`` says that no
     container runs or will run; ``failure`` is the reason and message of a pod that the node itself
-    fails (eviction, a deadline).
+    fails (eviction, a deadline); ``resizes`` are the conditions of a resize that is not through.
     """
     inits = container_statuses(
         pod,
@@ -74,7 +77,11 @@ def generate(
         not sandbox_changed(pod, state)[0],
         previous.get("conditions") or (),
         now,
+        resizes,
     )
+    status["resources"] = held_by_pod(pod, seen.pod_bounds)
+    if requests := pod_requests(pod):
+        status["allocatedResources"] = {name: str(amount) for name, amount in requests.items()}
     status["containerStatuses"] = regular
     if inits:
         status["initContainerStatuses"] = inits

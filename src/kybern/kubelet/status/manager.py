@@ -14,7 +14,7 @@ from kybern.api.resources import PODS
 from kybern.client.client import Client
 from kybern.client.transport import ApiUnreachable
 from kybern.kubelet.pods import spec
-from kybern.kubelet.status.conditions import OWNED
+from kybern.kubelet.status.conditions import OWNED, PASSING
 from kybern.kubelet.status.generate import TERMINAL
 
 logger = logging.getLogger(__name__)
@@ -160,7 +160,7 @@ def _owned(status: Obj) -> tuple[str, dict[str, str]]:
     """The phase and the kubelet's own conditions."""
     conditions = status.get("conditions") or ()
     return status.get("phase", ""), {
-        c["type"]: c["status"] for c in conditions if c["type"] in OWNED
+        c["type"]: c["status"] for c in conditions if c["type"] in (*OWNED, *PASSING)
     }
 
 
@@ -176,6 +176,12 @@ def difference(old: Obj, new: Obj) -> Obj:
         elif key == "conditions":
             # A condition that turned true leaves its reason and message behind unless they go.
             patch[key] = [{"reason": None, "message": None, **condition} for condition in value]
+            kinds = {condition["type"] for condition in value}
+            gone = [c["type"] for c in old.get(key) or () if c["type"] not in kinds]
+            patch[key] += [{"$patch": "delete", "type": kind} for kind in gone if kind in PASSING]
+        elif isinstance(value, dict):
+            # Names that are gone from a map stay unless the map is replaced as a whole.
+            patch[key] = {"$patch": "replace", **value}
         else:
             patch[key] = value
     return patch

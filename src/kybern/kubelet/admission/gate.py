@@ -1,0 +1,216 @@
+"""Admits pods to the node and grants resizes, one decision after the other.
+
+A pod worker asks :meth:`Admission.admit` before it touches anything, tells newer specs by
+:meth:`observe`, and works with :meth:`granted`. A decision and its grant happen without a pause
+between them, so that two pods never get the same resources. What was once admitted stays admitted:
+a kubelet that starts again ends nobody. Resizes that do not fit are tried again, the most important
+first, whenever another pod gives something back, and every three minutes.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from kybern.api.errors import Obj
+from kybern.api.pod_resources import pod_requests
+from kybern.component.clock import Clock
+from kybern.kubelet.admission import predicates, resizes
+from kybern.kubelet.admission.allocations import Allocations, asked
+from kybern.kubelet.admission.predicates import Holder, Refusal, holder
+from kybern.kubelet.admission.resizes import Resizes
+from kybern.kubelet.pods import spec
+
+FIRST_RETRY_SECONDS = 30.0
+RETRY_SECONDS = 180.0
+
+_QOS_ORDER = ("Guaranteed", "Burstable", "BestEffort")
+
+# An event about a pod: type, reason, message.
+Report = Callable[[Obj, str, str, str], None]
+Judge = Callable[[Obj], Refusal | None]
+
+
+class Admission:
+    """One node's gate.
+
+    ``node`` is the Node as last seen, ``allocatable`` what it offers to pods; ``refresh`` asks the
+    API server for the Node anew. ``judges`` are further voices on new pods and on resizes, and
+    ``on_change`` is told the UID of a pod whose grant or conditions changed.
+    """
+
+    def __init__(
+        self,
+        allocations: Allocations,
+        node: Callable[[], Obj],
+        allocatable: Callable[[], Obj],
+        clock: Clock,
+        report: Report,
+    ) -> None:
+        self._allocations = allocations
+        self._node = node
+        self._allocatable = allocatable
+        self._clock = clock
+        self._report = report
+        self._resizes = Resizes()
+        self._pods: dict[str, Obj] = {}
+        self._holders: dict[str, Holder] = {}
+        self.judges: list[Judge] = []
+        self.refresh: Callable[[], Awaitable[None]] | None = None
+        self.on_change: Callable[[str], None] = lambda uid: None
+
+    # New pods.
+
+    def recall(self, pod: Obj) -> bool:
+        """Take back a pod that was admitted before; True if it was."""
+        if not self._allocations.known(spec.uid(pod)):
+            return False
+        self._hold(pod)
+        return True
+
+    async def admit(self, pod: Obj) -> Refusal | None:
+        """Judge a pod; without a refusal it holds its resources until :meth:`release`."""
+        uid = spec.uid(pod)
+        if self.recall(pod):
+            self._reconsider(pod)
+            return None
+        refusal = self._refuse(pod)
+        if refusal is not None and refusal.reason == "NodeAffinity" and self.refresh is not None:
+            # A label may be newer than the last look at the Node.
+            await self.refresh()
+            refusal = self._refuse(pod)
+        if refusal is not None:
+            return refusal
+        self._allocations.grant(pod)
+        self._hold(pod)
+        await self._allocations.save(uid)
+        return None
+
+    def release(self, uid: str) -> None:
+        """The pod has ended on this node; others may have what it held."""
+        self._allocations.forget(uid)
+        self._resizes.forget(uid)
+        self._pods.pop(uid, None)
+        if self._holders.pop(uid, None) is not None:
+            self.retry()
+
+    def _hold(self, pod: Obj) -> None:
+        uid = spec.uid(pod)
+        self._pods[uid] = pod
+        self._holders[uid] = holder(self.granted(pod))
+
+    def _refuse(self, pod: Obj) -> Refusal | None:
+        others = [held for uid, held in self._holders.items() if uid != spec.uid(pod)]
+        for judge in self.judges:
+            if (refusal := judge(pod)) is not None:
+                return refusal
+        return predicates.refusal(pod, self._node(), self._allocatable(), others)
+
+    # Resizes.
+
+    def granted(self, pod: Obj) -> Obj:
+        """The pod with the resources that it was granted."""
+        return self._allocations.granted(pod)
+
+    async def save(self, uid: str) -> None:
+        """Make a new grant last; to be awaited before anything is done by it."""
+        await self._allocations.save(uid)
+
+    def observe(self, pod: Obj) -> None:
+        """A newer spec of a pod; a change of its resources is granted at once if it fits."""
+        uid = spec.uid(pod)
+        old = self._pods.get(uid)
+        if old is None:
+            return
+        self._pods[uid] = pod
+        if asked(old) != asked(pod):
+            self._reconsider(pod)
+
+    def _reconsider(self, pod: Obj) -> None:
+        """Try a pod's resize, after whichever resize goes before it."""
+        uid = spec.uid(pod)
+        if self._allocations.covers(pod):
+            if self._resizes.pending.pop(uid, None) is not None:
+                self.on_change(uid)
+            return
+        self._resizes.pending.pop(uid, None)
+        waiting = self._deferred()
+        waiting.append(pod)
+        self._try_all(waiting)
+
+    def retry(self) -> None:
+        """Try again what did not fit."""
+        self._try_all(self._deferred())
+
+    def _deferred(self) -> list[Obj]:
+        return [
+            self._pods[uid]
+            for uid, stage in self._resizes.pending.items()
+            if stage.reason == resizes.DEFERRED
+        ]
+
+    def _try_all(self, pods: list[Obj]) -> None:
+        for pod in sorted(pods, key=self._precedence):
+            self._try(pod)
+
+    def _precedence(self, pod: Obj) -> tuple[bool, int, int, float]:
+        """Those that ask for no more first, then by priority, by service class, by waiting time."""
+        before, after = pod_requests(self.granted(pod)), pod_requests(pod)
+        grows = any(
+            name in after and (name not in before or before[name] < after[name])
+            for name in ("cpu", "memory")
+        )
+        stage = self._resizes.pending.get(spec.uid(pod))
+        return (
+            grows,
+            -(pod["spec"].get("priority") or 0),
+            _QOS_ORDER.index(spec.qos_class(pod)),
+            self._clock.time() if stage is None else stage.since,
+        )
+
+    def _try(self, pod: Obj) -> None:
+        now, generation = self._clock.time(), pod["metadata"].get("generation", 0)
+        refusal = self._refuse(pod)
+        if refusal is None:
+            self._allocations.grant(pod)
+            self._hold(pod)
+            self._resizes.begin(pod, now)
+            text = resizes.summary(pod, "Pod resize started", generation)
+            self._report(pod, "Normal", "ResizeStarted", text)
+            self.on_change(spec.uid(pod))
+            return
+        reason = resizes.INFEASIBLE if refusal.reason == resizes.INFEASIBLE else resizes.DEFERRED
+        if self._resizes.postpone(pod, reason, refusal.message, now):
+            text = resizes.summary(pod, f"Pod resize {reason}", generation, refusal.message)
+            self._report(pod, "Warning", f"Resize{reason}", text)
+            self.on_change(spec.uid(pod))
+
+    def settle(self, pod: Obj, due: bool) -> None:
+        """What a look at the runtime found: whether it still has to be resized."""
+        uid = spec.uid(pod)
+        stage = self._resizes.in_progress.get(uid)
+        if stage is not None and pod["metadata"].get("generation", 0) < stage.generation:
+            # A sync that began before this resize was granted knows nothing of it.
+            return
+        if due and stage is None:
+            self._resizes.begin(pod, self._clock.time())
+        elif not due and stage is not None:
+            del self._resizes.in_progress[uid]
+            text = resizes.summary(pod, "Pod resize completed", stage.generation)
+            self._report(pod, "Normal", "ResizeCompleted", text)
+
+    def fail(self, pod: Obj, message: str) -> None:
+        """A granted resize did not work; the pod worker tries again."""
+        if self._resizes.fail(pod, message, self._clock.time()):
+            generation = self._resizes.in_progress[spec.uid(pod)].generation
+            text = resizes.summary(pod, "Pod resize error", generation, message)
+            self._report(pod, "Warning", "ResizeError", text)
+
+    def conditions(self, uid: str) -> list[Obj]:
+        """The pod's resize conditions, without transition times."""
+        return self._resizes.conditions(uid)
+
+    async def run(self) -> None:
+        """Try again now and then, until cancelled."""
+        await asyncio.sleep(FIRST_RETRY_SECONDS)
+        while True:
+            self.retry()
+            await asyncio.sleep(RETRY_SECONDS)

@@ -1,0 +1,144 @@
+"""Whether a pod fits this node: upstream's general predicates, with its reasons and texts. Pure.
+
+The scheduler has judged the same already, but pods also come past it: with ``spec.nodeName`` set,
+from manifests, or because two decisions met.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from kybern.api.errors import Obj
+from kybern.api.node_fit import matches_node, untolerated
+from kybern.api.pod_resources import Amounts, add, amounts, pod_requests
+from kybern.api.quantity import Quantity
+from kybern.kubelet.pods import spec
+
+_ANY_ADDRESS = "0.0.0.0"
+_NO_RESOURCE = Quantity.parse("0")
+_NATIVE = ("cpu", "memory", "ephemeral-storage")
+
+Port = tuple[str, str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a pod is not taken: the status's reason and message."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """What a pod holds of the node."""
+
+    requests: Amounts
+    ports: tuple[Port, ...]
+
+
+def holder(pod: Obj) -> Holder:
+    """What a pod, with its granted resources, holds of the node."""
+    return Holder(pod_requests(pod), tuple(host_ports(pod)))
+
+
+def host_ports(pod: Obj) -> list[Port]:
+    """Address, protocol and number of every port that the pod takes on the node itself."""
+    lasting = [*spec.containers(pod), *filter(spec.is_sidecar, spec.init_containers(pod))]
+    return [
+        (port.get("hostIP") or _ANY_ADDRESS, port.get("protocol", "TCP"), port["hostPort"])
+        for container in lasting
+        for port in container.get("ports") or ()
+        if port.get("hostPort")
+    ]
+
+
+def refusal(
+    pod: Obj, node: Obj, allocatable: Obj, others: Sequence[Holder], operating_system: str = "linux"
+) -> Refusal | None:
+    """The first reason against the pod; ``others`` are all other pods that the node admitted."""
+    labelled = (pod["metadata"].get("labels") or {}).get("kubernetes.io/os")
+    if labelled is not None and labelled != operating_system:
+        return Refusal(
+            "PodOSSelectorNodeLabelDoesNotMatch",
+            "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label",
+        )
+    declared = (pod["spec"].get("os") or {}).get("name")
+    if declared is not None and declared != operating_system:
+        return Refusal(
+            "PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS"
+        )
+    return (
+        insufficient(pod, allocatable, others)
+        or _misplaced(pod, node)
+        or _taken_ports(pod, others)
+        or _untolerated(pod, node)
+    )
+
+
+def insufficient(pod: Obj, allocatable: Obj, others: Sequence[Holder]) -> Refusal | None:
+    """The first resource that is not left in the amount that the pod requests."""
+    allowed = int(allocatable.get("pods", "110"))
+    if len(others) + 1 > allowed:
+        return _out_of("pods", 1, len(others), allowed)
+    used: Amounts = {}
+    for other in others:
+        add(used, other.requests)
+    wanted, capacity = pod_requests(pod), amounts(allocatable)
+    extended = sorted(name for name in wanted if name not in _NATIVE)
+    for name in (*_NATIVE, *extended):
+        if name in extended and name not in capacity:
+            # Resources that the node does not know belong to the cluster, or to claims.
+            continue
+        requested = wanted.get(name, _NO_RESOURCE)
+        held, whole = used.get(name, _NO_RESOURCE), capacity.get(name, _NO_RESOURCE)
+        if requested and whole < held + requested:
+            return _out_of(name, *(_units(name, each) for each in (requested, held, whole)))
+    return None
+
+
+def _units(name: str, quantity: Quantity) -> int:
+    return quantity.milli() if name == "cpu" else quantity.value()
+
+
+def _out_of(name: str, requested: int, used: int, capacity: int) -> Refusal:
+    return Refusal(
+        f"OutOf{name}",
+        f"Node didn't have enough resource: {name}, "
+        f"requested: {requested}, used: {used}, capacity: {capacity}",
+    )
+
+
+def _failed(predicate: str, text: str) -> Refusal:
+    return Refusal(predicate, f"Predicate {predicate} failed: {text}")
+
+
+def _misplaced(pod: Obj, node: Obj) -> Refusal | None:
+    if not matches_node(pod["spec"], node):
+        return _failed("NodeAffinity", "node(s) didn't match Pod's node affinity/selector")
+    wanted = pod["spec"].get("nodeName")
+    if wanted and wanted != node["metadata"]["name"]:
+        return _failed("NodeName", "node(s) didn't match the requested node name")
+    return None
+
+
+def _taken_ports(pod: Obj, others: Iterable[Holder]) -> Refusal | None:
+    taken = [port for other in others for port in other.ports]
+    if any(_clash(mine, theirs) for mine in host_ports(pod) for theirs in taken):
+        return _failed("NodePorts", "node(s) didn't have free ports for the requested pod ports")
+    return None
+
+
+def _clash(one: Port, other: Port) -> bool:
+    """The same protocol and number, on the same address or on all."""
+    if one[1:] != other[1:]:
+        return False
+    return one[0] == other[0] or _ANY_ADDRESS in (one[0], other[0])
+
+
+def _untolerated(pod: Obj, node: Obj) -> Refusal | None:
+    """Only NoExecute matters here; what comes from this node's own manifests runs regardless."""
+    if spec.is_static(pod):
+        return None
+    if untolerated(pod["spec"], (node.get("spec") or {}).get("taints") or (), "NoExecute"):
+        return _failed("TaintToleration", "node(s) had taints that the pod didn't tolerate")
+    return None
