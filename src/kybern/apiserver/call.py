@@ -25,6 +25,7 @@ from kybern.component.http.messages import Request
 Schemas = dict[tuple[str, str, str], TypeSchema]
 Review = Callable[["Call", Obj], Awaitable[Obj]]
 TokenRequests = Callable[["Call", str, Obj], Awaitable[Obj]]
+OnDemand = Callable[[str, str], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ class Services:
     ``custom_schemas`` and ``scale_paths`` hold what custom resources declare, by group, version
     and kind. ``reviews`` answers kinds that are never stored (TokenReview, SubjectAccessReview)
     by their kind; ``token_requests`` signs a token for the named service account;
-    ``allocators`` take what objects own beside themselves, by group and plural.
+    ``allocators`` take what objects own beside themselves, by group and plural; ``on_demand``
+    sees to it that an object is there before it is read, by group, version and plural.
     """
 
     registry: Registry
@@ -57,6 +59,7 @@ class Services:
     token_requests: TokenRequests | None = None
     kubelets: Kubelets = field(default_factory=Kubelets)
     allocators: Mapping[tuple[str, str], Allocator] = field(default_factory=dict)
+    on_demand: Mapping[tuple[str, str, str], OnDemand] = field(default_factory=dict)
 
     def schema(self, group: str, version: str, kind: str) -> TypeSchema:
         """The schema of a served version; raises KeyError for kinds that have none."""

@@ -8,6 +8,7 @@ import asyncio
 from pathlib import Path
 
 from kybern.api.kinds import builtin_registry
+from kybern.api.resources import POD_EXPLANATIONS
 from kybern.apiserver.access import Access
 from kybern.apiserver.allocation.cluster_ips import ClusterIps
 from kybern.apiserver.allocation.node_ports import NodePorts
@@ -21,6 +22,7 @@ from kybern.apiserver.config import Config
 from kybern.apiserver.custom_resources.controller import CustomResources
 from kybern.apiserver.discovery import Discovery
 from kybern.apiserver.endpoints import PathIndex, own_endpoints
+from kybern.apiserver.explanations import Explanations
 from kybern.apiserver.in_flight import InFlight
 from kybern.apiserver.loopback import Loopback
 from kybern.apiserver.metrics import Metrics
@@ -54,6 +56,7 @@ class ApiServer:
         await self.access.start(loopback)
         ips = ClusterIps(self.config, self.access.lookup, loopback, self.clock)
         ports = NodePorts(self.config.node_ports, self.store, self.clock)
+        explanations = Explanations(self.access.lookup, loopback)
         services = self.services = Services(
             self.registry,
             self.caches,
@@ -63,6 +66,7 @@ class ApiServer:
             reviews=self.access.reviews,
             token_requests=self.access.token_requests.create,
             allocators={("", "services"): ServiceAllocator(ips, ports)},
+            on_demand={POD_EXPLANATIONS[:3]: explanations.ask},
             kubelets=Kubelets(
                 self.config.kubelet_client_certificate,
                 self.config.kubelet_client_key,
@@ -87,6 +91,7 @@ class ApiServer:
         repair = Repair(self.access.lookup, ips, ports)
         self._repair = asyncio.create_task(repair.run(), name="allocation-repair")
         await self._custom.start()
+        explanations.start()
         self._ready = True
 
     async def handler(self, request: Request) -> Response:

@@ -143,9 +143,19 @@ class Decider:
         count = self.cluster.nodes.node_count
         return Placement(self.cluster.nodes.names[row], row, -1, count)
 
-    def _pick(
-        self, pod: Obj, pod_class: PodClass, rows: Rows, contested: list[int]
-    ) -> Placement | FitError:
+    def feasible_rows(self, pod: Obj, pod_class: PodClass) -> Rows:
+        """All rows that could take the pod as the columns are."""
+        if any(confinement.rejection for _, confinement in pod_class.confinements):
+            return np.zeros(0, dtype=np.intp)
+        if pod_class.confinements:
+            return self._fitting(pod, pod_class, self._confined_rows(pod_class))
+        pod_class.refresh()
+        contested = self.nominations.contested_rows(pod, self.cluster.nodes.rows)
+        rows = np.flatnonzero(pod_class.base > INFEASIBLE)
+        return self._filtered(pod, pod_class, rows, contested)
+
+    def _filtered(self, pod: Obj, pod_class: PodClass, rows: Rows, contested: list[int]) -> Rows:
+        """Rows of a good ``base`` that pass the filters of the whole cluster and rivals, too."""
         for node_filter in pod_class.cluster_filters:
             if len(rows):
                 rows = rows[node_filter.feasible(rows)]
@@ -153,6 +163,12 @@ class Decider:
             left = np.intersect1d(np.array(contested, dtype=np.intp), rows).tolist()
             lost = [row for row in left if not self.fits_with_nominated(pod, pod_class, row)]
             rows = rows[~np.isin(rows, lost)]
+        return rows
+
+    def _pick(
+        self, pod: Obj, pod_class: PodClass, rows: Rows, contested: list[int]
+    ) -> Placement | FitError:
+        rows = self._filtered(pod, pod_class, rows, contested)
         if not len(rows):
             return self._no_fit(pod, pod_class, contested)
         row = int(rows[0])
@@ -195,14 +211,8 @@ class Decider:
                 return FitError(
                     nodes.node_count, rejection=confinement.rejection, rejected_by=(plugin,)
                 )
-        allowed = [c.nodes for _, c in pod_class.confinements]
-        found = [nodes.rows[n] for n in allowed[0] if n in nodes.rows]
-        live = [row for row in found if nodes.alive.cells[row]]
-        rows = np.array(
-            [row for row in live if all(nodes.names[row] in more for more in allowed[1:])],
-            dtype=np.intp,
-        )
-        good = rows[[self.fits_now(pod, pod_class, int(row)) for row in rows]] if live else rows
+        rows = self._confined_rows(pod_class)
+        good = self._fitting(pod, pod_class, rows)
         if not len(good):
             error = self.diagnose(pod, pod_class, rows, [int(row) for row in rows])
             error.confined_by = names
@@ -212,11 +222,26 @@ class Decider:
             row = int(good[0])
         else:
             total = np.zeros(len(good), dtype=np.int64)
-            table = pod_class.score_table(good)
-            for weighted in pod_class.scores:
-                total += weighted.weight * table[weighted.plugin]
+            for weighted, _, normalised in pod_class.score_table(good):
+                total += weighted.weight * normalised
             row = self._draw(good[total == total.max()])
         return Placement(nodes.names[row], row, len(good), len(rows))
+
+    def _confined_rows(self, pod_class: PodClass) -> Rows:
+        """The live rows that all confinements name."""
+        nodes = self.cluster.nodes
+        allowed = [c.nodes for _, c in pod_class.confinements]
+        found = [nodes.rows[n] for n in allowed[0] if n in nodes.rows]
+        live = [row for row in found if nodes.alive.cells[row]]
+        return np.array(
+            [row for row in live if all(nodes.names[row] in more for more in allowed[1:])],
+            dtype=np.intp,
+        )
+
+    def _fitting(self, pod: Obj, pod_class: PodClass, rows: Rows) -> Rows:
+        """Those of a few rows that could take the pod."""
+        fits = [self.fits_now(pod, pod_class, int(row)) for row in rows]
+        return rows[np.array(fits, dtype=np.bool_)]
 
     def fits_now(self, pod: Obj, pod_class: PodClass, row: int) -> bool:
         """Every filter on one row as the columns are, with and without nominated pods."""

@@ -118,13 +118,13 @@ class PodClass:
                 rows = rows[ok]
         return verdicts
 
-    def score_table(self, rows: Rows) -> dict[str, Values]:
-        """Each plugin's final score (normalised, without weight) for feasible rows."""
-        table: dict[str, Values] = {}
+    def score_table(self, rows: Rows) -> list[tuple[WeightedScore, Values, Values]]:
+        """Each plugin's raw and normalised scores (without weight) for feasible rows."""
+        table: list[tuple[WeightedScore, Values, Values]] = []
         for weighted in self.scores:
-            raw = weighted.score.raw(rows)
             score = weighted.score
-            table[weighted.plugin] = score.normalised(raw, rows) if score.normalises else raw
+            raw = score.raw(rows)
+            table.append((weighted, raw, score.normalised(raw, rows) if score.normalises else raw))
         return table
 
     def _sort_by_basis(self) -> None:

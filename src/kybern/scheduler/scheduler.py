@@ -36,6 +36,9 @@ from kybern.scheduler.configuration import Settings
 from kybern.scheduler.decision import Decider, Placement
 from kybern.scheduler.diagnosis import FitError
 from kybern.scheduler.events import EventResource
+from kybern.scheduler.explain.explainer import Explainer
+from kybern.scheduler.explain.publisher import Publisher
+from kybern.scheduler.explain.verdicts import Verdicts
 from kybern.scheduler.intake import Intake, is_assigned
 from kybern.scheduler.metrics import ERROR, SCHEDULED, UNSCHEDULABLE, Metrics
 from kybern.scheduler.nominations import Nominations
@@ -52,7 +55,6 @@ from kybern.scheduler.preemptor import Preemptor
 from kybern.scheduler.profile import Profile
 from kybern.scheduler.queue import SchedulingQueue
 from kybern.scheduler.queued_pod import QueuedPod
-from kybern.scheduler.verdicts import Verdicts
 
 Obj = dict[str, Any]
 
@@ -111,6 +113,16 @@ class Scheduler:
         self._budgets = self._informers.informer(POD_DISRUPTION_BUDGETS)
         self._pods = self._informers.informer(PODS, field_selector=LIVE_PODS)
         self.verdicts = Verdicts(clock)
+        explainer = Explainer(
+            clock,
+            self.cluster,
+            self._deciders,
+            self.queue,
+            self.nominations,
+            self.intake.assumed,
+            self.verdicts,
+        )
+        self._publisher = Publisher(client, self._pods, explainer.explain)
         self.metrics = Metrics(self.queue.counts)
         self._wake = asyncio.Event()
         self.queue.on_active = self._wake.set
@@ -126,12 +138,14 @@ class Scheduler:
             self._informers.informer(owners).on_change(workloads.owner_changed)
         self._watch_storage()
         self._pods.on_change(self.intake.pod_changed)
+        self._pods.on_change(self._publisher.pod_changed)
         try:
             await self._informers.start()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._binds.run(), name="binds")
                 group.create_task(self._prebinds.run(), name="volume bindings")
                 group.create_task(self._patches.run(), name="pod status patches")
+                group.create_task(self._publisher.run(), name="explanations")
                 group.create_task(self._schedule_forever(), name="scheduling")
         finally:
             await self._informers.stop()
@@ -214,7 +228,7 @@ class Scheduler:
         plan = VolumePlan()
         if isinstance(plugin, VolumeBinding) and claim_names(pod):
             plan = plugin.plan(pod, placement.row)
-        self.verdicts.placed(queued, placement)
+        self.verdicts.placed(queued, placement, self._deciders[queued.scheduler_name])
         self.cluster.place(queued.pod, node)
         self.intake.assumed[queued.uid] = node
         self.nominations.remove(queued.uid)
@@ -279,7 +293,6 @@ class Scheduler:
                 self._preemptor.preempt(pod, outcome.candidate, recorder)
             elif outcome.keeps_nomination:
                 nomination = None
-        self.verdicts.failed(queued, error, self.cluster.nodes)
         self._failed(queued, error.plugins, "Unschedulable", error.message, nomination)
 
     def _failed(
@@ -297,6 +310,8 @@ class Scheduler:
             self.queue.done(queued.uid)
             return
         queued.pod = current
+        self.verdicts.failed(queued, message)
+        self._publisher.note(current)
         self.queue.add_unschedulable(queued, plugins)
         self._record(current, "Warning", "FailedScheduling", event_note(message))
         status = self._nominate(current, nomination)
@@ -328,4 +343,7 @@ class Scheduler:
 
     def _gate(self, pod: Obj) -> tuple[str, str] | None:
         name = pod["spec"].get("schedulerName") or next(iter(self.profiles))
-        return self.profiles[name].gate(pod)
+        held = self.profiles[name].gate(pod)
+        if held is not None:
+            self._publisher.note(pod)
+        return held

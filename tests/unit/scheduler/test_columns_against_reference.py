@@ -45,7 +45,7 @@ def check_one(world: World, cluster: ClusterColumns, decider: Decider, pod: Obj)
     assert isinstance(outcome, Placement), outcome.message
     pod_class = decider.pod_class(pod)
     rows = np.array([cluster.nodes.rows[name] for name in feasible], dtype=np.intp)
-    columns = pod_class.score_table(rows)
+    columns = {one.plugin: final for one, _, final in pod_class.score_table(rows)}
     expected_scores = scores(world, pod, feasible)
     totals = dict.fromkeys(feasible, 0)
     for plugin, by_node in expected_scores.items():

@@ -13,6 +13,7 @@ from kybern.api.objects import condition, condition_is, copy, is_deleting, set_c
 from kybern.api.resources import CUSTOM_RESOURCE_DEFINITIONS, Resource
 from kybern.apiserver.call import Services
 from kybern.apiserver.custom_resources.definition import Definition, GroupVersionKind, define
+from kybern.apiserver.custom_resources.shipped import serve_shipped, shipped_definitions
 from kybern.apiserver.deletion import CUSTOM_RESOURCE_CLEANUP
 from kybern.apiserver.lookup import Lookup
 from kybern.apiserver.loopback import Loopback
@@ -37,7 +38,8 @@ class CustomResources:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Serve what is established already, and follow changes."""
+        """Serve what ships and what is established already, and follow changes."""
+        await serve_shipped(self._services, self.published)
         for crd in self._lookup.list(CUSTOM_RESOURCE_DEFINITIONS):
             if condition_is(crd, "Established"):
                 await self._serve(crd)
@@ -161,11 +163,12 @@ class CustomResources:
         return reason, message
 
     def _names_of_others(self, crd: Obj) -> tuple[set[str], set[str]]:
-        """Resource names and kinds that other definitions of the group have."""
+        """Resource names and kinds that other definitions of the group have, shipped ones too."""
         resources: set[str] = set()
         kinds: set[str] = set()
-        for other in self._lookup.list(CUSTOM_RESOURCE_DEFINITIONS):
-            same = other["metadata"]["name"] == crd["metadata"]["name"]
+        shipped = shipped_definitions()
+        for other in [*self._lookup.list(CUSTOM_RESOURCE_DEFINITIONS), *shipped]:
+            same = other["metadata"]["name"] == crd["metadata"]["name"] and other not in shipped
             if same or other["spec"]["group"] != crd["spec"]["group"]:
                 continue
             names = (other.get("status") or {}).get("acceptedNames") or {}

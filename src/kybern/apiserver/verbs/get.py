@@ -10,6 +10,10 @@ async def get(call: Call) -> Response:
     """The object that the call names. The cache is never older than the client's version."""
     if call.info.params:
         _check_parameters(call)
+    served = call.served
+    bring = call.services.on_demand.get((served.group, served.version, served.kind.plural))
+    if bring is not None:
+        await bring(call.namespace, call.info.name)
     cached = call.cache.get(call.key(call.info.name))
     if cached is None:
         raise call.not_found(call.info.name)

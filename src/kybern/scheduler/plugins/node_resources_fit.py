@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.columns.column import Mask, Rows, Values
@@ -104,6 +105,7 @@ class FitFilter(Filter):
             for name, amount in asked
             for resource in (nodes.resource(name),)
         ]
+        self.asked = tuple(asked)
         self.names = tuple(name for name, _ in asked)
         self._texts = ("Too many pods", *(f"Insufficient {name}" for name in self.names))
 
@@ -117,6 +119,15 @@ class FitFilter(Filter):
                 for _, amount, allocatable, requested in self._asked
             ),
         ]
+
+    def share_lacking(self, rows: Rows) -> NDArray[np.float64]:
+        """How far each row is from having room: the parts of the requests that are missing."""
+        nodes = self._nodes
+        missing = (nodes.pod_count.values[rows] >= nodes.pod_limit.values[rows]).astype(np.float64)
+        for _, amount, allocatable, requested in self._asked:
+            lack = amount - allocatable.values[rows] + requested.values[rows]
+            missing += np.maximum(lack, 0) / amount
+        return missing
 
     def reasons(self, lacks: Sequence[int]) -> tuple[str, ...]:
         """The texts for what is overdrawn."""

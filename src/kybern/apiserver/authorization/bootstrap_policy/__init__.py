@@ -23,6 +23,7 @@ _CLUSTER_BINDINGS: dict[str, list[str]] = {
     "system:discovery": ["group:system:authenticated"],
     "system:kube-controller-manager": ["system:kube-controller-manager"],
     "system:kube-dns": ["sa:kube-dns"],
+    "system:kybern:explaining-scheduler": ["system:kube-scheduler"],
     "system:kube-scheduler": ["system:kube-scheduler"],
     "system:monitoring": ["group:system:monitoring"],
     # Nodes are judged by the Node authorizer; the binding stays, empty, for those without it.

@@ -83,6 +83,9 @@ COMPONENT_ROLES: dict[str, Obj] = {
         allow("create delete", "resource.k8s.io", "resourceclaims"),
         allow("patch update", "resource.k8s.io", "resourceclaims/binding"),
     ),
+    "system:kybern:explaining-scheduler": role(
+        allow("create delete get list update watch", "explain.kybern.io", "podexplanations"),
+    ),
     "system:kubelet-api-admin": role(
         allow("get list watch", "core", "nodes"),
         allow("proxy", "core", "nodes"),

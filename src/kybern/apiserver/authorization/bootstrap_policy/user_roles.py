@@ -24,6 +24,10 @@ USER_ROLES: dict[str, Obj] = {
         ),
         feeds="admin",
     ),
+    "system:kybern:aggregate-to-view": role(
+        allow("get list watch", "explain.kybern.io", "podexplanations"),
+        feeds="view",
+    ),
     "system:aggregate-to-edit": role(
         allow(
             "get list watch",

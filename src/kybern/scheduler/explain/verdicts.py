@@ -1,0 +1,98 @@
+"""What is remembered of decisions, for those who ask later.
+
+The scheduler notes every outcome; the newest of up to ``LIMIT`` pods stay. A score table costs more
+than the decision it tells of, so tables are made within an allowance of the scheduler's time: every
+decision of a calm cluster has one, and in a storm of pods most have none, which ``explainer.py``
+then computes anew.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from kybern.component.clock import Clock
+from kybern.scheduler.decision import Decider, Placement
+from kybern.scheduler.explain.candidates import Ranking, rank
+from kybern.scheduler.queued_pod import QueuedPod
+
+LIMIT = 10_000
+# The part of the scheduler's time that may go into score tables, and how much may be saved up.
+TABLES_SHARE = 0.01
+TABLES_SAVED_SECONDS = 0.005
+
+
+class Verdict:
+    """One pod's last outcomes; times are seconds since the epoch, 0 for what never happened."""
+
+    __slots__ = ("attempts", "failed_at", "failure", "node", "placed_at", "ranking")
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.node = ""
+        self.placed_at = 0.0
+        self.ranking: Ranking | None = None
+        self.failed_at = 0.0
+        self.failure = ""
+
+
+class Allowance:
+    """A share of the time that passes, saved up to a limit and spent by working."""
+
+    def __init__(self, now: Callable[[], float], share: float, saved: float) -> None:
+        self._now = now
+        self._share = share
+        self._most = self._left = saved
+        self._seen = now()
+
+    @property
+    def is_left(self) -> bool:
+        seen, self._seen = self._seen, self._now()
+        self._left = min(self._most, self._left + (self._seen - seen) * self._share)
+        return self._left > 0
+
+    def spend(self) -> None:
+        """Count the time since ``is_left`` was asked."""
+        self._left -= self._now() - self._seen
+
+
+class Verdicts:
+    """The last outcomes by the uid of the pod; the least recent go first."""
+
+    def __init__(self, clock: Clock, limit: int = LIMIT) -> None:
+        self._clock = clock
+        self._limit = limit
+        self._allowance = Allowance(clock.monotonic, TABLES_SHARE, TABLES_SAVED_SECONDS)
+        self._by_uid: OrderedDict[str, Verdict] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._by_uid)
+
+    def get(self, uid: str) -> Verdict | None:
+        return self._by_uid.get(uid)
+
+    def placed(self, queued: QueuedPod, placement: Placement, decider: Decider) -> None:
+        """The pod gets a node. To be called while the columns are as they were decided on."""
+        verdict = self._of(queued)
+        verdict.node = placement.node
+        verdict.placed_at = self._clock.time()
+        verdict.ranking = None
+        if self._allowance.is_left:
+            verdict.ranking = rank(decider, queued.pod, placement.row)
+            self._allowance.spend()
+
+    def failed(self, queued: QueuedPod, message: str) -> None:
+        """No node would do, or something went wrong."""
+        verdict = self._of(queued)
+        verdict.failed_at = self._clock.time()
+        verdict.failure = message
+
+    def _of(self, queued: QueuedPod) -> Verdict:
+        uid = queued.uid
+        verdict = self._by_uid.get(uid)
+        if verdict is None:
+            verdict = self._by_uid[uid] = Verdict()
+            if len(self._by_uid) > self._limit:
+                self._by_uid.popitem(last=False)
+        else:
+            self._by_uid.move_to_end(uid)
+        verdict.attempts = queued.attempts
+        return verdict

@@ -1,0 +1,172 @@
+"""PodExplanation: why a pod is where it is, or nowhere, through the API."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from manifests import pod
+
+from kybern.api import objects
+from kybern.api.errors import StatusError
+from kybern.api.resources import NODES, POD_EXPLANATIONS, PODS, PRIORITY_CLASSES, ROLE_BINDINGS
+from kybern.api.user import UserInfo
+from kybern.testing import Cluster
+
+pytestmark = pytest.mark.virtual_time
+
+Obj = dict[str, Any]
+
+
+def sized(name: str, cpu: str, **spec: Any) -> Obj:
+    container = {"name": "main", "image": "app:1", "resources": {"requests": {"cpu": cpu}}}
+    return pod(name, containers=[container], **spec)
+
+
+def is_running(obj: Obj) -> bool:
+    return objects.pod_phase(obj) == "Running"
+
+
+async def explained(cluster: Cluster, name: str, state: str) -> Obj:
+    found = await cluster.wait_for(
+        POD_EXPLANATIONS, name, lambda one: (one.get("status") or {}).get("state") == state
+    )
+    status: Obj = found["status"]
+    return status
+
+
+@pytest.mark.kybern(nodes=3)
+async def test_a_pod_that_fits_nowhere_is_explained_unasked(kybern_cluster: Cluster) -> None:
+    client = kybern_cluster.client
+    await client.patch(NODES, "simulated-2", {"spec": {"unschedulable": True}})
+    for number in range(2):
+        await client.create(PODS, sized(f"full-{number}", "7"))
+        await kybern_cluster.wait_for(PODS, f"full-{number}", is_running)
+    await client.create(PODS, sized("late", "1200m"))
+
+    async def stored() -> bool:
+        return bool((await client.list(POD_EXPLANATIONS, "default"))["items"])
+
+    await kybern_cluster.wait_until(stored)
+    status = await explained(kybern_cluster, "late", "Unschedulable")
+    assert status["message"].startswith("0/3 nodes are available")
+    assert [(one["plugin"], one["nodes"]) for one in status["rejections"]] == [
+        ("NodeUnschedulable", 1),
+        ("NodeResourcesFit", 2),
+    ]
+    nearest = status["closest"][0]
+    assert nearest["lacks"] == [
+        {"resource": "cpu", "requested": "1200m", "free": "1", "lacking": "200m"}
+    ]
+    assert status["summary"] == f"no node of 3 fits; {nearest['node']} lacks 200m cpu"
+    assert f"Free 200m CPU on {nearest['node']}, or add a node." in status["advice"]
+    assert "Open a node again: kubectl uncordon simulated-2" in status["advice"]
+
+    await client.patch(NODES, "simulated-2", {"spec": {"unschedulable": None}})
+    await kybern_cluster.wait_for(PODS, "late", is_running)
+    placed = await explained(kybern_cluster, "late", "Scheduled")
+    assert placed["node"] == "simulated-2"
+    assert placed["lastFailure"]["message"].startswith("0/3 nodes are available")
+
+
+@pytest.mark.kybern(nodes=3)
+async def test_reading_the_explanation_of_a_running_pod_asks_for_its_scores(
+    kybern_cluster: Cluster,
+) -> None:
+    client = kybern_cluster.client
+    await client.create(PODS, sized("web", "2"))
+    bound = await kybern_cluster.wait_for(PODS, "web", is_running)
+    assert (await client.list(POD_EXPLANATIONS, "default"))["items"] == []
+    status = (await client.get(POD_EXPLANATIONS, "web", "default"))["status"]
+    assert status["state"] == "Scheduled"
+    assert status["node"] == bound["spec"]["nodeName"]
+    assert "recomputed" not in status
+    chosen, *others = status["candidates"]
+    assert chosen["node"] == status["node"] and len(others) == 2
+    for candidate in status["candidates"]:
+        scores = candidate["scores"]
+        assert candidate["total"] == sum(one["weighted"] for one in scores)
+        assert all(one["weighted"] == one["normalized"] * one["weight"] for one in scores)
+    assert {"NodeResourcesFit", "TaintToleration"} <= {s["plugin"] for s in chosen["scores"]}
+
+
+async def test_the_explanation_goes_with_its_pod(kybern_cluster: Cluster) -> None:
+    client = kybern_cluster.client
+    await client.create(PODS, sized("brief", "1"))
+    await kybern_cluster.wait_for(PODS, "brief", is_running)
+    await client.get(POD_EXPLANATIONS, "brief", "default")
+    await client.delete(PODS, "brief", "default")
+    await kybern_cluster.wait_gone(POD_EXPLANATIONS, "brief")
+
+
+async def test_gates_and_waiting_preemptors_are_explained(kybern_cluster: Cluster) -> None:
+    client = kybern_cluster.client
+    await client.create(PODS, pod("gated", schedulingGates=[{"name": "example.com/quota"}]))
+    status = await explained(kybern_cluster, "gated", "Gated")
+    assert status["advice"] == [
+        "Whoever set the gate example.com/quota has to take it off the pod."
+    ]
+    await client.create(PRIORITY_CLASSES, {"metadata": {"name": "vital"}, "value": 1000})
+    lesser = sized("lesser", "6", terminationGracePeriodSeconds=600)
+    lesser["metadata"]["finalizers"] = ["example.com/hold"]
+    await client.create(PODS, lesser)
+    await kybern_cluster.wait_for(PODS, "lesser", is_running)
+    await client.create(PODS, sized("vital", "6", priorityClassName="vital"))
+    status = await explained(kybern_cluster, "vital", "Preempting")
+    assert status["nominatedNode"] == "simulated-0"
+    await client.patch(PODS, "lesser", {"metadata": {"finalizers": None}}, "default")
+    await kybern_cluster.wait_for(PODS, "vital", is_running)
+    status = await explained(kybern_cluster, "vital", "Scheduled")
+    assert status["summary"] == "pods were evicted from simulated-0 for it"
+
+
+async def test_nobody_answers_for_missing_pods_and_other_schedulers(
+    kybern_cluster: Cluster,
+) -> None:
+    client = kybern_cluster.client
+    await client.create(PODS, pod("foreign", schedulerName="other"))
+    for name in ("foreign", "missing"):
+        with pytest.raises(StatusError) as caught:
+            await client.get(POD_EXPLANATIONS, name, "default")
+        assert caught.value.code == 404
+    assert (await client.list(POD_EXPLANATIONS, "default"))["items"] == []
+
+
+async def test_viewers_of_a_namespace_may_read_explanations_and_not_write_them(
+    kybern_cluster: Cluster,
+) -> None:
+    viewer = UserInfo("vera", ("system:authenticated",))
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "view", "namespace": "default"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+        "subjects": [{"kind": "User", "name": "vera", "apiGroup": "rbac.authorization.k8s.io"}],
+    }
+    await kybern_cluster.client.create(ROLE_BINDINGS, binding)
+    await kybern_cluster.client.create(PODS, sized("web", "2"))
+    await kybern_cluster.wait_for(PODS, "web", is_running)
+    client = kybern_cluster.client_as(viewer)
+
+    async def may_read() -> bool:
+        try:
+            found = await client.get(POD_EXPLANATIONS, "web", "default")
+        except StatusError as error:
+            assert error.code == 403
+            return False
+        return bool(found["status"])
+
+    await kybern_cluster.wait_until(may_read)
+    with pytest.raises(StatusError) as caught:
+        await client.delete(POD_EXPLANATIONS, "web", "default")
+    assert caught.value.code == 403
+
+
+@pytest.mark.kybern(nodes=2)
+async def test_many_readers_at_once_get_the_same_answer(kybern_cluster: Cluster) -> None:
+    client = kybern_cluster.client
+    await client.create(PODS, sized("web", "2"))
+    await kybern_cluster.wait_for(PODS, "web", is_running)
+    answers = await asyncio.gather(
+        *(client.get(POD_EXPLANATIONS, "web", "default") for _ in range(20))
+    )
+    assert all(one["status"] == answers[0]["status"] for one in answers)
