@@ -2,9 +2,9 @@
 
 Upstream's rules: containers add up; init containers run one after the other, so each counts with
 the sidecars started before it and the largest wins; pod-level requests (KEP-2837) override; the
-overhead comes on top. A running pod that is being resized (KEP-1287) counts with the larger of
-what it asks and what it has. Scores use the "non-zero" form, where a container without a cpu or
-memory request counts with 100m and 200Mi.
+overhead comes on top. A running pod that is being resized (KEP-1287, and KEP-5419 for the pod as a
+whole) counts with the larger of what it asks and what it has. Scores use the "non-zero" form, where
+a container without a cpu or memory request counts with 100m and 200Mi.
 """
 
 from collections import OrderedDict
@@ -69,8 +69,8 @@ def fingerprint(pod: Obj) -> bytes:
         parts.append([(c.get("resources"), c.get("restartPolicy")) for c in inits])
     if "overhead" in spec or "resources" in spec:
         parts.append((spec.get("overhead"), spec.get("resources")))
-    if spec.get("nodeName") and (resized := _resized_containers(pod)):
-        parts.append(resized)
+    if spec.get("nodeName") and any(resized := _resized(pod)):
+        parts += resized
     return orjson.dumps(parts)
 
 
@@ -116,57 +116,83 @@ def _requests(pod: Obj) -> Requests:
 
 def _pod_requests(pod: Obj, missing: Amounts) -> Amounts:
     spec = pod["spec"]
-    statuses = _resized_containers(pod) if spec.get("nodeName") else {}
+    containers, whole = _resized(pod) if spec.get("nodeName") else ({}, None)
     total: Amounts = {}
     for container in spec["containers"]:
-        _add(total, _container_requests(container, statuses, missing))
+        held = containers.get(container["name"])
+        _add(total, _container_requests(container, held, missing))
     sidecars: Amounts = {}
     largest: Amounts = {}
     for container in spec.get("initContainers") or ():
-        asked = _container_requests(container, statuses, missing)
         if container.get("restartPolicy") == "Always":
+            held = containers.get(container["name"])
+            asked = _container_requests(container, held, missing)
             _add(total, asked)
             _add(sidecars, asked)
             asked = sidecars
         else:
+            asked = _container_requests(container, None, missing)
             _add(asked, sidecars)
         _max(largest, asked)
     _max(total, largest)
-    pod_level = (spec.get("resources") or {}).get("requests") or {}
-    for name, quantity in pod_level.items():
-        if name in ("cpu", "memory") or name.startswith("hugepages-"):
-            total[name] = _amount(name, quantity)
-    for name, quantity in (spec.get("overhead") or {}).items():
-        total[name] = total.get(name, 0) + _amount(name, quantity)
+    total.update(_pod_level_requests(spec, whole))
+    _add(total, _amounts(spec.get("overhead")))
     return total
 
 
-def _container_requests(container: Obj, resized: dict[str, Obj], missing: Amounts) -> Amounts:
-    quantities = (container.get("resources") or {}).get("requests") or {}
-    asked = {name: _amount(name, quantity) for name, quantity in quantities.items()}
-    held = resized.get(container["name"])
+def _pod_level_requests(spec: Obj, held: Obj | None) -> Amounts:
+    asked = {
+        name: amount
+        for name, amount in _amounts((spec.get("resources") or {}).get("requests")).items()
+        if name in ("cpu", "memory") or name.startswith("hugepages-")
+    }
+    if not asked or held is None:
+        return asked
+    effective = dict(asked)
+    _resize(effective, held)
+    return {name: effective.get(name, 0) for name in asked}
+
+
+def _container_requests(container: Obj, held: Obj | None, missing: Amounts) -> Amounts:
+    asked = _amounts((container.get("resources") or {}).get("requests"))
     if held is not None:
-        if held["infeasible"]:
-            asked = {}
-        for quantities in (held["actual"], held["allocated"]):
-            _max(asked, {name: _amount(name, q) for name, q in quantities.items()})
+        _resize(asked, held)
     for name, amount in missing.items():
         asked.setdefault(name, amount)
     return asked
 
 
-def _resized_containers(pod: Obj) -> dict[str, Obj]:
-    """What the status says that containers hold, by name, for running pods (KEP-1287)."""
+def _resize(asked: Amounts, held: Obj) -> None:
+    """Until a resize is done the larger of the old and the new counts; one that cannot be done does
+    not count."""
+    if held["infeasible"]:
+        asked.clear()
+    for quantities in (held["actual"], held["allocated"]):
+        _max(asked, _amounts(quantities))
+
+
+def _resized(pod: Obj) -> tuple[dict[str, Obj], Obj | None]:
+    """What the status of a running pod says that its containers hold, by name, and that it holds as
+    a whole."""
     status = pod.get("status") or {}
-    found: dict[str, Obj] = {}
-    for entry in (*status.get("containerStatuses", ()), *status.get("initContainerStatuses", ())):
-        if (actual := (entry.get("resources") or {}).get("requests")) is not None:
-            found[entry["name"]] = {
-                "actual": actual,
-                "allocated": entry.get("allocatedResources") or {},
-                "infeasible": _is_resize_infeasible(status),
-            }
-    return found
+    infeasible = _is_resize_infeasible(status)
+    containers = {
+        entry["name"]: _held(entry, infeasible)
+        for entry in (
+            *status.get("containerStatuses", ()),
+            *status.get("initContainerStatuses", ()),
+        )
+        if "resources" in entry
+    }
+    return containers, _held(status, infeasible) if "resources" in status else None
+
+
+def _held(status: Obj, infeasible: bool) -> Obj:
+    return {
+        "actual": status["resources"].get("requests"),
+        "allocated": status.get("allocatedResources"),
+        "infeasible": infeasible,
+    }
 
 
 def _is_resize_infeasible(status: Obj) -> bool:
@@ -174,6 +200,10 @@ def _is_resize_infeasible(status: Obj) -> bool:
         c.get("type") == "PodResizePending" and c.get("reason") == "Infeasible"
         for c in status.get("conditions") or ()
     )
+
+
+def _amounts(quantities: Obj | None) -> Amounts:
+    return {name: _amount(name, quantity) for name, quantity in (quantities or {}).items()}
 
 
 def _amount(name: str, quantity: Any) -> int:

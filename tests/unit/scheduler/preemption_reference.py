@@ -8,7 +8,10 @@ breaks the fewest budgets, then spares the more important pods.
 from dataclasses import dataclass
 from typing import Any
 
-from reference import World, allocatable, labels, reasons, requests
+from reference import NodeJudge, named_nodes
+from reference_resources import allocatable, requests
+from reference_storage import LOST, MISPLACED, UNMATCHED, rejection
+from reference_world import World, labels, uid
 
 Obj = dict[str, Any]
 
@@ -16,6 +19,10 @@ FINAL = (
     "node(s) were unschedulable",
     "node(s) had untolerated taint(s)",
     "node(s) didn't match Pod's node affinity/selector",
+    MISPLACED,
+    UNMATCHED,
+    LOST,
+    "node(s) had no available volume zone",
     "node(s) didn't match pod affinity rules",
     "node(s) didn't match pod topology spread constraints (missing required label)",
 )
@@ -39,11 +46,14 @@ def start(pod: Obj) -> str:
 
 
 def without(world: World, gone: list[Obj]) -> World:
-    left = World()
-    left.nodes, left.namespaces = world.nodes, world.namespaces
-    names = [pod["metadata"]["uid"] for pod in gone]
-    left.pods = [pod for pod in world.pods if pod["metadata"]["uid"] not in names]
+    left = world.copy()
+    for pod in gone:
+        left.take(pod)
     return left
+
+
+def reasons(world: World, pod: Obj, name: str) -> list[str]:
+    return NodeJudge(world, pod, {}).reasons(name)
 
 
 def why_not(world: World, pod: Obj, name: str, nominated: dict[str, list[Obj]]) -> list[str]:
@@ -51,8 +61,9 @@ def why_not(world: World, pod: Obj, name: str, nominated: dict[str, list[Obj]]) 
     if why := reasons(world, pod, name):
         return why
     rivals = [one for one in nominated.get(name, ()) if priority(one) >= priority(pod)]
-    crowded = without(world, [])
-    crowded.pods += [{**one, "spec": {**one["spec"], "nodeName": name}} for one in rivals]
+    crowded = world.copy()
+    for one in rivals:
+        crowded.put({**one, "spec": {**one["spec"], "nodeName": name}})
     return reasons(crowded, pod, name) if rivals else []
 
 
@@ -81,7 +92,7 @@ def protected(pods: list[Obj], budgets: list[Obj]) -> list[str]:
                 left[index] -= 1
                 breaks = breaks or left[index] < 0
         if breaks:
-            found.append(pod["metadata"]["uid"])
+            found.append(uid(pod))
     return found
 
 
@@ -96,19 +107,19 @@ def evict(
         return why
     ordered = by_importance(lower)
     held = protected(ordered, budgets)
-    ordered.sort(key=lambda one: one["metadata"]["uid"] not in held)
+    ordered.sort(key=lambda one: uid(one) not in held)
     broken = 0
     for one in ordered:
         gone.remove(one)
         if why_not(without(world, gone), pod, name, nominated):
             gone.append(one)
-            broken += one["metadata"]["uid"] in held
+            broken += uid(one) in held
     victims = by_importance(gone)
     priorities = [priority(one) for one in victims]
     total = sum(value + 2**31 for value in priorities)
     top = [start(one) for one in victims if priority(one) == priorities[0]]
     rank = (broken, priorities[0], total, len(victims))
-    return Eviction(name, [one["metadata"]["uid"] for one in victims], broken, rank, min(top))
+    return Eviction(name, [uid(one) for one in victims], broken, rank, min(top))
 
 
 def best(
@@ -121,7 +132,12 @@ def best(
 ) -> list[Eviction]:
     """The candidates that none beats, in the order in which they were found."""
     names = []
+    allowed = named_nodes(pod)
+    if rejection(world, pod) or allowed == set():
+        return []
     for name in world.nodes:
+        if allowed is not None and name not in allowed:
+            continue
         why = why_not(world, pod, name, nominated)
         if may_help(world, pod, name, why):
             names.append(name)

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from preemption_reference import best
-from random_world import make_pod, make_world
-from reference import World
+from random_world import make_pod, make_world, stored
+from reference_world import World
 from test_columns_against_reference import load
 
 from kybern.scheduler.columns.cluster import ClusterColumns
@@ -32,7 +32,7 @@ def make_victim(rng: random.Random, number: int, node: str, is_plain: bool) -> O
 
 
 def make_sized(rng: random.Random, number: int, is_plain: bool) -> Obj:
-    pod = make_pod(rng, number)
+    pod = stored(make_pod(rng, number))
     if is_plain:
         for name in PLAIN:
             pod["spec"].pop(name, None)
@@ -59,16 +59,17 @@ def disturb(
     rng: random.Random, world: World, cluster: ClusterColumns, number: int, is_plain: bool
 ) -> None:
     """A pod leaves, starts, or another comes."""
-    if world.pods and rng.random() < 0.5:
-        gone = world.pods.pop(rng.randrange(len(world.pods)))
+    pods = list(world.pods)
+    if pods and rng.random() < 0.5:
+        gone = pods.pop(rng.randrange(len(pods)))
+        world.take(gone)
         cluster.remove(gone["metadata"]["uid"])
-    if world.pods and rng.random() < 0.5:
-        index = rng.randrange(len(world.pods))
-        pod = world.pods[index]
-        world.pods[index] = {**pod, "status": {"startTime": "2030-01-01T00:00:02Z"}}
-        cluster.place(world.pods[index], pod["spec"]["nodeName"])
+    if pods and rng.random() < 0.5:
+        pod = {**rng.choice(pods), "status": {"startTime": "2030-01-01T00:00:02Z"}}
+        world.put(pod)
+        cluster.place(pod, pod["spec"]["nodeName"])
     pod = make_victim(rng, number, rng.choice(list(world.nodes)), is_plain)
-    world.pods.append(pod)
+    world.put(pod)
     cluster.place(pod, pod["spec"]["nodeName"])
 
 
@@ -91,7 +92,7 @@ def test_victims_and_node_equal_the_reference(seed: int, kind: str) -> None:
     search = PreemptionSearch(plugin, decider)
     for number in range(len(world.nodes) * 5):
         pod = make_victim(rng, number, f"n{number % len(world.nodes)}", is_plain)
-        world.pods.append(pod)
+        world.put(pod)
         cluster.place(pod, pod["spec"]["nodeName"])
     nominated: dict[str, list[Obj]] = {}
     if rng.random() < 0.5:
