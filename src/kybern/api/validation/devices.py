@@ -131,13 +131,16 @@ def _identifier(name: str, path: str) -> list[FieldError]:
 
 
 def selector(held: Obj, path: str) -> list[FieldError]:
-    """A selector's form; what its expression means is found out where devices are allocated."""
-    expression = held.get("cel")
-    if expression is None:
+    if held.get("cel") is None:
         return [required(f"{path}.cel")]
-    if len(expression.get("expression", "").encode()) > _MAX_EXPRESSION:
-        return [too_long(f"{path}.cel.expression", _MAX_EXPRESSION)]
-    return []
+    expression, at = held["cel"].get("expression", ""), f"{path}.cel.expression"
+    if len(expression.encode()) > _MAX_EXPRESSION:
+        return [too_long(at, _MAX_EXPRESSION)]
+    # Loaded with the first selector: few clusters have any, and each waits for its start.
+    from kybern.api.cel import device_selectors
+
+    wrong = device_selectors.problem(expression)
+    return [invalid_value(at, expression, wrong)] if wrong else []
 
 
 def configuration(held: Obj, path: str) -> list[FieldError]:
