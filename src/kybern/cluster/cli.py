@@ -9,7 +9,8 @@ from typing import Any
 import click
 import orjson
 
-from kybern.cluster.record import DEFAULT_PORT, Record, default_data_dir
+from kybern.cluster.questions.commands import completion, why
+from kybern.cluster.record import DEFAULT_PORT, Record, default_data_dir, default_kubeconfig
 
 EXAMPLES = """\b
 Examples:
@@ -17,6 +18,7 @@ Examples:
   kybern up --nodes 0 --simulated-nodes 3
                                      no containers: works without root, everywhere
   kybern kubectl get pods -A         look around
+  kybern why pod web-0               why it waits, or why it is where it is
   kybern down                        stop it; 'kybern up' brings it back
   kybern down --wipe                 stop it and forget it
 """
@@ -211,7 +213,7 @@ def kubectl(arguments: tuple[str, ...]) -> None:
     """Speak to the API: get, apply, delete, describe, logs, exec."""
     from kybern.kubectl.main import main as kubectl_main
 
-    os.environ.setdefault("KUBECONFIG", str(_default_kubeconfig()))
+    os.environ.setdefault("KUBECONFIG", str(default_kubeconfig()))
     kubectl_main(list(arguments))
 
 
@@ -284,10 +286,8 @@ def preflight(output: str, service_cluster_ip_range: str, cluster_cidr: str) -> 
     sys.exit(report(output, Plan(cluster_cidr, service_cluster_ip_range)))
 
 
-def _default_kubeconfig() -> Path:
-    """The local cluster's kubeconfig if there is one, else the usual place."""
-    local = default_data_dir() / "kubeconfig"
-    return local if os.access(local, os.R_OK) else Path.home() / ".kube" / "config"
+for question in (why, completion):
+    main.add_command(question)
 
 
 if __name__ == "__main__":

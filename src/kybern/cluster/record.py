@@ -20,6 +20,12 @@ def default_data_dir() -> Path:
     return Path(base) / "kybern"
 
 
+def default_kubeconfig() -> Path:
+    """The local cluster's kubeconfig if there is one, else the usual place."""
+    local = default_data_dir() / "kubeconfig"
+    return local if os.access(local, os.R_OK) else Path.home() / ".kube" / "config"
+
+
 @dataclass(frozen=True)
 class Record:
     """One cluster. ``advertise_address`` is where nodes and pods reach the API server.
