@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 import click
 
+from kybern.component.duration import Duration, parse_duration
+
 T = TypeVar("T")
 
 
@@ -61,7 +63,9 @@ def _option(spelling: str, field: "dataclasses.Field[Any]", hint: Any) -> click.
     multiple = isinstance(field.default, tuple)
     if isinstance(hint, types.UnionType):
         hint = next(arm for arm in hint.__args__ if arm is not type(None))
-    kind = str if multiple or hint not in (int, float) else hint
+    kind: Any = str if multiple or hint not in (int, float) else hint
+    if hint is Duration:
+        kind = _DurationType()
     return click.Option(
         [f"--{spelling}", parameter],
         type=kind,
@@ -72,8 +76,29 @@ def _option(spelling: str, field: "dataclasses.Field[Any]", hint: Any) -> click.
     )
 
 
+class _DurationType(click.ParamType):
+    """A Go duration (``1m30s``); a plain number counts seconds."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Duration:
+        try:
+            return Duration(value)
+        except ValueError:
+            pass
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 def build(config: type[T], parsed: Mapping[str, Any]) -> T:
-    """A Config from click's parameters; what was not given keeps its default."""
+    """A Config from click's parameters; what was not given keeps its default.
+
+    A field ``given`` is told the names of those that were, for components with a file of settings.
+    """
     values: dict[str, Any] = {}
     for field in _fields(config):
         given = parsed.get(_spelling(field).replace("-", "_").lower())
@@ -81,4 +106,6 @@ def build(config: type[T], parsed: Mapping[str, Any]) -> T:
             given = tuple(part for text in given or () for part in text.split(",") if part) or None
         if given is not None:
             values[field.name] = given
+    if "given" in typing.get_type_hints(config):
+        values["given"] = frozenset(values)
     return config(**values)

@@ -63,6 +63,14 @@ class Cgroups:
                 return found
         return None
 
+    def processes(self, pod: Obj) -> int:
+        """How many processes and threads the pod has; 0 where they are not counted."""
+        controller = self._mount if self.unified else self._mount / "pids"
+        try:
+            return int((controller / self.parent(pod).lstrip("/") / "pids.current").read_text())
+        except (OSError, ValueError):
+            return 0
+
     def pods(self) -> set[str]:
         """UIDs of all pods that have a cgroup here."""
         found: set[str] = set()

@@ -2,7 +2,17 @@
 
 from dataclasses import dataclass
 
+from kybern.component.duration import Duration
 from kybern.component.flags import flag
+from kybern.kubelet.eviction.thresholds import Threshold, parse_thresholds
+
+_EVICTION_HARD = (
+    "memory.available<100Mi",
+    "nodefs.available<10%",
+    "nodefs.inodesFree<5%",
+    "imagefs.available<15%",
+    "imagefs.inodesFree<5%",
+)
 
 
 @dataclass
@@ -35,4 +45,47 @@ class Config:
     kube_reserved: tuple[str, ...] = flag((), "Resources kept for Kubernetes itself, as cpu=100m.")
     container_log_max_size: str = flag("10Mi", "Size at which a container's log is rotated.")
     container_log_max_files: int = flag(5, "How many log files a container keeps.")
-    node_status_update_frequency: float = flag(10.0, "Seconds between looks at the node.")
+    node_status_update_frequency: Duration = flag(10.0, "Time between looks at the node.")
+    eviction_hard: tuple[str, ...] = flag(
+        _EVICTION_HARD, "What has to be left, or a pod goes at once: signal<amount."
+    )
+    eviction_soft: tuple[str, ...] = flag(
+        (), "What has to be left, or a pod goes after a grace period: signal<amount."
+    )
+    eviction_soft_grace_period: tuple[str, ...] = flag(
+        (), "How long a soft threshold may be passed: signal=duration."
+    )
+    eviction_minimum_reclaim: tuple[str, ...] = flag(
+        (), "How much more than the threshold an eviction is to free: signal=amount."
+    )
+    eviction_pressure_transition_period: Duration = flag(
+        300.0, "How long a pressure condition outlasts its cause."
+    )
+    eviction_max_pod_grace_period: int = flag(
+        0, "The longest grace of a pod that a soft threshold evicts, in seconds."
+    )
+    image_gc_high_threshold: int = flag(
+        85, "Percentage of the image disk above which images are removed."
+    )
+    image_gc_low_threshold: int = flag(
+        80, "Percentage of the image disk down to which images are removed."
+    )
+    minimum_image_ttl_duration: Duration = flag(
+        120.0, "How long an unused image stays at least.", "minimum-image-ttl-duration"
+    )
+
+    def thresholds(self) -> list[Threshold]:
+        """The eviction thresholds; raises ValueError for those that make no sense."""
+        return parse_thresholds(
+            _pairs(self.eviction_hard, "<"),
+            _pairs(self.eviction_soft, "<"),
+            _pairs(self.eviction_soft_grace_period, "="),
+            _pairs(self.eviction_minimum_reclaim, "="),
+        )
+
+
+def _pairs(entries: tuple[str, ...], sign: str) -> dict[str, str]:
+    for entry in entries:
+        if sign not in entry:
+            raise ValueError(f"malformed pair, expect string{sign}string: {entry}")
+    return {name.strip(): value.strip() for name, _, value in (e.partition(sign) for e in entries)}

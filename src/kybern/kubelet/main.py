@@ -22,6 +22,10 @@ from kybern.kubelet.cgroups import Cgroups
 from kybern.kubelet.config import Config
 from kybern.kubelet.cri.client import Runtime
 from kybern.kubelet.cri.state import StateReader
+from kybern.kubelet.eviction.manager import EvictionManager
+from kybern.kubelet.eviction.thresholds import IMAGE_FS, Observation
+from kybern.kubelet.images import pause
+from kybern.kubelet.images.garbage import ImageCollector, Policy
 from kybern.kubelet.images.puller import Puller
 from kybern.kubelet.lifecycle import Hooks
 from kybern.kubelet.network_files import ClusterDns
@@ -112,7 +116,7 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
     facts = NodeFacts(
         name,
         config.node_ip or (default_address(),),
-        allocatable(machine, config),
+        allocatable(machine, config, config.thresholds()),
         machine.memory_bytes,
     )
     informers = Informers(client)
@@ -129,6 +133,8 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
         client, clock, config, facts, machine, parts.runtime, pleg.healthy, recorder
     )
     parts.admission.refresh = registration.refresh
+    eviction, collector = _reclaiming(parts, workers, config)
+    registration.pressures = lambda: eviction.conditions
     server = NodeServer(config, client, clock, parts, workers)
     try:
         registration.port = await server.start()
@@ -145,6 +151,8 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
             group.create_task(_adopt_orphans(parts, pleg, workers))
             group.create_task(_log_rotation(parts, config).run())
             group.create_task(parts.admission.run())
+            group.create_task(eviction.run())
+            group.create_task(collector.run())
     finally:
         await informers.stop()
         await workers.close()
@@ -153,6 +161,41 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
         await server.close()
         await recorder.close()
         await parts.runtime.close()
+
+
+def _reclaiming(
+    parts: Parts, workers: PodWorkers, config: Config
+) -> tuple[EvictionManager, ImageCollector]:
+    """What keeps the node from running full: evictions, and the removal of unused images."""
+
+    async def reclaim() -> None:
+        await workers.remove_ended()
+        await collector.remove_unused()
+
+    async def image_disk() -> Observation:
+        return (await eviction.observe())[IMAGE_FS]
+
+    def warn(reason: str, message: str) -> None:
+        parts.recorder.event(parts.facts.reference, "Warning", reason, message)
+
+    eviction = EvictionManager(
+        parts,
+        workers,
+        config.thresholds(),
+        config.eviction_pressure_transition_period,
+        config.eviction_max_pod_grace_period,
+        reclaim,
+    )
+    policy = Policy(
+        config.image_gc_high_threshold,
+        config.image_gc_low_threshold,
+        config.minimum_image_ttl_duration,
+    )
+    collector = ImageCollector(
+        parts.runtime, parts.clock, policy, (pause.REFERENCE,), image_disk, warn
+    )
+    parts.admission.judges.append(eviction.judge)
+    return eviction, collector
 
 
 def _log_rotation(parts: Parts, config: Config) -> LogRotation:

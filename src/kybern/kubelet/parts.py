@@ -42,6 +42,13 @@ class NodeFacts:
     network_message: str = ""
     node: Obj = field(default_factory=dict)
 
+    @property
+    def reference(self) -> Obj:
+        """The node as events name it."""
+        # Upstream's kubelet puts the name where the UID belongs, and describe relies on it.
+        meta = {"name": self.name, "uid": self.name}
+        return {"apiVersion": "v1", "kind": "Node", "metadata": meta}
+
 
 @dataclass(slots=True)
 class Parts:

@@ -6,12 +6,13 @@ import json
 import pytest
 from kubelet_pods import container, pod
 
+from kybern.component.duration import go_duration
 from kybern.kubelet import bounds, env, network_files
 from kybern.kubelet.images.credentials import credentials_for
 from kybern.kubelet.images.pause import program
 from kybern.kubelet.images.reference import InvalidReference, with_default_tag
 from kybern.kubelet.pods import spec
-from kybern.kubelet.pods.backoff import Backoff, go_duration
+from kybern.kubelet.pods.backoff import Backoff
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from kubelet_pods import container, pod, ran, runtime, sandbox
 
 from kybern.kubelet.cri.state import CREATED, EXITED, RUNNING, RuntimePod
 from kybern.kubelet.status.containers import Observations, Waiting
-from kybern.kubelet.status.generate import generate
+from kybern.kubelet.status.generate import Failure, generate
 from kybern.kubelet.status.manager import difference
 
 Obj = dict[str, Any]
@@ -64,7 +64,7 @@ def test_a_deleted_pod_ends_succeeded_or_failed_by_its_exit_codes() -> None:
 
 
 def test_the_node_can_fail_a_pod_with_its_own_reason() -> None:
-    found = status(pod(), runtime(ran()), failure=("Evicted", "no room"))
+    found = status(pod(), runtime(ran()), failure=Failure("Evicted", "no room"))
     assert (found["phase"], found["reason"], found["message"]) == ("Failed", "Evicted", "no room")
     assert condition(found, "Ready")["reason"] == "PodFailed"
 

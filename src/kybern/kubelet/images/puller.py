@@ -7,11 +7,12 @@ from typing import Any
 
 from kybern.api.errors import Obj
 from kybern.component.clock import Clock
+from kybern.component.duration import go_duration
 from kybern.kubelet.cri.client import Runtime, cri
 from kybern.kubelet.images.credentials import Credentials, credentials_for
 from kybern.kubelet.images.reference import InvalidReference, with_default_tag
 from kybern.kubelet.pods import spec
-from kybern.kubelet.pods.backoff import Backoff, go_duration
+from kybern.kubelet.pods.backoff import Backoff
 from kybern.kubelet.pods.failures import StartFailure
 from kybern.rpc.client import RpcError
 

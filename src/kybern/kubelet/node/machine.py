@@ -29,7 +29,7 @@ class Machine:
 
 def read_machine(root_dir: Path) -> Machine:
     """Look at this machine; ``root_dir`` says which disk is meant. Blocks for a moment."""
-    memory = _meminfo()
+    memory = memory_info()
     disk = os.statvfs(root_dir)
     return Machine(
         cores=os.cpu_count() or 1,
@@ -48,10 +48,11 @@ def read_machine(root_dir: Path) -> Machine:
 
 def available_memory() -> int:
     """Bytes that new work could use now."""
-    return _meminfo().get("MemAvailable", 0)
+    return memory_info().get("MemAvailable", 0)
 
 
-def _meminfo() -> dict[str, int]:
+def memory_info() -> dict[str, int]:
+    """What the kernel says of the machine's memory, in bytes."""
     found = {}
     for line in _text("/proc/meminfo").splitlines():
         name, _, rest = line.partition(":")

@@ -6,9 +6,7 @@ anything but the heartbeat changed, and every five minutes, because the Lease is
 
 import asyncio
 import logging
-import shutil
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Collection
 from typing import Any
 
 from kybern.api.errors import Obj, StatusError
@@ -19,7 +17,7 @@ from kybern.component.clock import Clock
 from kybern.kubelet.config import Config
 from kybern.kubelet.cri.client import Runtime
 from kybern.kubelet.node import status
-from kybern.kubelet.node.machine import Machine, available_memory
+from kybern.kubelet.node.machine import Machine
 from kybern.kubelet.parts import NodeFacts, Recorder
 from kybern.rpc.client import RpcError
 
@@ -54,11 +52,13 @@ class NodeRegistration:
         self._runtime = runtime
         self._runtime_healthy = runtime_healthy
         self._recorder = recorder
+        self._thresholds = config.thresholds()
         self._node: Obj | None = None
         self._reported = 0.0
         self._runtime_version = ""
         self._answered: float | None = None
         self._network_problem = ""
+        self.pressures: Callable[[], Collection[str]] = tuple
         self.registered = asyncio.Event()
         self.port = config.port
 
@@ -113,8 +113,7 @@ class NodeRegistration:
         return status.Health(
             runtime,
             network,
-            memory_pressure=available_memory() < status.MEMORY_PRESSURE_BYTES,
-            disk_pressure=await asyncio.to_thread(_disk_is_full, Path(self._config.root_dir)),
+            pressures=self.pressures(),
         )
 
     async def _ask_runtime(self) -> tuple[str, str]:
@@ -145,7 +144,7 @@ class NodeRegistration:
                 logger.warning("the runtime does not list images: %s", error)
         return {
             "capacity": status.capacity(self._machine, self._config),
-            "allocatable": status.allocatable(self._machine, self._config),
+            "allocatable": status.allocatable(self._machine, self._config, self._thresholds),
             "conditions": status.conditions(health, previous, self._clock.timestamp()),
             "addresses": status.addresses(self._facts.ips, self._facts.name),
             "daemonEndpoints": {"kubeletEndpoint": {"Port": self.port}},
@@ -207,13 +206,7 @@ class NodeRegistration:
             self._event("Normal", reason, f"Node {self._facts.name} status is now: {reason}")
 
     def _event(self, type: str, reason: str, message: str) -> None:
-        reference = {
-            "apiVersion": "v1",
-            "kind": "Node",
-            # Upstream's kubelet puts the name where the UID belongs, and describe relies on it.
-            "metadata": {"name": self._facts.name, "uid": self._facts.name},
-        }
-        self._recorder.event(reference, type, reason, message)
+        self._recorder.event(self._facts.reference, type, reason, message)
 
 
 def new_node(name: str, config: Config, architecture: str) -> Obj:
@@ -251,11 +244,6 @@ def _problem(condition: Any, prefix: str) -> str:
     if condition is None or condition.status:
         return ""
     return f"{prefix}: {condition.type}=false reason:{condition.reason} message:{condition.message}"
-
-
-def _disk_is_full(root: Path) -> bool:
-    usage = shutil.disk_usage(root)
-    return usage.free < usage.total * status.DISK_PRESSURE_SHARE
 
 
 def _differs(key: str, old: Any, new: Any) -> bool:

@@ -1,31 +1,46 @@
 """A Node's status from the machine, the runtime and the configuration. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kybern.api.errors import Obj
 from kybern.api.quantity import Quantity
 from kybern.kubelet.config import Config
+from kybern.kubelet.eviction.thresholds import MEMORY, NODE_FS, Amount, Threshold
 from kybern.kubelet.node.machine import Machine
 
 KUBELET_VERSION = "v1.36.0"
 MAX_IMAGES = 50
-# Memory below this is pressure: upstream's default for memory.available.
-MEMORY_PRESSURE_BYTES = 100 * 1024 * 1024
-DISK_PRESSURE_SHARE = 0.10
-HARD_EVICTION_MEMORY = 100 * 1024 * 1024
+
+# Each pressure condition's reasons and texts: where it holds, and where it does not.
+_PRESSURES = {
+    "MemoryPressure": (
+        "InsufficientMemory",
+        "SufficientMemory",
+        "insufficient memory available",
+        "sufficient memory available",
+    ),
+    "DiskPressure": ("DiskPressure", "NoDiskPressure", "disk pressure", "no disk pressure"),
+    "PIDPressure": (
+        "InsufficientPID",
+        "SufficientPID",
+        "insufficient PID available",
+        "sufficient PID available",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What the last look at the node found; empty texts are good news."""
+    """What the last look at the node found; empty texts are good news.
+
+    ``pressures`` are the pressure conditions that hold.
+    """
 
     runtime: str = ""
     network: str = ""
-    memory_pressure: bool = False
-    disk_pressure: bool = False
-    pid_pressure: bool = False
+    pressures: Collection[str] = ()
 
 
 def capacity(machine: Machine, config: Config) -> Obj:
@@ -40,19 +55,23 @@ def capacity(machine: Machine, config: Config) -> Obj:
     }
 
 
-def allocatable(machine: Machine, config: Config) -> Obj:
-    """The capacity without what is reserved and what eviction keeps free."""
+def allocatable(machine: Machine, config: Config, thresholds: Sequence[Threshold]) -> Obj:
+    """The capacity without what is reserved and what hard eviction keeps free."""
     reserved: dict[str, int] = {}
     for entry in (*config.system_reserved, *config.kube_reserved):
         name, _, amount = entry.partition("=")
         reserved[name] = reserved.get(name, 0) + Quantity.parse(amount).milli()
-    memory = machine.memory_bytes - HARD_EVICTION_MEMORY - reserved.get("memory", 0) // 1000
+    kept = {each.signal: each.value for each in thresholds if each.hard}
+    memory = machine.memory_bytes - reserved.get("memory", 0) // 1000
+    memory -= kept.get(MEMORY, Amount()).of(machine.memory_bytes)
+    disk = machine.disk_bytes - reserved.get("ephemeral-storage", 0) // 1000
+    disk -= kept.get(NODE_FS, Amount()).of(machine.disk_bytes)
     milli_cpu = machine.cores * 1000 - reserved.get("cpu", 0)
     left = capacity(machine, config)
     left["cpu"] = str(milli_cpu // 1000) if milli_cpu % 1000 == 0 else f"{milli_cpu}m"
     left["memory"] = f"{max(memory, 0) // 1024}Ki"
-    # Upstream shows what the 10% that disk eviction keeps free leaves, in plain bytes.
-    left["ephemeral-storage"] = str(machine.disk_bytes * 9 // 10)
+    # Upstream shows what disk eviction leaves in plain bytes.
+    left["ephemeral-storage"] = str(max(disk, 0))
     return left
 
 
@@ -96,11 +115,7 @@ def conditions(health: Health, previous: Sequence[Obj], now: str) -> list[Obj]:
         else ("True", "KubeletReady", "kubelet is posting ready status")
     )
     wanted: Mapping[str, tuple[str, str, str]] = {
-        "MemoryPressure": _pressure(
-            health.memory_pressure, "InsufficientMemory", "SufficientMemory", "memory"
-        ),
-        "DiskPressure": _pressure(health.disk_pressure, "DiskPressure", "NoDiskPressure", "disk"),
-        "PIDPressure": _pressure(health.pid_pressure, "InsufficientPID", "SufficientPID", "PID"),
+        **{kind: _pressure(kind in health.pressures, *words) for kind, words in _PRESSURES.items()},
         "Ready": ready,
     }
     old = {condition["type"]: condition for condition in previous}
@@ -125,9 +140,9 @@ def _aggregate(problems: Sequence[str]) -> str:
     return problems[0] if len(problems) == 1 else f"[{', '.join(problems)}]"
 
 
-def _pressure(present: bool, bad: str, good: str, what: str) -> tuple[str, str, str]:
-    if present:
-        texts = {"memory": "insufficient memory available", "PID": "insufficient PID available"}
-        return "True", bad, f"kubelet has {texts.get(what, 'disk pressure')}"
-    texts = {"memory": "sufficient memory available", "PID": "sufficient PID available"}
-    return "False", good, f"kubelet has {texts.get(what, 'no disk pressure')}"
+def _pressure(present: bool, bad: str, good: str, short: str, enough: str) -> tuple[str, str, str]:
+    return (
+        ("True", bad, f"kubelet has {short}")
+        if present
+        else ("False", good, f"kubelet has {enough}")
+    )

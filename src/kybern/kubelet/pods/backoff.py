@@ -56,15 +56,3 @@ class Backoff:
         """Drop all keys that start with ``prefix``: their pod is gone."""
         for key in [key for key in self._entries if key.startswith(prefix)]:
             del self._entries[key]
-
-
-def go_duration(seconds: float) -> str:
-    """Seconds as Go prints a duration: ``10s``, ``1m20s``, ``5m0s``, ``1.5s``."""
-    if seconds < 1:
-        return f"{round(seconds * 1000)}ms" if seconds else "0s"
-    minutes, rest = divmod(seconds, 60)
-    hours, minutes = divmod(int(minutes), 60)
-    shown = f"{rest:.3f}".rstrip("0").rstrip(".") + "s"
-    if hours:
-        return f"{hours}h{minutes}m{shown}"
-    return f"{minutes}m{shown}" if minutes else shown

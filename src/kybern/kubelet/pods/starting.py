@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kybern.api.errors import Obj, StatusError
+from kybern.component.duration import go_duration
 from kybern.kubelet.cri.client import cri
 from kybern.kubelet.cri.container_config import container_config, termination_path
 from kybern.kubelet.cri.sandbox_config import sandbox_config
@@ -17,7 +18,6 @@ from kybern.kubelet.lifecycle import HookFailed
 from kybern.kubelet.network_files import hosts_file, pod_dns, shown_host_name
 from kybern.kubelet.parts import Parts
 from kybern.kubelet.pods import spec
-from kybern.kubelet.pods.backoff import go_duration
 from kybern.kubelet.pods.failures import StartFailure, SyncFailure
 from kybern.kubelet.pods.killing import kill_container
 from kybern.kubelet.volumes.payloads import VolumeError

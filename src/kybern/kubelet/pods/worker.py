@@ -22,7 +22,7 @@ from kybern.kubelet.pods import spec
 from kybern.kubelet.pods.killing import kill_pod, remove_pod
 from kybern.kubelet.pods.sync import PodSync
 from kybern.kubelet.status.conditions import OWNED
-from kybern.kubelet.status.generate import TERMINAL, generate
+from kybern.kubelet.status.generate import TERMINAL, Failure, generate
 from kybern.rpc.client import RpcError
 
 logger = logging.getLogger(__name__)
@@ -35,11 +35,15 @@ DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadlin
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Why a pod ends although nobody deleted it: the status's reason and message, and its grace."""
+    """Why a pod ends although nobody deleted it: the status's reason and message, and its grace.
+
+    ``disruption`` is the reason of the condition DisruptionTarget, if the pod gets one.
+    """
 
     reason: str
     message: str
     grace: int | None = None
+    disruption: str = ""
 
 
 class PodWorker:
@@ -49,6 +53,7 @@ class PodWorker:
         self.uid = uid
         self.pod = pod
         self.terminated = False
+        self.ended = asyncio.Event()
         self.in_api = pod is not None
         self._parts = parts
         self._sync = PodSync(parts)
@@ -93,6 +98,11 @@ class PodWorker:
         await asyncio.shield(self._task)
 
     @property
+    def active(self) -> bool:
+        """Whether the pod has a spec and may have something running."""
+        return self.pod is not None and not self.terminated and self._ending is None
+
+    @property
     def finished(self) -> bool:
         return self._task.done()
 
@@ -111,6 +121,7 @@ class PodWorker:
             await self._until_it_works(self._terminate)
         await self._until_it_works(self._clean_up)
         self.terminated = True
+        self.ended.set()
         while self.in_api:
             self._wakened.clear()
             if self.pod is not None:
@@ -245,10 +256,15 @@ class PodWorker:
             host_ips=parts.facts.ips,
             now=parts.clock.timestamp(),
             ended=ended,
-            failure=(self._ending.reason, self._ending.message) if self._ending else None,
+            failure=self._failure(),
             resizes=() if ended else parts.admission.conditions(self.uid),
         )
         parts.status.set(pod, status)
+
+    def _failure(self) -> Failure | None:
+        if self._ending is None:
+            return None
+        return Failure(self._ending.reason, self._ending.message, self._ending.disruption)
 
     # The end.
 

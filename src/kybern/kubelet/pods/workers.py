@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from kybern.api.errors import Obj
 from kybern.kubelet.parts import Parts
 from kybern.kubelet.pods import spec
+from kybern.kubelet.pods.killing import remove_pod
 from kybern.kubelet.pods.worker import Ending, PodWorker
 
 
@@ -61,6 +62,12 @@ class PodWorkers:
         for uid in sorted(found):
             if uid not in self._workers:
                 self._workers[uid] = PodWorker(uid, self._parts, None)
+
+    async def remove_ended(self) -> None:
+        """Give up what terminated pods are kept for: their containers."""
+        for worker in list(self._workers.values()):
+            if worker.terminated and not worker.finished:
+                await remove_pod(await self._parts.reader.pod(worker.uid), self._parts)
 
     async def close(self) -> None:
         """Stop all workers; containers live on."""

@@ -36,7 +36,9 @@ def conditions(
         for condition in (pod.get("status") or {}).get("conditions") or ()
         if condition["type"] not in (*OWNED, *PASSING)
     ]
-    known = {condition["type"] for condition in kept}
+    told = {condition["type"] for condition in passing}
+    kept = [condition for condition in kept if condition["type"] not in told]
+    known = {condition["type"] for condition in kept} | told
     kept += [c for c in previous if c["type"] == "DisruptionTarget" and c["type"] not in known]
     by_name = {status["name"]: status for status in statuses}
     containers_ready = _containers_ready(pod, by_name, phase)

@@ -5,6 +5,7 @@ Succeeded or Failed, and only a pod whose containers are all gone becomes termin
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from kybern.api.errors import Obj
 from kybern.api.pod_resources import pod_requests
@@ -18,6 +19,29 @@ from kybern.kubelet.status.resources import held_by_pod
 TERMINAL = ("Succeeded", "Failed")
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why the node fails a pod; ``disruption`` is the reason of its condition DisruptionTarget."""
+
+    reason: str
+    message: str
+    disruption: str = ""
+
+
+def _disruption(pod: Obj, failure: Failure | None) -> list[Obj]:
+    if failure is None or not failure.disruption:
+        return []
+    condition = {
+        "type": "DisruptionTarget",
+        "status": "True",
+        "reason": failure.disruption,
+        "message": failure.message,
+    }
+    if generation := pod["metadata"].get("generation"):
+        condition["observedGeneration"] = generation
+    return [condition]
+
+
 def generate(
     pod: Obj,
     state: RuntimePod,
@@ -27,14 +51,14 @@ def generate(
     host_ips: Sequence[str],
     now: str,
     ended: bool = False,
-    failure: tuple[str, str] | None = None,
+    failure: Failure | None = None,
     resizes: Sequence[Obj] = (),
 ) -> Obj:
     """The status to report.
 
     ``previous`` is the last status this kubelet made, or the API's. ``ended`` says that no
-    container runs or will run; ``failure`` is the reason and message of a pod that the node itself
-    fails (eviction, a deadline); ``resizes`` are the conditions of a resize that is not through.
+    container runs or will run; ``failure`` is why the node itself fails the pod (eviction, a
+    deadline); ``resizes`` are the conditions of a resize that is not through.
     """
     inits = container_statuses(
         pod,
@@ -64,7 +88,7 @@ def generate(
         if said and status["phase"] == previous.get("phase"):
             status[key] = said
     if failure is not None:
-        status.update(phase="Failed", reason=failure[0], message=failure[1])
+        status.update(phase="Failed", reason=failure.reason, message=failure.message)
     status["qosClass"] = spec.qos_class(pod)
     status["startTime"] = previous.get("startTime") or now
     if generation := pod["metadata"].get("generation"):
@@ -77,7 +101,7 @@ def generate(
         not sandbox_changed(pod, state)[0],
         previous.get("conditions") or (),
         now,
-        resizes,
+        (*resizes, *_disruption(pod, failure)),
     )
     status["resources"] = held_by_pod(pod, seen.pod_bounds)
     if requests := pod_requests(pod):

@@ -1,0 +1,64 @@
+"""What is left on the node: memory, disk space, inodes, process ids. Every function blocks."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from kybern.kubelet.eviction.thresholds import (
+    IMAGE_FS,
+    IMAGE_FS_INODES,
+    MEMORY,
+    NODE_FS,
+    NODE_FS_INODES,
+    PIDS,
+    Observation,
+    Observations,
+)
+from kybern.kubelet.node.machine import memory_info
+
+
+@dataclass(frozen=True, slots=True)
+class Disks:
+    """The file systems of the kubelet's own files and of the runtime's images."""
+
+    node: Path
+    images: Path
+
+    @property
+    def separate(self) -> bool:
+        """Whether images have a file system of their own."""
+        return os.stat(self.node).st_dev != os.stat(self.images).st_dev
+
+    def observe(self) -> Observations:
+        """All signals as they are now."""
+        space, inodes = _file_system(self.node)
+        image_space, image_inodes = _file_system(self.images)
+        return {
+            MEMORY: _memory(),
+            NODE_FS: space,
+            NODE_FS_INODES: inodes,
+            IMAGE_FS: image_space,
+            IMAGE_FS_INODES: image_inodes,
+            PIDS: _process_ids(),
+        }
+
+
+def _memory() -> Observation:
+    """The working set counts as used: all but free memory and files that nobody looks at."""
+    memory = memory_info()
+    available = memory.get("MemFree", 0) + memory.get("Inactive(file)", 0)
+    return Observation(available, memory.get("MemTotal", 0))
+
+
+def _file_system(path: Path) -> tuple[Observation, Observation]:
+    found = os.statvfs(path)
+    space = Observation(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)
+    return space, Observation(found.f_favail, found.f_files)
+
+
+def _process_ids() -> Observation:
+    """The kernel bounds both the numbers and the threads; the fourth word of loadavg counts."""
+    limits = ("/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max")
+    most = min(int(Path(path).read_text()) for path in limits)
+    running = int(Path("/proc/loadavg").read_text().split()[3].partition("/")[2])
+    return Observation(most - running, most)

@@ -1,0 +1,161 @@
+"""Pods that have to go for the node's sake, and images that nobody needs, on a real containerd."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from kubelet_lab import BUSYBOX, STAY, Lab, needs_containerd, open_lab, shell, until
+
+from kybern.kubelet.eviction.manager import EvictionManager
+from kybern.kubelet.eviction.thresholds import MEMORY, NODE_FS, Observation, parse_thresholds
+from kybern.kubelet.images.archive import Entry, Image, build, import_archive
+from kybern.kubelet.images.garbage import ImageCollector, Policy
+from kybern.kubelet.images.pause import REFERENCE as PAUSE
+
+pytestmark = [needs_containerd, pytest.mark.asyncio(loop_scope="module")]
+
+Obj = dict[str, Any]
+EVERYTHING = "1000Ti"
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def lab() -> AsyncIterator[Lab]:
+    async with open_lab() as opened:
+        yield opened
+
+
+def manager(lab: Lab, reclaimed: list[str] | None = None, **hard: str) -> EvictionManager:
+    async def reclaim() -> None:
+        if reclaimed is not None:
+            reclaimed.append("reclaimed")
+
+    thresholds = parse_thresholds(hard, {}, {}, {})
+    made = EvictionManager(lab.parts, lab.workers, thresholds, 300.0, 0, reclaim)
+    lab.parts.admission.judges[:] = [made.judge]
+    return made
+
+
+async def test_an_empty_dir_above_its_limit_ends_the_pod(lab: Lab) -> None:
+    mount = [{"name": "v", "mountPath": "/data"}]
+    script = f"head -c 3000000 /dev/zero > /data/file; echo written; {STAY}"
+    volume = {"name": "v", "emptyDir": {"sizeLimit": "1Mi"}}
+    pod = lab.run(lab.pod(shell(script, volumeMounts=mount), volumes=[volume]))
+    small = lab.run(lab.pod(shell(STAY), volumes=[volume]))
+    await lab.until_ready(pod)
+    await lab.until_ready(small)
+    await until(lambda: lab.log(pod) == "written\n", "the file")
+    evictions = manager(lab)
+    assert await evictions.look() == [pod["metadata"]["uid"]]
+    status = await lab.until_phase(pod, "Failed")
+    text = 'Usage of EmptyDir volume "v" exceeds the limit "1Mi". '
+    assert (status["reason"], status["message"]) == ("Evicted", text)
+    assert lab.events.messages(pod["metadata"]["name"], "Evicted") == [text]
+    worker = lab.workers.get(pod["metadata"]["uid"])
+    assert worker is not None
+    await until(lambda: worker.terminated, "the pod's end")
+    assert await evictions.look() == []
+    await lab.gone(pod)
+    await lab.gone(small)
+
+
+async def test_short_memory_ends_the_pod_above_its_request(lab: Lab) -> None:
+    def asking(memory: str, **fields: Any) -> Obj:
+        return lab.pod(shell(STAY, resources={"requests": {"memory": memory}}), **fields)
+
+    critical = lab.run(lab.pod(shell(STAY), priority=2_000_000_000))
+    modest = lab.run(asking("500Mi"))
+    greedy = lab.run(asking("1Ki"))
+    for pod in (critical, modest, greedy):
+        await lab.until_ready(pod)
+    evictions = manager(lab, **{MEMORY: EVERYTHING})
+    assert await evictions.look() == [greedy["metadata"]["uid"]]
+    assert evictions.conditions == ("MemoryPressure",)
+    status = await lab.until_phase(greedy, "Failed")
+    assert status["message"].startswith(
+        f"The node was low on resource: memory. Threshold quantity: {EVERYTHING}, available: "
+    )
+    assert "Container main was using " in status["message"]
+    target = next(c for c in status["conditions"] if c["type"] == "DisruptionTarget")
+    assert (target["status"], target["reason"]) == ("True", "TerminationByKubelet")
+    refused = lab.run(lab.pod(shell(STAY)))
+    status = await lab.until_phase(refused, "Failed")
+    assert (status["reason"], status["message"]) == (
+        "Evicted",
+        "Pod was rejected: The node had condition: [MemoryPressure]. ",
+    )
+    worker = lab.workers.get(greedy["metadata"]["uid"])
+    assert worker is not None
+    await until(lambda: worker.terminated, "the pod's end")
+    assert await evictions.look() == [modest["metadata"]["uid"]]
+    await lab.until_phase(modest, "Failed")
+    assert await evictions.look() == []
+    assert lab.status_of(critical)["phase"] == "Running"
+    lab.parts.admission.judges.clear()
+    for pod in (critical, modest, greedy, refused):
+        await lab.gone(pod)
+
+
+async def test_what_nobody_needs_goes_before_a_pod(lab: Lab) -> None:
+    reclaimed: list[str] = []
+    pod = lab.run(lab.pod(shell(STAY)))
+    await lab.until_ready(pod)
+    evictions = manager(lab, reclaimed, **{NODE_FS: "10Gi"})
+    left = [Observation(1, 2**40), Observation(2**39, 2**40)]
+
+    async def observe() -> dict[str, Observation]:
+        return {NODE_FS: left.pop(0)}
+
+    evictions.observe = observe
+    assert await evictions.look() == []
+    assert reclaimed == ["reclaimed"]
+    assert evictions.conditions == ("DiskPressure",)
+    assert lab.status_of(pod)["phase"] == "Running"
+    assert lab.events.messages("lab", "EvictionThresholdMet") == [
+        "Attempting to reclaim memory",
+        "Attempting to reclaim memory",
+        "Attempting to reclaim memory",
+        "Attempting to reclaim ephemeral-storage",
+    ]
+    lab.parts.admission.judges.clear()
+    await lab.gone(pod)
+
+
+async def test_unused_images_are_removed_when_their_disk_is_full(lab: Lab) -> None:
+    unused = "kybern.test/unused:1"
+    archive = build(Image(unused, [Entry("file", b"x" * 5000)], command=["/file"]))
+    await import_archive(str(lab.containerd.socket), archive)
+    pod = lab.run(lab.pod(shell(STAY)))
+    await lab.until_ready(pod)
+    warnings: list[tuple[str, str]] = []
+    disk = Observation(50, 100)
+
+    async def full() -> Observation:
+        return disk
+
+    def collector(age: float) -> ImageCollector:
+        return ImageCollector(
+            lab.parts.runtime,
+            lab.clock,
+            Policy(85, 80, age),
+            (PAUSE,),
+            full,
+            lambda *warning: warnings.append(warning),
+        )
+
+    async def present() -> bool:
+        return await lab.parts.runtime.image(unused) is not None
+
+    await until(present, "the image")
+    await collector(0.0).collect()
+    assert await present()
+    disk = Observation(10, 100)
+    await collector(120.0).collect()
+    assert await present()
+    await collector(0.0).collect()
+    assert not await present()
+    for kept in (PAUSE, BUSYBOX):
+        assert await lab.parts.runtime.image(kept) is not None
+    assert [reason for reason, _ in warnings] == ["FreeDiskSpaceFailed"]
+    assert "(90% of 100 B used)" in warnings[0][1]
+    await lab.gone(pod)
