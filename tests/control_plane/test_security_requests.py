@@ -99,7 +99,9 @@ async def test_impersonation() -> None:
         }
         refused = await call("POST", path, {}, user=JANE, headers={"impersonate-user": "root"})
         assert refused.status == 403
-        assert 'User "jane" cannot impersonate resource "users"' in refused.body["message"]
+        assert (
+            'User "jane" cannot impersonate-on:user-info:create resource' in refused.body["message"]
+        )
         account = {"impersonate-user": "system:serviceaccount:default:bot"}
         groups = (await call("POST", path, {}, headers=account)).body["status"]["userInfo"][
             "groups"

@@ -15,7 +15,12 @@ from kybern.api.user import UserInfo
 from kybern.apiserver.admission import AdmissionChain
 from kybern.apiserver.admission.chain import Surroundings, build_chain
 from kybern.apiserver.authentication.authenticator import Authenticators, TokenAuthenticator
+from kybern.apiserver.authentication.bootstrap_tokens import BootstrapTokens
 from kybern.apiserver.authentication.impersonation import impersonated, impersonates
+from kybern.apiserver.authentication.impersonation_modes import Impersonation
+from kybern.apiserver.authentication.legacy_tokens import ISSUER as LEGACY_ISSUER
+from kybern.apiserver.authentication.legacy_tokens import LegacyTokens
+from kybern.apiserver.authentication.request_headers import HeaderNames, RequestHeaders
 from kybern.apiserver.authentication.service_accounts import ServiceAccountTokens
 from kybern.apiserver.authentication.static_tokens import StaticTokens
 from kybern.apiserver.authorization.authorizer import Authorizer, Authorizers
@@ -27,6 +32,7 @@ from kybern.apiserver.cache import CacheSet
 from kybern.apiserver.config import Config
 from kybern.apiserver.lookup import CacheLookup
 from kybern.apiserver.loopback import Loopback
+from kybern.apiserver.request_info import Attributes, RequestInfo
 from kybern.apiserver.reviews import Review, build_reviews
 from kybern.apiserver.token_request import TokenRequests
 from kybern.apiserver.token_review import TokenReviewer
@@ -52,6 +58,7 @@ class Access:
         self._clock = clock
         self.lookup = CacheLookup(caches, registry)
         self._key = _signing_key(config)
+        self._header_names = _header_names(config)
         self.token_keys: list[PublicKey] = _verifying_keys(config) or [self._key.public_key()]
 
     async def start(self, loopback: Loopback) -> None:
@@ -62,13 +69,21 @@ class Access:
         config, clock = self._config, self._clock
         rbac = RbacAuthorizer(self.lookup)
         self.authorizers = Authorizers(self._authorizers(rbac))
+        self._impersonation = Impersonation(self.authorizers)
         verifier = TokenVerifier(self.token_keys, config.service_account_issuer, config.audiences)
         accounts = ServiceAccountTokens(verifier, self.lookup, clock)
         static: list[TokenAuthenticator] = []
         if config.token_auth_file:
             static.append(StaticTokens(Path(config.token_auth_file)))
+        legacy = TokenVerifier(self.token_keys, [LEGACY_ISSUER], ())
+        static.append(LegacyTokens(legacy, self.lookup, clock, loopback))
+        if config.enable_bootstrap_token_auth:
+            static.append(BootstrapTokens(self.lookup, clock))
         self._authenticators = Authenticators(
-            _client_certificates(config, clock), [*static, accounts], config.anonymous_auth
+            _certificates(config.client_ca_file, clock),
+            [accounts, *static],
+            config.anonymous_auth,
+            self._request_headers(),
         )
         self.token_requests = TokenRequests(
             TokenSigner(self._key, config.service_account_issuer[0]),
@@ -91,12 +106,20 @@ class Access:
         )
         self.admission = build_chain(around, EscalationCheck(self.authorizers, rbac))
 
-    async def authenticate(self, request: Request) -> UserInfo:
+    async def authenticate(self, request: Request, info: RequestInfo) -> UserInfo:
         """Who makes the request, or whom they act as; raises 401 and 403."""
         user = await self._authenticators.authenticate(request)
+        request.headers = self._header_names.without(request.headers)
         if impersonates(request):
-            return await impersonated(request, user, self.authorizers)
+            return impersonated(request, Attributes.of(user, info), self._impersonation)
         return user
+
+    def _request_headers(self) -> RequestHeaders | None:
+        config = self._config
+        proxies = _certificates(config.requestheader_client_ca_file, self._clock)
+        if proxies is None:
+            return None
+        return RequestHeaders(proxies, config.requestheader_allowed_names, self._header_names)
 
     def _authorizers(self, rbac: RbacAuthorizer) -> list[Authorizer]:
         chosen: list[Authorizer] = []
@@ -123,7 +146,19 @@ def _verifying_keys(config: Config) -> list[PublicKey]:
     ]
 
 
-def _client_certificates(config: Config, clock: Clock) -> ClientCertificates | None:
-    if not config.client_ca_file:
-        return None
-    return ClientCertificates(Path(config.client_ca_file).read_bytes(), clock)
+def _certificates(authorities: str, clock: Clock) -> ClientCertificates | None:
+    return ClientCertificates(Path(authorities).read_bytes(), clock) if authorities else None
+
+
+def _header_names(config: Config) -> HeaderNames:
+    return HeaderNames(
+        *(
+            [name.strip().lower() for name in names]
+            for names in (
+                config.requestheader_username_headers,
+                config.requestheader_uid_headers,
+                config.requestheader_group_headers,
+                config.requestheader_extra_headers_prefix,
+            )
+        )
+    )

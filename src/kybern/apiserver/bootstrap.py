@@ -6,6 +6,11 @@ once the server knows its address (``kubernetes_service.py``). Everything is ide
 is kept, except that RBAC policy is brought up to date.
 """
 
+from collections.abc import Sequence
+from datetime import date
+
+import orjson
+
 from kybern.api.errors import Obj
 from kybern.api.resources import (
     CLUSTER_ROLE_BINDINGS,
@@ -35,6 +40,7 @@ _PRIORITY_CLASSES = {
         "node if necessary.",
     ),
 }
+_TRACKING = "kube-apiserver-legacy-service-account-token-tracking"
 _READY = "Kubernetes default Service CIDR is ready"
 
 
@@ -51,7 +57,8 @@ async def bootstrap(
             {"metadata": {"name": name}, "value": value, "description": description},
         )
     await _service_cidr(loopback, config, clock)
-    await _authentication_config(loopback, client_ca, front_proxy_ca)
+    await _authentication_config(loopback, config, client_ca, front_proxy_ca)
+    await _token_tracking(loopback, clock)
 
 
 async def _policy(loopback: Loopback) -> None:
@@ -82,19 +89,21 @@ async def _service_cidr(loopback: Loopback, config: Config, clock: Clock) -> Non
     await loopback.update(SERVICE_CIDRS, {**found, "status": {"conditions": [condition]}}, "status")
 
 
-async def _authentication_config(loopback: Loopback, client_ca: str, front_proxy_ca: str) -> None:
+async def _authentication_config(
+    loopback: Loopback, config: Config, client_ca: str, front_proxy_ca: str
+) -> None:
     """What aggregated servers read to trust the same clients and this server as their proxy."""
     data: dict[str, str] = {}
     if client_ca:
         data["client-ca-file"] = client_ca
     if front_proxy_ca:
         data |= {
-            "requestheader-allowed-names": '["front-proxy-client"]',
+            "requestheader-allowed-names": _words(config.requestheader_allowed_names),
             "requestheader-client-ca-file": front_proxy_ca,
-            "requestheader-extra-headers-prefix": '["X-Remote-Extra-"]',
-            "requestheader-group-headers": '["X-Remote-Group"]',
-            "requestheader-uid-headers": '["X-Remote-Uid"]',
-            "requestheader-username-headers": '["X-Remote-User"]',
+            "requestheader-extra-headers-prefix": _words(config.requestheader_extra_headers_prefix),
+            "requestheader-group-headers": _words(config.requestheader_group_headers),
+            "requestheader-uid-headers": _words(config.requestheader_uid_headers),
+            "requestheader-username-headers": _words(config.requestheader_username_headers),
         }
     if not data:
         return
@@ -102,3 +111,18 @@ async def _authentication_config(loopback: Loopback, client_ca: str, front_proxy
     found: Obj = await loopback.ensure(CONFIG_MAPS, {"metadata": name, "data": data})
     if found.get("data") != data:
         await loopback.update(CONFIG_MAPS, {**found, "data": {**found.get("data", {}), **data}})
+
+
+def _words(names: Sequence[str]) -> str:
+    return orjson.dumps(list(names)).decode()
+
+
+async def _token_tracking(loopback: Loopback, clock: Clock) -> None:
+    """Since when the last use of tokens in Secrets is noted, which their cleaner asks."""
+    today = {"since": clock.timestamp()[:10]}
+    name = {"name": _TRACKING, "namespace": "kube-system"}
+    found = await loopback.ensure(CONFIG_MAPS, {"metadata": name, "data": today})
+    try:
+        date.fromisoformat((found.get("data") or {}).get("since", ""))
+    except ValueError:
+        await loopback.update(CONFIG_MAPS, {**found, "data": {**found.get("data", {}), **today}})

@@ -56,6 +56,24 @@ class Config:
     requestheader_client_ca_file: str = flag(
         "", "PEM file with the authorities of proxies that vouch for users by headers."
     )
+    requestheader_allowed_names: tuple[str, ...] = flag(
+        ("front-proxy-client",), "Common names of those proxies; any name if empty."
+    )
+    requestheader_username_headers: tuple[str, ...] = flag(
+        ("X-Remote-User",), "Headers in which they name the user."
+    )
+    requestheader_uid_headers: tuple[str, ...] = flag(
+        ("X-Remote-Uid",), "Headers in which they name the user's uid."
+    )
+    requestheader_group_headers: tuple[str, ...] = flag(
+        ("X-Remote-Group",), "Headers in which they name groups."
+    )
+    requestheader_extra_headers_prefix: tuple[str, ...] = flag(
+        ("X-Remote-Extra-",), "Prefixes of headers with extra attributes of the user."
+    )
+    enable_bootstrap_token_auth: bool = flag(
+        False, "Let machines in that hold the token of a bootstrap Secret."
+    )
     token_auth_file: str = flag("", "CSV file of static bearer tokens.")
     anonymous_auth: bool = flag(True, "Serve requests without credentials as system:anonymous.")
     authorization_mode: tuple[str, ...] = flag(

@@ -40,6 +40,12 @@ class Loopback:
             path += f"/{subresource}"
         return await self._call("PUT", path, obj)
 
+    async def patch(self, resource: Resource, obj: Obj, metadata: Obj) -> Obj:
+        """Merge into the metadata of that very object; a successor of its name is a conflict."""
+        path = resource.path(_namespace(obj), obj["metadata"]["name"])
+        patch = {"metadata": {"uid": obj["metadata"]["uid"], **metadata}}
+        return await self._call("PATCH", path, patch, "application/merge-patch+json")
+
     async def delete(self, resource: Resource, name: str, namespace: str = "") -> None:
         """Delete; an object that is gone already is no failure."""
         try:
@@ -61,14 +67,20 @@ class Loopback:
         found = await self.get(resource, obj["metadata"]["name"], _namespace(obj))
         return found if found is not None else await self.create(resource, obj)
 
-    async def _call(self, method: str, path: str, obj: Obj | None = None) -> Obj:
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        obj: Obj | None = None,
+        content_type: str = "application/json",
+    ) -> Obj:
         request = Request(
             method,
             path,
             "",
             {
                 "accept": "application/json",
-                "content-type": "application/json",
+                "content-type": content_type,
                 "user-agent": _USER_AGENT,
             },
             orjson.dumps(obj) if obj is not None else b"",

@@ -21,7 +21,7 @@ from kybern.component.http.messages import Request, Response
 
 log = logging.getLogger(__name__)
 
-Authenticate = Callable[[Request], Awaitable[UserInfo]]
+Authenticate = Callable[[Request, RequestInfo], Awaitable[UserInfo]]
 Endpoint = Callable[[Request, RequestInfo, UserInfo], Awaitable[Response]]
 
 
@@ -69,7 +69,7 @@ class Pipeline:
         return response
 
     async def _answer(self, request: Request, info: RequestInfo) -> Response:
-        user = await self._authenticate(request)
+        user = await self._authenticate(request, info)
         entered = self._in_flight.enter(user, info)
         try:
             await self._authorize(user, info)

@@ -58,13 +58,12 @@ class TokenVerifier:
         if len(token) > _MAX_TOKEN_LENGTH or token.count(".") != 2:
             return None
         try:
-            header = jwt.get_unverified_header(token)
-            key = self._keys.get(header.get("kid", ""))
-            if key is None:
-                return None
-            claims: Any = jwt.decode(token, key, [algorithm(key)], options=_SIGNATURE_ONLY)
+            named = jwt.get_unverified_header(token).get("kid")
         except (jwt.PyJWTError, ValueError, TypeError):
             return None
+        # A token that names no key may be signed by any of them.
+        keys = [self._keys.get(named)] if named else list(self._keys.values())
+        claims = next((c for key in keys if (c := _signed(token, key)) is not None), None)
         if not isinstance(claims, dict) or claims.get("iss") not in self._issuers:
             return None
         return claims
@@ -74,6 +73,16 @@ class TokenVerifier:
         given = claims.get("aud") or []
         offered = [given] if isinstance(given, str) else given
         return [audience for audience in wanted or self.audiences if audience in offered]
+
+
+def _signed(token: str, key: PublicKey | None) -> Any:
+    """What the token says, if the key signed it."""
+    if key is None:
+        return None
+    try:
+        return jwt.decode(token, key, [algorithm(key)], options=_SIGNATURE_ONLY)
+    except (jwt.PyJWTError, ValueError, TypeError):
+        return None
 
 
 _SIGNATURE_ONLY: Any = {

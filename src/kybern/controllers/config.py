@@ -24,6 +24,9 @@ class Config:
     service_account_private_key_file: str = flag(
         "", "Key that signs service account token secrets; without it they stay empty."
     )
+    legacy_service_account_token_clean_up_period: float = flag(
+        365 * 86400.0, "Seconds without use after which generated tokens of accounts are retired."
+    )
     node_monitor_period: float = flag(5.0, "Seconds between looks at the nodes' health.")
     node_monitor_grace_period: float = flag(
         50.0, "Seconds without a sign of life after which a node counts as unhealthy."

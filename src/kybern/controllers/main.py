@@ -12,6 +12,7 @@ import socket
 from kybern.client import Client, Informers, LeaderElector
 from kybern.client.leader_election import LeadershipLost
 from kybern.component.clock import Clock
+from kybern.controllers.bootstrap_tokens import BootstrapSigner, TokenCleaner
 from kybern.controllers.certificates import (
     CertificateApprover,
     CertificateCleaner,
@@ -29,6 +30,7 @@ from kybern.controllers.endpointslice import EndpointSliceController
 from kybern.controllers.endpointslice_mirroring import EndpointSliceMirroringController
 from kybern.controllers.garbage_collector import GarbageCollector
 from kybern.controllers.job import JobController
+from kybern.controllers.legacy_token_cleaner import LegacyTokenCleaner
 from kybern.controllers.namespace import NamespaceController
 from kybern.controllers.node_ipam import NodeIpamController
 from kybern.controllers.node_lifecycle import NodeLifecycleController
@@ -59,6 +61,9 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     NamespaceController,
     ServiceAccountController,
     ServiceAccountTokenController,
+    LegacyTokenCleaner,
+    TokenCleaner,
+    BootstrapSigner,
     ClusterRoleAggregationController,
     RootCaPublisher,
     CertificateApprover,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from cryptography.x509.oid import NameOID
 
 from kybern.api.errors import Obj, not_found
+from kybern.api.pod_references import pod_config_maps, pod_secrets
 from kybern.api.resources import (
     CSI_DRIVERS,
     NODES,
@@ -20,7 +21,6 @@ from kybern.apiserver.admission.certificates import parse_request
 from kybern.apiserver.admission.plugin import Plugin
 from kybern.apiserver.authorization.authorizer import Authorizers
 from kybern.apiserver.authorization.node import node_name
-from kybern.apiserver.authorization.node_graph import pod_config_maps, pod_secrets
 from kybern.apiserver.lookup import Lookup
 from kybern.apiserver.request_info import Attributes
 

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Iterator
 
 from kybern.api.errors import Obj
+from kybern.api.pod_references import pod_secrets
 from kybern.api.resources import SERVICE_ACCOUNTS
 from kybern.apiserver.admission.attributes import CREATE, UPDATE, AdmissionAttributes
 from kybern.apiserver.admission.plugin import Plugin
-from kybern.apiserver.authorization.node_graph import pod_secrets
 from kybern.apiserver.lookup import Lookup
 from kybern.component.clock import Clock
 

@@ -1,4 +1,4 @@
-"""The chain of authenticators: certificate, then bearer token, then anonymous.
+"""The chain of authenticators: trusted proxy, certificate, bearer token, then anonymous.
 
 A credential that is presented and fails is answered 401, unless another one succeeds; nobody is
 taken for anonymous because of a wrong credential. In-process callers vouch for their user.
@@ -11,6 +11,7 @@ from typing import Protocol
 
 from kybern.api.errors import unauthorized
 from kybern.api.user import ANONYMOUS, UNAUTHENTICATED_GROUP, UserInfo
+from kybern.apiserver.authentication.request_headers import RequestHeaders
 from kybern.component.client_certificates import ClientCertificates
 from kybern.component.http.messages import Request
 
@@ -35,16 +36,22 @@ class Authenticators:
         certificates: ClientCertificates | None,
         tokens: Sequence[TokenAuthenticator],
         anonymous: bool = True,
+        request_headers: RequestHeaders | None = None,
     ) -> None:
         self._certificates = certificates
         self._tokens = tuple(tokens)
         self._anonymous = anonymous
+        self._request_headers = request_headers
 
     async def authenticate(self, request: Request) -> UserInfo:
         """The request's user; raises 401."""
         if request.user is not None:
             return request.user
         failed = False
+        if self._request_headers is not None:
+            user = self._request_headers.user(request)
+            if user is not None:
+                return user
         if request.peer_certificate is not None and self._certificates is not None:
             user = self._certificates.user(request.peer_certificate)
             if user is not None:

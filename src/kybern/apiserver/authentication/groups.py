@@ -1,5 +1,7 @@
 """The names of service accounts as users, and the groups that they are in."""
 
+from kybern.api.validation.names import is_dns1123_label, is_dns1123_subdomain
+
 SERVICE_ACCOUNT_PREFIX = "system:serviceaccount:"
 ALL_SERVICE_ACCOUNTS_GROUP = "system:serviceaccounts"
 
@@ -18,6 +20,6 @@ def split_service_account(user_name: str) -> tuple[str, str] | None:
     if not user_name.startswith(SERVICE_ACCOUNT_PREFIX):
         return None
     namespace, colon, name = user_name[len(SERVICE_ACCOUNT_PREFIX) :].partition(":")
-    if not colon or not namespace or not name or ":" in name:
+    if not colon or is_dns1123_label(namespace) or is_dns1123_subdomain(name):
         return None
     return namespace, name

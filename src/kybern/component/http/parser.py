@@ -16,7 +16,7 @@ from kybern.component.http import wire
 from kybern.component.http.messages import Request, Response
 
 # Repeated headers whose values may hold commas are joined by a line break, which no value holds.
-_LINE_JOINED = ("impersonate-",)
+_LINE_JOINED = ("impersonate-", "x-remote-")
 
 
 @dataclass(frozen=True, slots=True)
