@@ -14,6 +14,17 @@ class Config:
     """What ``kybern run apiserver`` and ``kybern up`` pass on."""
 
     data_dir: str = flag("", "Directory of the store, certificates and kubeconfig.", "data-dir")
+    etcd_servers: tuple[str, ...] = flag(
+        (), "URLs of an etcd that keeps the objects; without them they are in DIR/store.db."
+    )
+    etcd_cafile: str = flag("", "PEM file with the authorities of etcd's certificates.")
+    etcd_certfile: str = flag("", "Client certificate for etcd.")
+    etcd_keyfile: str = flag("", "Key of the client certificate for etcd.")
+    etcd_prefix: str = flag("/registry", "What the keys of all objects in etcd begin with.")
+    etcd_compaction_interval: int = flag(
+        300, "Seconds of history that watches and continued lists can rely on; 0 keeps all."
+    )
+    event_ttl: int = flag(3600, "Seconds that etcd keeps an event after its last change.")
     secure_port: int = flag(6443, "Port to serve HTTPS on; 0 lets the system choose.")
     bind_address: str = flag("0.0.0.0", "Address to listen on.")
     advertise_address: str = flag(

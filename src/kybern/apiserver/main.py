@@ -4,18 +4,17 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 from kybern.apiserver import kubernetes_service
 from kybern.apiserver.config import Config
 from kybern.apiserver.credentials import Credentials, prepare, write_admin_kubeconfig
 from kybern.apiserver.loopback import Loopback
 from kybern.apiserver.server import ApiServer
+from kybern.apiserver.storage import open_store
 from kybern.component import garbage
 from kybern.component.clock import Clock
 from kybern.component.http.server import serve
 from kybern.component.tls import TlsConfig
-from kybern.store.sqlite import SqliteStore
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +25,7 @@ async def run(config: Config, clock: Clock, ready: asyncio.Event | None = None) 
         raise ValueError("--data-dir is required")
     credentials = prepare(config, clock)
     config = credentials.config
-    store = SqliteStore.open(Path(config.data_dir) / "store.db")
+    store = open_store(config)
     try:
         server = ApiServer(config, store, clock)
         await server.start()

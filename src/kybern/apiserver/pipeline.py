@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from kybern.api.errors import StatusError, internal_error
 from kybern.api.user import UserInfo
 from kybern.apiserver.authorization.authorizer import forbidden_request
+from kybern.apiserver.cache import storage_error
 from kybern.apiserver.call import Call, Services
 from kybern.apiserver.in_flight import InFlight
 from kybern.apiserver.metrics import Metrics
@@ -18,6 +19,7 @@ from kybern.apiserver.request_info import Attributes, RequestInfo, request_info
 from kybern.apiserver.responses import failure, page_not_found
 from kybern.apiserver.routing import find_verb, fitting_kind, unserved_group
 from kybern.component.http.messages import Request, Response
+from kybern.store.interface import StoreError
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +59,9 @@ class Pipeline:
             response = await self._answer(request, info)
         except StatusError as error:
             response = _failure(request, info, error)
+        except StoreError as error:
+            log.error("%s %s: %s", request.method, request.path, error)
+            response = _failure(request, info, storage_error(error))
         except Exception as error:
             log.exception("%s %s failed", request.method, request.path)
             response = _failure(request, info, internal_error(type(error).__name__))
@@ -111,6 +116,8 @@ class Pipeline:
             cache = call.cache
             if not cache.loaded:
                 await cache.start()
+            if _must_be_current(info):
+                await self._services.caches.catch_up()
         try:
             response = await verb(call)
         except StatusError as error:
@@ -120,6 +127,13 @@ class Pipeline:
         if call.warnings:
             response.headers["Warning"] = ", ".join(map(_warning, call.warnings))
         return response
+
+
+def _must_be_current(info: RequestInfo) -> bool:
+    """Whether to look at what other servers have done first; lists and watches see to it."""
+    if info.verb in ("list", "watch"):
+        return False
+    return info.verb != "get" or not info.params or info.param("resourceVersion") != "0"
 
 
 def _failure(request: Request, info: RequestInfo, error: StatusError) -> Response:

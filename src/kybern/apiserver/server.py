@@ -41,7 +41,12 @@ class ApiServer:
         self.store = store
         self.clock = clock
         self.registry = builtin_registry()
-        self.caches = CacheSet(store, clock)
+        self.caches = CacheSet(
+            store,
+            clock,
+            compaction_interval=config.etcd_compaction_interval,
+            event_ttl=config.event_ttl,
+        )
         self.access = Access(config, self.caches, self.registry, clock)
         self.services: Services | None = None
         self._pipeline: Pipeline | None = None
@@ -115,7 +120,7 @@ class ApiServer:
         endpoints = own_endpoints(
             self.config,
             self.access.token_keys,
-            {"ping": lambda: "", "log": lambda: "", "etcd": self._store_problem},
+            {"ping": lambda: "", "log": lambda: "", "etcd": lambda: self.caches.problem},
             {"poststarthook/bootstrap": lambda: "" if self._ready else "not finished"},
         )
         for path in ("/api", "/api/", "/apis", "/apis/"):
@@ -134,9 +139,6 @@ class ApiServer:
             name = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
             counts[name] = counts.get(name, 0) + len(cache)
         return counts
-
-    def _store_problem(self) -> str:
-        return "" if self.caches.healthy else "the caches no longer follow the store"
 
 
 def _read(path: str) -> str:

@@ -4,6 +4,7 @@ Connections are made on first use and kept by grpcio, which reconnects by itself
 :class:`RpcError` with gRPC's status name, so that callers need not know grpcio.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -50,6 +51,53 @@ def connect(endpoint: str) -> grpc.aio.Channel:
     )
 
 
+def connect_network(address: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
+    """A channel to ``host:port`` that notices when the other machine is gone; plain text without
+    credentials. Answers may be of any size: what is stored behind them is bounded, not they."""
+    options = [
+        *(option for option in _OPTIONS if option[0] != "grpc.max_receive_message_length"),
+        ("grpc.max_receive_message_length", -1),
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+    ]
+    if credentials is None:
+        return grpc.aio.insecure_channel(address, options=options)
+    return grpc.aio.secure_channel(address, credentials, options=options)
+
+
+class Exchange:
+    """A call on which both sides send; raises :class:`RpcError`."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+
+    async def send(self, message: Any) -> None:
+        try:
+            await self._call.write(message)
+        except grpc.aio.AioRpcError as error:
+            raise _failure(error) from None
+        except asyncio.InvalidStateError:
+            # The other side has ended the call already; reading tells why.
+            raise RpcError("UNAVAILABLE", "the call has ended") from None
+
+    async def receive(self) -> Any:
+        """The next message; RpcError also where the other side ends the call in order."""
+        try:
+            message = await self._call.read()
+        except grpc.aio.AioRpcError as error:
+            raise _failure(error) from None
+        if message is grpc.aio.EOF:
+            raise RpcError("UNAVAILABLE", "the call has ended")
+        return message
+
+    def cancel(self) -> None:
+        self._call.cancel()
+
+
+def _failure(error: grpc.aio.AioRpcError) -> RpcError:
+    return RpcError(error.code().name, error.details() or "")
+
+
 class Service:
     """One service of a protocol on one channel."""
 
@@ -73,7 +121,18 @@ class Service:
         try:
             return await call(request, timeout=timeout, metadata=metadata)
         except grpc.aio.AioRpcError as error:
-            raise RpcError(error.code().name, error.details() or "") from None
+            raise _failure(error) from None
+
+    def exchange(self, method: str, metadata: tuple[Any, ...] = ()) -> Exchange:
+        """Open a call on which both sides send."""
+        described = self._methods[method]
+        return Exchange(
+            self._channel.stream_stream(
+                described.path,
+                request_serializer=described.request.SerializeToString,
+                response_deserializer=described.response.FromString,
+            )(metadata=metadata)
+        )
 
     async def stream(
         self, method: str, request: Any, metadata: tuple[Any, ...] = ()
@@ -89,6 +148,6 @@ class Service:
             async for response in call:
                 yield response
         except grpc.aio.AioRpcError as error:
-            raise RpcError(error.code().name, error.details() or "") from None
+            raise _failure(error) from None
         finally:
             call.cancel()

@@ -6,7 +6,7 @@ the write path guards each change with the modification revision it has seen. Pa
 resourceVersion, because on etcd the revision is unknown before the commit.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,7 +23,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One committed change. ``entry`` is None for a deletion; ``previous`` None for a creation."""
+    """One committed change. ``entry`` is None for a deletion; ``previous`` None for a creation.
+
+    Keys that go together when their lease ends share one revision.
+    """
 
     revision: int
     key: str
@@ -60,22 +63,53 @@ class FutureRevision(Exception):
     """The revision asked for has not been reached yet."""
 
 
-class StoreClosed(Exception):
+class StoreError(Exception):
+    """The store cannot do what it was asked for; the text says why."""
+
+
+class StoreClosed(StoreError):
     """The store was closed, or its disk failed; nothing was written."""
 
 
-class Store(Protocol):
-    """One interface; ``memory.py``, ``sqlite.py`` and later ``etcd.py`` stand behind it.
+class StoreFailed(StoreError):
+    """A store elsewhere refused a request, or did not answer; the next one may succeed.
 
-    A write returns only after it is durable. Watches deliver every change once, in revision order,
-    and only durable ones.
+    A write whose answer is missing may have happened.
     """
 
-    async def create(self, key: str, value: bytes) -> Entry:
-        """Store a key that must not exist; raises RevisionMismatch."""
+    def __init__(self, why: str, timed_out: bool = False) -> None:
+        super().__init__(why)
+        self.timed_out = timed_out
+
+
+Progressed = Callable[[int], None]
+
+
+class Store(Protocol):
+    """One interface; ``memory.py``, ``sqlite.py`` and ``etcd.py`` stand behind it.
+
+    A write returns only after it is durable. Watches deliver every change once, in revision order,
+    and only durable ones. Any operation raises StoreError.
+    """
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes write to it, too; only such a store removes keys by itself."""
         ...
 
-    async def update(self, key: str, value: bytes, mod_revision: int) -> Entry:
+    @property
+    def problem(self) -> str:
+        """Why the store does not answer at the moment; empty while it does."""
+        ...
+
+    async def create(self, key: str, value: bytes, *, ttl: int = 0) -> Entry:
+        """Store a key that must not exist; raises RevisionMismatch.
+
+        A shared store removes it after ``ttl`` seconds, or a little later; 0 is never.
+        """
+        ...
+
+    async def update(self, key: str, value: bytes, mod_revision: int, *, ttl: int = 0) -> Entry:
         """Replace a key whose modification revision is ``mod_revision``; RevisionMismatch."""
         ...
 
@@ -93,8 +127,18 @@ class Store(Protocol):
         """Keys under ``prefix`` from ``start`` on, in byte order; 0 is no limit, and now."""
         ...
 
-    def watch(self, prefix: str, after_revision: int) -> AsyncIterator[Change]:
-        """Changes under ``prefix`` with a revision above ``after_revision``; raises Compacted."""
+    def watch(
+        self, prefix: str, after_revision: int, progressed: Progressed | None = None
+    ) -> AsyncIterator[Change]:
+        """Changes under ``prefix`` with a revision above ``after_revision``; raises Compacted.
+
+        ``progressed`` is told of revisions up to which nothing is to come that the iteration has
+        not delivered, where changes elsewhere have moved a shared store's revision.
+        """
+        ...
+
+    async def nudge(self) -> None:
+        """Make open watches of a shared store show how far they are, by a change or progress."""
         ...
 
     async def revision(self) -> int:
@@ -103,6 +147,13 @@ class Store(Protocol):
 
     async def compact(self, revision: int) -> None:
         """Forget what is not needed to read at ``revision`` or later."""
+        ...
+
+    def compactions(self, interval: float) -> AsyncIterator[int]:
+        """Compact every ``interval`` seconds to where the store was at the turn before.
+
+        Yields the revisions that it is compacted to, by this process or by another.
+        """
         ...
 
     async def close(self) -> None:

@@ -6,12 +6,14 @@ is bounded: beyond the limits below the oldest changes are compacted, as if some
 
 from collections.abc import AsyncIterator, Sequence
 
+from kybern.store.compaction import compact_alone
 from kybern.store.interface import (
     Change,
     Compacted,
     Entry,
     FutureRevision,
     Page,
+    Progressed,
     RevisionMismatch,
     StoreClosed,
 )
@@ -28,6 +30,9 @@ FIRST_REVISION = 1
 class MemoryStore:
     """A :class:`~kybern.store.interface.Store` that forgets everything when the process ends."""
 
+    shared = False
+    problem = ""
+
     def __init__(
         self,
         *,
@@ -43,7 +48,7 @@ class MemoryStore:
         self._streams = Streams(FIRST_REVISION, self._history)
         self._closed = False
 
-    async def create(self, key: str, value: bytes) -> Entry:
+    async def create(self, key: str, value: bytes, *, ttl: int = 0) -> Entry:
         self._check_open()
         current = self._state.get(key)
         if current is not None:
@@ -53,7 +58,7 @@ class MemoryStore:
         self._commit(key, entry, revision)
         return entry
 
-    async def update(self, key: str, value: bytes, mod_revision: int) -> Entry:
+    async def update(self, key: str, value: bytes, mod_revision: int, *, ttl: int = 0) -> Entry:
         current = self._guard(key, mod_revision)
         revision = self._state.revision + 1
         entry = Entry(key, value, current.create_revision, revision)
@@ -80,10 +85,15 @@ class MemoryStore:
         chosen = entries[:limit] if limit else entries
         return Page(chosen, revision or self._state.revision, len(entries) - len(chosen))
 
-    def watch(self, prefix: str, after_revision: int) -> AsyncIterator[Change]:
+    def watch(
+        self, prefix: str, after_revision: int, progressed: Progressed | None = None
+    ) -> AsyncIterator[Change]:
         if after_revision < self._state.floor:
             raise Compacted(self._state.floor)
         return self._streams.open(prefix, after_revision)
+
+    async def nudge(self) -> None:
+        """Nothing changes elsewhere."""
 
     async def revision(self) -> int:
         self._check_open()
@@ -94,6 +104,9 @@ class MemoryStore:
         if revision > self._state.revision:
             raise FutureRevision(f"revision {revision} is above {self._state.revision}")
         self._state.forget_before(revision)
+
+    def compactions(self, interval: float) -> AsyncIterator[int]:
+        return compact_alone(self, interval)
 
     async def close(self) -> None:
         self._closed = True

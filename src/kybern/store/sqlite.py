@@ -20,12 +20,14 @@ from typing import Any
 
 import apsw
 
+from kybern.store.compaction import compact_alone
 from kybern.store.interface import (
     Change,
     Compacted,
     Entry,
     FutureRevision,
     Page,
+    Progressed,
     RevisionMismatch,
     StoreClosed,
 )
@@ -49,6 +51,9 @@ HISTORY_PAGE = 1_000
 
 class SqliteStore:
     """A :class:`~kybern.store.interface.Store` in a file; one process at a time."""
+
+    shared = False
+    problem = ""
 
     def __init__(
         self,
@@ -106,7 +111,7 @@ class SqliteStore:
 
     # Writing
 
-    async def create(self, key: str, value: bytes) -> Entry:
+    async def create(self, key: str, value: bytes, *, ttl: int = 0) -> Entry:
         current = await self._settled(key)
         if current is not None:
             raise RevisionMismatch(current)
@@ -114,7 +119,7 @@ class SqliteStore:
         entry = Entry(key, value, revision, revision)
         return await self._write(Change(revision, key, entry, None), entry)
 
-    async def update(self, key: str, value: bytes, mod_revision: int) -> Entry:
+    async def update(self, key: str, value: bytes, mod_revision: int, *, ttl: int = 0) -> Entry:
         current = await self._guarded(key, mod_revision)
         revision = self._next_revision()
         entry = Entry(key, value, current.create_revision, revision)
@@ -222,10 +227,15 @@ class SqliteStore:
         chosen = entries[:limit] if limit else entries
         return Page(chosen, shown, len(entries) - len(chosen))
 
-    def watch(self, prefix: str, after_revision: int) -> AsyncIterator[Change]:
+    def watch(
+        self, prefix: str, after_revision: int, progressed: Progressed | None = None
+    ) -> AsyncIterator[Change]:
         if after_revision < self._compacted:
             raise Compacted(self._compacted)
         return self._streams.open(prefix, after_revision)
+
+    async def nudge(self) -> None:
+        """Nothing changes elsewhere."""
 
     async def revision(self) -> int:
         self._check_open()
@@ -274,6 +284,9 @@ class SqliteStore:
         self._state.forget_before(revision)
         async with self._compacting:
             await self._compact_file(revision)
+
+    def compactions(self, interval: float) -> AsyncIterator[int]:
+        return compact_alone(self, interval)
 
     async def _compact_file(self, revision: int) -> None:
         """Compact the file in small transactions, then give back what is free."""

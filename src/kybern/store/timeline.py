@@ -71,8 +71,11 @@ class Timeline(Generic[V, S]):
         self.floor = revision
 
     def apply(self, step: S) -> None:
-        """Make one committed change visible; revisions come in growing order."""
-        assert step.revision > self.revision, "revisions only grow"
+        """Make one committed change visible; revisions come in growing order.
+
+        Changes of one revision come one after the other, without a reader in between.
+        """
+        assert step.revision >= self.revision, "revisions only grow"
         self.restore(step.key, step.entry)
         self.revision = step.revision
         self._window.append(step)

@@ -1,10 +1,9 @@
-"""The regular compaction keeps one interval of history."""
+"""The regular compaction keeps one interval of history, and the caches know of it."""
 
 import asyncio
 
-import pytest
-
-from kybern.apiserver.cache.compaction import compact_regularly
+from kybern.apiserver.cache import CacheSet
+from kybern.component.clock import Clock
 from kybern.store.interface import Compacted, Store
 from kybern.store.memory import MemoryStore
 
@@ -20,20 +19,21 @@ async def until_compacted(store: Store, revision: int) -> None:
             await asyncio.sleep(0)
 
 
-async def test_each_round_compacts_to_where_the_last_one_was(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("kybern.apiserver.cache.compaction.INTERVAL_SECONDS", 0.001)
+async def test_each_round_compacts_to_where_the_last_one_was() -> None:
     store = MemoryStore()
-    told: list[int] = []
-    task = asyncio.create_task(compact_regularly(store, told.append))
-    await asyncio.sleep(0)
+    caches = CacheSet(store, Clock(), compaction_interval=0.001)
+    await caches.start()
     entry = await store.create("/a", b"1")
     entry = await store.update("/a", b"2", entry.mod_revision)
     await until_compacted(store, entry.mod_revision - 1)
     assert list((await store.list("/", revision=entry.mod_revision)).entries) == [entry]
-    assert told == sorted(told)
-    assert told[-1] >= entry.mod_revision - 1
-    await store.close()
     async with asyncio.timeout(5):
-        await task
+        while caches.compacted < entry.mod_revision - 1:
+            await asyncio.sleep(0)
+    await caches.close()
+    await store.close()
+
+
+async def test_no_interval_keeps_all_history() -> None:
+    store = MemoryStore()
+    assert [revision async for revision in store.compactions(0)] == []

@@ -271,7 +271,7 @@ async def test_a_closed_store_ends_the_watches_and_refuses_the_writes(pods: Pods
     with pytest.raises(StatusError, match="the store is closed") as refused:
         await pods.create("a")
     assert refused.value.code == 503
-    assert not pods.caches.healthy
+    assert pods.caches.problem
 
 
 async def test_a_feed_that_lost_its_place_loads_anew(

@@ -1,10 +1,12 @@
 """Every store behind the one interface: tests that take ``open_store`` run against each."""
 
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
+from kybern.store.etcd import EtcdStore
 from kybern.store.interface import Store
 from kybern.store.memory import MemoryStore
 from kybern.store.sqlite import SqliteStore
@@ -12,9 +14,12 @@ from kybern.store.sqlite import SqliteStore
 OpenStore = Callable[[], Awaitable[Store]]
 
 
-@pytest.fixture(params=["memory", "sqlite", "sqlite-small-window"])
+@pytest.fixture(params=["memory", "sqlite", "sqlite-small-window", "etcd"])
 async def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[OpenStore]:
-    """Opens an empty store of one sort; whatever was opened is closed after the test."""
+    """Opens an empty store of one sort; whatever was opened is closed after the test.
+
+    The revisions of etcd go on from test to test: what is empty is the prefix.
+    """
     opened: list[Store] = []
 
     async def open_() -> Store:
@@ -24,6 +29,8 @@ async def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIte
             store = MemoryStore()
         elif request.param == "sqlite":
             store = SqliteStore.open(path)
+        elif request.param == "etcd":
+            store = EtcdStore(request.getfixturevalue("etcd").client(), prefix=f"/{uuid.uuid4()}")
         else:
             # Nearly every read of the past then goes to the file.
             store = SqliteStore.open(path, max_window_changes=3)

@@ -14,6 +14,7 @@ from kybern.apiserver.allocation.cluster_ips import MANAGED_BY, AddressTaken, Cl
 from kybern.apiserver.allocation.node_ports import NodePorts
 from kybern.apiserver.allocation.services import owned_ips, owned_ports
 from kybern.apiserver.lookup import Lookup
+from kybern.store.interface import StoreError
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +36,8 @@ class Repair:
         while True:
             try:
                 await self.once()
-            except StatusError as error:
-                log.warning("Repairing allocations failed, to be tried again: %s", error.message)
+            except (StatusError, StoreError) as error:
+                log.warning("Repairing allocations failed, to be tried again: %s", error)
             await asyncio.sleep(PERIOD_SECONDS)
 
     async def once(self) -> None:

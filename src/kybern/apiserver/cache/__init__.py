@@ -11,7 +11,16 @@ from kybern.apiserver.cache.events import WatchEvent
 from kybern.apiserver.cache.feed import CacheSet
 from kybern.apiserver.cache.listing import Listing
 from kybern.apiserver.cache.objects import CachedObject
+from kybern.apiserver.cache.options import storage_error
 from kybern.apiserver.cache.resource import ResourceCache
 from kybern.apiserver.cache.watch import Watch
 
-__all__ = ["CacheSet", "CachedObject", "Listing", "ResourceCache", "Watch", "WatchEvent"]
+__all__ = [
+    "CacheSet",
+    "CachedObject",
+    "Listing",
+    "ResourceCache",
+    "Watch",
+    "WatchEvent",
+    "storage_error",
+]

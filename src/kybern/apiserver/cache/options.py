@@ -22,8 +22,10 @@ from kybern.api.errors import (
     invalid,
     invalid_value,
     not_supported,
+    service_unavailable,
     timeout,
 )
+from kybern.store.interface import StoreError, StoreFailed
 
 EXACT = "Exact"
 NOT_OLDER_THAN = "NotOlderThan"
@@ -210,6 +212,15 @@ class ContinueExpired(StatusError):
         body = super().status()
         body["metadata"] = {"continue": self.continue_token}
         return body
+
+
+def storage_error(error: StoreError) -> StatusError:
+    """What a client is told when the store cannot be asked or refuses: like upstream, its words."""
+    if isinstance(error, StoreFailed):
+        if error.timed_out:
+            return timeout(f"request did not complete within requested timeout - {error}")
+        return StatusError(500, "", str(error))
+    return service_unavailable(str(error))
 
 
 def too_large_resource_version(wanted: int, current: int) -> StatusError:

@@ -12,23 +12,32 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
-import orjson
-
-from kybern.api.errors import Obj, service_unavailable
+from kybern.api.errors import Obj, StatusError
 from kybern.api.kinds import Kind
 from kybern.api.selectors import FieldSelector, LabelSelector
 from kybern.apiserver.cache.events import CacheChange, Selection
 from kybern.apiserver.cache.listing import Listing, ListOptions, list_objects
 from kybern.apiserver.cache.objects import CachedObject, DerivedBudget, encode_payload, selectable
 from kybern.apiserver.cache.options import (
+    storage_error,
     too_old_resource_version,
     validate_watch,
     watch_revision,
 )
+from kybern.apiserver.cache.stored_form import read_stored
 from kybern.apiserver.cache.terms import TermIndex
 from kybern.apiserver.cache.watch import Watch
 from kybern.apiserver.cache.watchers import Watchers
-from kybern.store.interface import Change, Compacted, Entry, RevisionMismatch, Store, StoreClosed
+from kybern.store.interface import (
+    Change,
+    Compacted,
+    Entry,
+    Page,
+    RevisionMismatch,
+    Store,
+    StoreError,
+    StoreFailed,
+)
 from kybern.store.timeline import Timeline
 
 log = logging.getLogger(__name__)
@@ -59,24 +68,28 @@ class Progress(Protocol):
     async def reach(self, revision: int) -> int: ...
 
     async def seen(self, revision: int) -> None:
-        """Wait without limit until a revision that is committed has been applied."""
+        """Wait until a revision that is committed has been applied; raises 504."""
         ...
 
 
 class ResourceCache:
     """One kind's objects. ``start`` loads them; the synchronous methods are for afterwards."""
 
-    def __init__(self, kind: Kind, store: Store, feed: Progress, budget: DerivedBudget) -> None:
+    def __init__(
+        self, kind: Kind, store: Store, feed: Progress, budget: DerivedBudget, ttl: int = 0
+    ) -> None:
         self.kind = kind
         self.prefix = kind.resource_prefix + "/"
         self._store = store
         self._feed = feed
         self._budget = budget
+        self._ttl = ttl
         self._indexed = [name for name in INDEXED_FIELDS if name in kind.selectable_fields]
         self._written: dict[int, tuple[bytes, Obj]] = {}
         self._early: list[Change] | None = None
         self._loading = asyncio.Lock()
         self._loaded = False
+        self._loaded_at = 0
         self._closed = False
         self._listeners: list[Listener] = []
         self._reset()
@@ -163,13 +176,14 @@ class ResourceCache:
         """Store a new object, which the cache takes over; raises the store's RevisionMismatch."""
         payload = encode_payload(obj)
         with self._writing(payload, obj):
-            return await self._applied(self._store.create(key, payload))
+            return await self._applied(self._store.create(key, payload, ttl=self._ttl))
 
     async def update(self, key: str, obj: Obj, mod_revision: int) -> CachedObject:
         """Replace the object that was read at ``mod_revision``; raises RevisionMismatch."""
         payload = encode_payload(obj)
         with self._writing(payload, obj):
-            return await self._applied(self._store.update(key, payload, mod_revision))
+            write = self._store.update(key, payload, mod_revision, ttl=self._ttl)
+            return await self._applied(write)
 
     async def delete(self, key: str, mod_revision: int) -> CachedObject:
         """Remove the object; its last state under the deletion's revision. RevisionMismatch."""
@@ -185,17 +199,20 @@ class ResourceCache:
             del self._written[id(payload)]
 
     async def _applied(self, write: Awaitable[Entry]) -> CachedObject:
-        """The result of a write, once the cache shows it; raises 503 if the disk refuses it."""
+        """The result of a write, once the cache shows it; raises 503 and 500 if it is refused."""
         try:
             entry = await write
-            await self._feed.seen(entry.mod_revision)
         except RevisionMismatch as mismatch:
             # The caller will look at the cache again, and must find what it collided with there.
             current = mismatch.current
             await self._feed.seen(current.mod_revision if current else await self._store.revision())
             raise
-        except StoreClosed as error:
-            raise service_unavailable(str(error)) from error
+        except StoreError as error:
+            raise storage_error(error) from error
+        try:
+            await self._feed.seen(entry.mod_revision)
+        except StatusError:
+            log.warning("%s is stored, but this server's caches lag behind.", entry.key)
         shown = self._state.get(entry.key)
         if shown is not None and shown.mod_revision == entry.mod_revision:
             return shown
@@ -213,26 +230,32 @@ class ResourceCache:
 
     async def _load(self) -> None:
         self._early = []
-        page = await self._store.list(self.prefix)
+        try:
+            self._fill(await self._store.list(self.prefix))
+        finally:
+            early, self._early = self._early, None
+        for change in early:
+            self.apply(change)
+
+    def _fill(self, page: Page) -> None:
+        """Show a whole state."""
         for entry in page.entries:
             cached = self._cached(entry)
             self._state.restore(entry.key, cached)
             self._terms.replace(entry.key, None, cached)
         self._state.start_at(page.revision)
+        self._loaded_at = page.revision
         self._loaded = True
-        early, self._early = self._early, None
-        for change in early or ():
-            self.apply(change)
 
     def apply(self, change: Change) -> None:
         """Make one change visible to readers and watchers; called in revision order."""
         if self._early is not None:
             self._early.append(change)
             return
-        if not self._loaded or change.revision <= self._state.revision:
+        if not self._loaded or change.revision <= self._loaded_at:
             return
         previous = self._state.get(change.key)
-        current = self._cached(change.entry) if change.entry is not None else None
+        current = self._readable(change.entry) if change.entry is not None else None
         step = CacheChange(change.key, change.revision, current, previous)
         self._state.apply(step)
         self._terms.replace(change.key, previous, current)
@@ -254,11 +277,11 @@ class ResourceCache:
 
     async def reload(self) -> None:
         """Start over from the store, after the feed has lost its place; ends every watch."""
+        page = await self._store.list(self.prefix)
         self._watchers.close()
-        self._loaded = False
         before = {cached.key: cached for cached in self._state.range(self.prefix, "")}
         self._reset()
-        await self.start()
+        self._fill(page)
         for current in self._state.range(self.prefix, ""):
             previous = before.pop(current.key, None)
             if previous is None or previous.mod_revision != current.mod_revision:
@@ -335,17 +358,26 @@ class ResourceCache:
     def _cached(self, entry: Entry) -> CachedObject:
         """The object of a stored entry; parsed once, or not at all if it was written here."""
         written = self._written.get(id(entry.value))
-        obj: Obj = written[1] if written is not None else orjson.loads(entry.value)
-        payload = entry.value
-        read = self.kind.strategy.read
-        if read is not None and written is None:
-            read(obj)
-            payload = orjson.dumps(obj)
+        if written is not None:
+            payload, obj = written
+        else:
+            payload, obj = read_stored(self.kind, entry)
         labels, fields = selectable(obj, self.kind.selectable_fields)
         cached = CachedObject(entry.key, payload, entry.mod_revision, labels, fields, self._budget)
         if written is not None:
             cached.keep_parsed(obj)
         return cached
+
+    def _readable(self, entry: Entry) -> CachedObject | None:
+        """An object that somebody stored; None, as if there were none, if it makes no sense.
+
+        The feed serves everybody, so one bad value must not end it.
+        """
+        try:
+            return self._cached(entry)
+        except StoreFailed as error:
+            log.error("%s", error)
+            return None
 
     def _only_key(self, selection: Selection) -> str | None:
         """The single key that a selection by name can match, if its prefix is deep enough."""

@@ -7,7 +7,7 @@ import orjson
 
 from kybern.api import protobuf
 from kybern.api.errors import Obj, StatusError, not_acceptable
-from kybern.apiserver.cache import Watch, WatchEvent
+from kybern.apiserver.cache import Watch, WatchEvent, storage_error
 from kybern.apiserver.call import Call
 from kybern.apiserver.negotiation import JSON, PROTOBUF, STREAMED_TYPES
 from kybern.apiserver.options import ListOptions, list_options
@@ -22,6 +22,7 @@ from kybern.apiserver.verbs.list import prefix
 from kybern.apiserver.websocket_streams import answer
 from kybern.component.http.messages import Response
 from kybern.component.http.websocket import Message, is_websocket, offered_subprotocols
+from kybern.store.interface import StoreError
 
 # A watch without a timeout of its own ends after one to two times this long, so that clients
 # spread over several API servers again and again.
@@ -86,6 +87,8 @@ async def _stream(call: Call, opened: Watch, options: ListOptions) -> AsyncItera
         return
     except StatusError as error:
         yield _event(call, "ERROR", error.status())
+    except StoreError as error:
+        yield _event(call, "ERROR", storage_error(error).status())
     finally:
         opened.close()
 
