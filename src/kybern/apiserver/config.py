@@ -99,9 +99,16 @@ class Config:
     admission_control_config_file: str = flag(
         "", "YAML file with the configurations of admission plugins."
     )
-    max_requests_inflight: int = flag(2000, "Reads that are answered at once; more get 429.")
+    enable_priority_and_fairness: bool = flag(
+        True, "Queue and turn away requests by FlowSchemas and PriorityLevelConfigurations."
+    )
+    max_requests_inflight: int = flag(
+        2000,
+        "Without priority and fairness, reads that are answered at once; with it, this and "
+        "--max-mutating-requests-inflight add up to the seats of all levels.",
+    )
     max_mutating_requests_inflight: int = flag(
-        1000, "Writes that are carried out at once; more get 429."
+        1000, "Writes that are carried out at once; see --max-requests-inflight."
     )
     default_not_ready_toleration_seconds: int = flag(
         300, "How long pods stay on a node that is not ready, by default."

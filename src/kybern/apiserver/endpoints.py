@@ -19,6 +19,7 @@ from kybern.component.http.messages import Request, Response
 
 Endpoint = Callable[[Request, RequestInfo, UserInfo], Awaitable[Response]]
 _DAY = "public, max-age=86400"
+_UNLISTED = "/debug/"
 
 
 def own_endpoints(
@@ -54,7 +55,8 @@ class PathIndex:
         self._registry = registry
 
     async def __call__(self, request: Request, info: RequestInfo, user: UserInfo) -> Response:
-        paths = {path for path in self._endpoints if path != "/" and path[-1] != "/"} | {"/apis/"}
+        paths = {path for path in self._endpoints if path[-1] != "/"} | {"/apis/"}
+        paths = {path for path in paths if not path.startswith(_UNLISTED)}
         for group in self._registry.groups():
             root = f"/apis/{group.name}" if group.name else "/api"
             paths |= {root, *(f"{root}/{version}" for version in group.versions)}

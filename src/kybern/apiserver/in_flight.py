@@ -1,39 +1,54 @@
-"""How many requests are answered at once: above the limit they are turned away with 429.
+"""How many requests are answered at once where priority and fairness is switched off.
 
-The pipeline counts each request in once its user is known and out when it is answered. Reads and
-writes have limits of their own, so that a flood of one leaves the other alone. Streams (watches,
-logs, exec and the like) do not count, and administrators always get through. The limits are higher
-than upstream's, because a request that waits here is a suspended coroutine and not a thread.
+Reads and writes have limits of their own, so that a flood of one leaves the other alone; above
+them, requests are turned away with 429. Streams (watches, logs, exec and the like) do not count,
+and administrators always get through.
 """
 
-from kybern.api.errors import too_many_requests
+from collections.abc import Mapping
+
 from kybern.api.user import MASTERS_GROUP, UserInfo
+from kybern.apiserver.limiter import STREAMING_SUBRESOURCES, TurnedAway
 from kybern.apiserver.request_info import RequestInfo
 
 _READS = frozenset({"get", "list"})
-_STREAMING_SUBRESOURCES = frozenset({"attach", "exec", "log", "portforward", "proxy"})
+_COME_BACK = {"Retry-After": "1"}
+
+
+class _Count:
+    """The requests of one sort; it is the place of each of them."""
+
+    waiting = False
+    headers: Mapping[str, str] = {}
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._count = 0
+
+    def enter(self) -> "_Count":
+        if self._count >= self._limit:
+            raise TurnedAway(_COME_BACK)
+        self._count += 1
+        return self
+
+    async def turn(self) -> None:
+        """Nobody waits here."""
+
+    def leave(self) -> None:
+        self._count -= 1
 
 
 class InFlight:
     """Counts requests against ``reads`` and ``writes``, the most of each at once."""
 
     def __init__(self, reads: int, writes: int) -> None:
-        self._limits = {True: reads, False: writes}
-        self._counts = {True: 0, False: 0}
+        self._reads = _Count(reads)
+        self._writes = _Count(writes)
 
-    def enter(self, user: UserInfo, info: RequestInfo) -> bool | None:
-        """Count a request in; hand what comes back to :meth:`leave`. Raises StatusError 429."""
-        if info.verb == "watch" or info.subresource in _STREAMING_SUBRESOURCES:
+    def enter(self, user: UserInfo, info: RequestInfo) -> _Count | None:
+        """A place, or None for a request that needs none; raises TurnedAway."""
+        if info.verb == "watch" or info.subresource in STREAMING_SUBRESOURCES:
             return None
         if MASTERS_GROUP in user.groups:
             return None
-        reads = info.verb in _READS
-        if self._counts[reads] >= self._limits[reads]:
-            raise too_many_requests("too many requests, please try again later")
-        self._counts[reads] += 1
-        return reads
-
-    def leave(self, entered: bool | None) -> None:
-        """The request was answered."""
-        if entered is not None:
-            self._counts[entered] -= 1
+        return (self._reads if info.verb in _READS else self._writes).enter()

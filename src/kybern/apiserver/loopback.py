@@ -14,13 +14,18 @@ from kybern.component.http.messages import Handler, Request
 SERVER_USER = UserInfo("system:apiserver", (MASTERS_GROUP, AUTHENTICATED_GROUP))
 # Its name in managedFields is upstream's, too.
 _USER_AGENT = "kube-apiserver"
+_WRITES = frozenset({"POST", "PUT", "PATCH"})
 
 
 class Loopback:
-    """Verbs on the server's own handler; failures are raised as StatusError."""
+    """Verbs on the server's own handler; failures are raised as StatusError.
 
-    def __init__(self, handler: Handler) -> None:
+    Writes are in the name of ``field_manager`` where there is one.
+    """
+
+    def __init__(self, handler: Handler, field_manager: str = "") -> None:
         self._handler = handler
+        self._query = f"fieldManager={field_manager}" if field_manager else ""
 
     async def get(self, resource: Resource, name: str, namespace: str = "") -> Obj | None:
         """An object, or None if there is none."""
@@ -45,6 +50,14 @@ class Loopback:
         path = resource.path(_namespace(obj), obj["metadata"]["name"])
         patch = {"metadata": {"uid": obj["metadata"]["uid"], **metadata}}
         return await self._call("PATCH", path, patch, "application/merge-patch+json")
+
+    async def apply(self, resource: Resource, obj: Obj, subresource: str = "") -> Obj:
+        """Apply by force; only for a loopback that has a field manager."""
+        path = resource.path(_namespace(obj), obj["metadata"]["name"])
+        if subresource:
+            path += f"/{subresource}"
+        named = {"apiVersion": resource.api_version, "kind": resource.kind, **obj}
+        return await self._call("PATCH", path, named, "application/apply-patch+yaml", "force=true")
 
     async def delete(self, resource: Resource, name: str, namespace: str = "") -> None:
         """Delete; an object that is gone already is no failure."""
@@ -72,15 +85,17 @@ class Loopback:
         method: str,
         path: str,
         obj: Obj | None = None,
-        content_type: str = "application/json",
+        media_type: str = "application/json",
+        query: str = "",
     ) -> Obj:
+        parts = (self._query if method in _WRITES else "", query)
         request = Request(
             method,
             path,
-            "",
+            "&".join(filter(None, parts)),
             {
                 "accept": "application/json",
-                "content-type": content_type,
+                "content-type": media_type,
                 "user-agent": _USER_AGENT,
             },
             orjson.dumps(obj) if obj is not None else b"",

@@ -6,7 +6,7 @@ what they are about, which is bounded by what the server serves.
 
 import resource
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from kybern.api.user import UserInfo
 from kybern.apiserver.request_info import RequestInfo
@@ -35,10 +35,12 @@ _Series = tuple[str, str, str, str, str, str]
 
 
 class Metrics:
-    """The counters of one server. ``objects`` counts stored objects by resource when asked."""
+    """The counters of one server. ``objects`` counts stored objects by resource when asked;
+    ``sources`` are functions whose lines are shown, too."""
 
     def __init__(self, objects: Callable[[], Mapping[str, int]]) -> None:
         self._objects = objects
+        self.sources: list[Callable[[], Iterable[str]]] = []
         self._requests: dict[tuple[_Series, int], int] = {}
         self._durations: dict[_Series, list[float]] = {}
         self.in_flight = 0
@@ -79,6 +81,7 @@ class Metrics:
                 f'apiserver_storage_objects{{resource="{name}"}} {count}'
                 for name, count in sorted(self._objects().items())
             ),
+            *(line for source in self.sources for line in source()),
             *_build(),
             *_process(),
         ]

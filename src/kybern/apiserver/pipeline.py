@@ -12,11 +12,11 @@ from kybern.api.user import UserInfo
 from kybern.apiserver.authorization.authorizer import forbidden_request
 from kybern.apiserver.cache import storage_error
 from kybern.apiserver.call import Call, Services
-from kybern.apiserver.in_flight import InFlight
+from kybern.apiserver.limiter import Limiter, Place, TurnedAway
 from kybern.apiserver.metrics import Metrics
 from kybern.apiserver.negotiation import negotiate, negotiate_status
 from kybern.apiserver.request_info import Attributes, RequestInfo, request_info
-from kybern.apiserver.responses import failure, page_not_found
+from kybern.apiserver.responses import failure, page_not_found, too_many_requests
 from kybern.apiserver.routing import find_verb, fitting_kind, unserved_group
 from kybern.component.http.messages import Request, Response
 from kybern.store.interface import StoreError
@@ -40,13 +40,13 @@ class Pipeline:
         authenticate: Authenticate,
         endpoints: dict[str, Endpoint],
         metrics: Metrics,
-        in_flight: InFlight,
+        limiter: Limiter,
     ) -> None:
         self._services = services
         self._authenticate = authenticate
         self._endpoints = endpoints
         self._metrics = metrics
-        self._in_flight = in_flight
+        self._limiter = limiter
 
     async def handle(self, request: Request) -> Response:
         """The answer to any request; raises nothing."""
@@ -75,14 +75,34 @@ class Pipeline:
 
     async def _answer(self, request: Request, info: RequestInfo) -> Response:
         user = await self._authenticate(request, info)
-        entered = self._in_flight.enter(user, info)
         try:
-            await self._authorize(user, info)
-            if not info.is_resource_request:
-                return await self._plain(request, info, user)
-            return await self._resource(request, info, user)
+            place = self._limiter.enter(user, info)
+            if place is None:
+                return await self._authorized(request, info, user)
+            if place.waiting:
+                await place.turn()
+        except TurnedAway as refused:
+            return too_many_requests(refused.headers)
+        return await self._placed(request, info, user, place)
+
+    async def _placed(
+        self, request: Request, info: RequestInfo, user: UserInfo, place: Place
+    ) -> Response:
+        """The answer to a request that has its place, with the headers that tell which it was."""
+        try:
+            response = await self._authorized(request, info, user)
+        except StatusError as error:
+            response = _failure(request, info, error)
         finally:
-            self._in_flight.leave(entered)
+            place.leave()
+        response.headers.update(place.headers)
+        return response
+
+    async def _authorized(self, request: Request, info: RequestInfo, user: UserInfo) -> Response:
+        await self._authorize(user, info)
+        if not info.is_resource_request:
+            return await self._plain(request, info, user)
+        return await self._resource(request, info, user)
 
     async def _authorize(self, user: UserInfo, info: RequestInfo) -> None:
         attributes = Attributes.of(user, info)

@@ -5,7 +5,7 @@ client takes plain JSON in the storage version; only then is a GET a matter of m
 """
 
 import zlib
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -47,10 +47,21 @@ def failure(error: StatusError, output: Output = PLAIN) -> Response:
     return response
 
 
+_PLAIN_TEXT = {
+    "Content-Type": "text/plain; charset=utf-8",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
 def page_not_found() -> Response:
     """What an unknown path gets."""
-    headers = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"}
-    return Response(404, headers, b"404 page not found\n")
+    return Response(404, dict(_PLAIN_TEXT), b"404 page not found\n")
+
+
+def too_many_requests(headers: Mapping[str, str]) -> Response:
+    """What a request gets for which there is no room."""
+    text = b"Too many requests, please try again later.\n"
+    return Response(429, {**_PLAIN_TEXT, **headers}, text)
 
 
 def success(kind: str, name: str = "", uid: str = "", group: str = "") -> Obj:

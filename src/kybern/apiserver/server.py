@@ -23,6 +23,11 @@ from kybern.apiserver.custom_resources.controller import CustomResources
 from kybern.apiserver.discovery import Discovery
 from kybern.apiserver.endpoints import PathIndex, own_endpoints
 from kybern.apiserver.explanations import Explanations
+from kybern.apiserver.flow_control import FlowControl
+from kybern.apiserver.flow_control.dump import dumps
+from kybern.apiserver.flow_control.exposition import exposition
+from kybern.apiserver.flow_control.stored import CachedResources
+from kybern.apiserver.flow_control.upkeep import Upkeep
 from kybern.apiserver.in_flight import InFlight
 from kybern.apiserver.loopback import Loopback
 from kybern.apiserver.metrics import Metrics
@@ -52,6 +57,7 @@ class ApiServer:
         self._pipeline: Pipeline | None = None
         self._custom: CustomResources | None = None
         self._repair: asyncio.Task[None] | None = None
+        self._upkeep: Upkeep | None = None
         self._ready = False
 
     async def start(self) -> None:
@@ -82,10 +88,14 @@ class ApiServer:
         metrics = Metrics(self._stored_objects)
         endpoints = self._endpoints(self._custom)
         endpoints["/metrics"] = metrics
-        in_flight = InFlight(
+        control = self._flow_control()
+        if control is not None:
+            endpoints |= dumps(control)
+            metrics.sources.append(lambda: exposition(control))
+        limiter = control or InFlight(
             self.config.max_requests_inflight, self.config.max_mutating_requests_inflight
         )
-        self._pipeline = Pipeline(services, self.access.authenticate, endpoints, metrics, in_flight)
+        self._pipeline = Pipeline(services, self.access.authenticate, endpoints, metrics, limiter)
         await bootstrap(
             loopback,
             self.config,
@@ -93,6 +103,8 @@ class ApiServer:
             _read(self.config.client_ca_file),
             _read(self.config.requestheader_client_ca_file),
         )
+        self._upkeep = Upkeep(control, self.access.lookup, self.handler)
+        await self._upkeep.start()
         repair = Repair(self.access.lookup, ips, ports)
         self._repair = asyncio.create_task(repair.run(), name="allocation-repair")
         await self._custom.start()
@@ -109,6 +121,8 @@ class ApiServer:
         self._ready = False
         if self._custom is not None:
             await self._custom.close()
+        if self._upkeep is not None:
+            await self._upkeep.close()
         if self._repair is not None:
             self._repair.cancel()
             await asyncio.gather(self._repair, return_exceptions=True)
@@ -130,6 +144,14 @@ class ApiServer:
             endpoints[path] = openapi
         endpoints["/"] = PathIndex(endpoints, self.registry)
         return endpoints
+
+    def _flow_control(self) -> FlowControl | None:
+        """Priority and fairness, unless it is switched off."""
+        config = self.config
+        if not config.enable_priority_and_fairness:
+            return None
+        seats = config.max_requests_inflight + config.max_mutating_requests_inflight
+        return FlowControl(seats, CachedResources(self.registry, self.caches), self.clock)
 
     def _stored_objects(self) -> dict[str, int]:
         caches = [self.caches.cache(kind) for kind in self.registry.kinds() if kind.stored]

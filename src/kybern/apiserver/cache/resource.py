@@ -103,6 +103,7 @@ class ResourceCache:
         )
         self._terms = TermIndex(self._indexed)
         self._watchers = Watchers(self._indexed)
+        self.payload_bytes = 0
 
     @property
     def loaded(self) -> bool:
@@ -169,6 +170,10 @@ class ResourceCache:
             on_close=lambda watch: self._watchers.remove(watch, self._only_key(watch.selection)),
             allow_bookmarks=allow_bookmarks,
         )
+
+    def watches_of(self, key: str) -> int:
+        """How many watches every change of a key is shown to, whatever it changes."""
+        return self._watchers.count(key)
 
     # Writing
 
@@ -242,6 +247,7 @@ class ResourceCache:
         for entry in page.entries:
             cached = self._cached(entry)
             self._state.restore(entry.key, cached)
+            self.payload_bytes += len(cached.payload)
             self._terms.replace(entry.key, None, cached)
         self._state.start_at(page.revision)
         self._loaded_at = page.revision
@@ -256,6 +262,8 @@ class ResourceCache:
             return
         previous = self._state.get(change.key)
         current = self._readable(change.entry) if change.entry is not None else None
+        self.payload_bytes += len(current.payload) if current is not None else 0
+        self.payload_bytes -= len(previous.payload) if previous is not None else 0
         step = CacheChange(change.key, change.revision, current, previous)
         self._state.apply(step)
         self._terms.replace(change.key, previous, current)

@@ -30,6 +30,11 @@ class Watchers:
     def __len__(self) -> int:
         return sum(len(watches) for watches in self._by_topic.values())
 
+    def count(self, key: str) -> int:
+        """How many watches look at every change of a key, whatever its fields."""
+        topics = [Topic("", key), *_prefixes(key)]
+        return sum(len(self._by_topic[topic]) for topic in topics if topic in self._by_topic)
+
     def add(self, watch: Watch, key: str | None) -> None:
         """File a watch; ``key`` is the only one it can select, if there is such a one."""
         topic = self._topic(watch.selection, key)
@@ -66,11 +71,7 @@ class Watchers:
 
     def _topics(self, change: CacheChange) -> dict[Topic, None]:
         """Every topic under which a watch of this change can be filed."""
-        topics = {Topic("", change.key): None}
-        slash = change.key.rfind("/")
-        while slash > 0:
-            topics[Topic("", change.key[: slash + 1])] = None
-            slash = change.key.rfind("/", 0, slash)
+        topics = dict.fromkeys([Topic("", change.key), *_prefixes(change.key)])
         for cached in (change.previous, change.entry):
             if cached is not None:
                 topics.update(self._field_topics(cached))
@@ -78,3 +79,13 @@ class Watchers:
 
     def _field_topics(self, cached: CachedObject) -> dict[Topic, None]:
         return {Topic(field, cached.fields.get(field, "")): None for field in self._indexed_fields}
+
+
+def _prefixes(key: str) -> list[Topic]:
+    """The prefixes of a key, from its own collection up."""
+    found: list[Topic] = []
+    slash = key.rfind("/")
+    while slash > 0:
+        found.append(Topic("", key[: slash + 1]))
+        slash = key.rfind("/", 0, slash)
+    return found

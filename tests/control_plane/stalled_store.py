@@ -1,0 +1,20 @@
+"""A store whose creations of config maps stand still until the test lets them through."""
+
+import asyncio
+
+from kybern.store.memory import MemoryStore
+
+
+class StalledStore(MemoryStore):
+    """``waiting`` counts the creations that have arrived; ``open`` lets all of them through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting = 0
+        self.open = asyncio.Event()
+
+    async def create(self, key, value):  # type: ignore[no-untyped-def]
+        if "/configmaps/default/" in key:
+            self.waiting += 1
+            await self.open.wait()
+        return await super().create(key, value)
