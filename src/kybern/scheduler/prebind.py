@@ -1,32 +1,40 @@
 """What must be true before a pod is bound: its volumes are bound, its claims reserved for it.
 
-The scheduler calls ``assume`` with the decision, so that the next decision sees the volumes taken,
+The scheduler calls ``assume`` with the decision, so that the next one sees what is taken,
 and ``run`` in the background; ``run`` raises PreBindError if the pod cannot have the node after
 all, and ``undo`` takes the assumptions back.
 """
 
 import asyncio
+import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kybern.api.errors import StatusError
-from kybern.api.resources import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, RESOURCE_CLAIMS
+from kybern.api.objects import key as object_key
+from kybern.api.resources import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
 from kybern.client import Client
 from kybern.client.transport import ApiUnreachable
+from kybern.component.clock import Clock
 from kybern.scheduler.columns.storage import StorageObjects
-from kybern.scheduler.plugins.dynamic_resources import is_reserved
+from kybern.scheduler.device_binding import Changes, DeviceBinder, DevicesNotReady
 from kybern.scheduler.plugins.volume_filter import VolumePlan
 from kybern.scheduler.pod_storage import (
     SELECTED_NODE,
     claim_names,
     is_fully_bound,
-    resource_claim_names,
 )
+
+if TYPE_CHECKING:
+    from kybern.scheduler.devices.plan import DevicePlan
+
+logger = logging.getLogger(__name__)
 
 Obj = dict[str, Any]
 
 BOUND_BY_CONTROLLER = "pv.kubernetes.io/bound-by-controller"
 BIND_TIMEOUT_SECONDS = 600.0
+FAILURES = (StatusError, ApiUnreachable, ConnectionError, TimeoutError)
 
 
 class PreBindError(Exception):
@@ -39,33 +47,39 @@ class Promise:
 
     volumes: tuple[Obj, ...] = ()
     claims: tuple[Obj, ...] = ()
+    resource_claims: tuple[Obj, ...] = ()
+
+    @property
+    def objects(self) -> tuple[Obj, ...]:
+        return (*self.volumes, *self.claims, *self.resource_claims)
 
 
 class PreBinder:
     """Does it for all profiles."""
 
-    def __init__(self, client: Client, storage: StorageObjects) -> None:
+    def __init__(self, client: Client, clock: Clock, storage: StorageObjects) -> None:
         self._client = client
         self._storage = storage
-        self._changed = asyncio.Event()
+        self._devices = DeviceBinder(client, clock, storage)
+        self._changed = Changes()
 
     def claims_changed(self) -> None:
         """Informers saw a claim change: those who wait look again."""
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self._changed.happened()
 
-    def assume(self, plan: VolumePlan, node: str) -> Promise:
-        """See volumes as taken and nodes as selected from now on."""
+    def assume(self, plan: VolumePlan, devices: "DevicePlan | None", node: str) -> Promise:
+        """See volumes and devices as taken and nodes as selected from now on."""
         promise = Promise(
             tuple(_promised(volume, claim) for claim, volume in plan.bindings),
             tuple(_annotated(claim, SELECTED_NODE, node) for claim in plan.provisions),
+            self._devices.promised(devices, node) if devices is not None else (),
         )
-        for obj in (*promise.volumes, *promise.claims):
+        for obj in promise.objects:
             self._storage.assume(obj)
         return promise
 
     def undo(self, promise: Promise) -> None:
-        for obj in (*promise.volumes, *promise.claims):
+        for obj in promise.objects:
             self._storage.forget(obj)
 
     async def run(self, pod: Obj, promise: Promise) -> None:
@@ -73,15 +87,26 @@ class PreBinder:
         try:
             if promise.volumes or promise.claims:
                 await self._bind_volumes(pod, promise)
-        except (StatusError, ApiUnreachable, ConnectionError, TimeoutError) as error:
+        except FAILURES as error:
             cause = str(error) or "context deadline exceeded"
             text = f'running PreBind plugin "VolumeBinding": binding volumes: {cause}'
             raise PreBindError(text) from error
         try:
-            await self._reserve(pod)
-        except (StatusError, ApiUnreachable, ConnectionError, TimeoutError) as error:
-            text = f'running PreBind plugin "DynamicResources": {error}'
+            if pod["spec"].get("resourceClaims"):
+                await self._devices.reserve(pod, promise.resource_claims, self._changed)
+        except (*FAILURES, DevicesNotReady) as error:
+            await self._give_back(pod)
+            cause = str(error) or "claim binding timeout"
+            text = f'running PreBind plugin "DynamicResources": {cause}'
             raise PreBindError(text) from error
+
+    async def _give_back(self, pod: Obj) -> None:
+        """Free the pod's claims as far as the server can be reached; its controller does it else,
+        when the pod is gone."""
+        try:
+            await self._devices.release(pod)
+        except FAILURES as error:
+            logger.info("claims of %s stay reserved: %s", object_key(pod), error)
 
     async def _bind_volumes(self, pod: Obj, promise: Promise) -> None:
         for volume in promise.volumes:
@@ -105,17 +130,6 @@ class PreBinder:
                 raise PreBindError(f'selectedNode annotation reset for PVC "{name}"')
             return False
         return True
-
-    async def _reserve(self, pod: Obj) -> None:
-        meta = pod["metadata"]
-        for _, name in resource_claim_names(pod):
-            claim = self._storage.resource_claims.get(f"{meta['namespace']}/{name}")
-            if not name or claim is None or is_reserved(claim, meta["uid"]):
-                continue
-            consumer = {"resource": "pods", "name": meta["name"], "uid": meta["uid"]}
-            consumers = [*(claim["status"].get("reservedFor") or ()), consumer]
-            status = {**claim["status"], "reservedFor": consumers}
-            await self._client.update_status(RESOURCE_CLAIMS, {**claim, "status": status})
 
 
 def _promised(volume: Obj, claim: Obj) -> Obj:

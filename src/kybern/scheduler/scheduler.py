@@ -14,6 +14,7 @@ from typing import Any
 from kybern.api.errors import StatusError
 from kybern.api.resources import (
     CSI_NODES,
+    DEVICE_CLASSES,
     NAMESPACES,
     NODES,
     PERSISTENT_VOLUME_CLAIMS,
@@ -23,6 +24,7 @@ from kybern.api.resources import (
     REPLICA_SETS,
     REPLICATION_CONTROLLERS,
     RESOURCE_CLAIMS,
+    RESOURCE_SLICES,
     SERVICES,
     STATEFUL_SETS,
     STORAGE_CLASSES,
@@ -45,6 +47,7 @@ from kybern.scheduler.nominations import Nominations
 from kybern.scheduler.outbox import Outbox
 from kybern.scheduler.plugins.default_binder import DefaultBinder
 from kybern.scheduler.plugins.default_preemption import DefaultPreemption
+from kybern.scheduler.plugins.dynamic_resources import DynamicResources
 from kybern.scheduler.plugins.volume_binding import VolumeBinding
 from kybern.scheduler.plugins.volume_filter import VolumePlan
 from kybern.scheduler.pod_status import event_note, patch_status, scheduled_condition
@@ -101,7 +104,7 @@ class Scheduler:
         self.intake = Intake(self.cluster, self.queue, self.nominations, self.profiles)
         self._binds = Outbox("bind", BINDS_AT_ONCE, WAITING_CALLS)
         self._prebinds = Outbox("volume binding", PREBINDS_AT_ONCE, WAITING_CALLS)
-        self._prebinder = PreBinder(client, self.cluster.storage)
+        self._prebinder = PreBinder(client, clock, self.cluster.storage)
         self._patches = Outbox("pod status", PATCHES_AT_ONCE, WAITING_CALLS)
         self._preemptor = Preemptor(client, clock, self._patches, self.nominations, self.queue)
         self._searches = {
@@ -164,12 +167,15 @@ class Scheduler:
             ),
             (CSI_NODES, EventResource.CSI_NODE, storage.csi_node_changed),
             (RESOURCE_CLAIMS, EventResource.RESOURCE_CLAIM, storage.resource_claim_changed),
+            (RESOURCE_SLICES, EventResource.RESOURCE_SLICE, storage.resource_slice_changed),
+            (DEVICE_CLASSES, EventResource.DEVICE_CLASS, storage.device_class_changed),
         )
         for resource, event, note in watched:
             handler = self.intake.storage_changed(event, note)
             self._informers.informer(resource).on_change(handler)
-        claims = self._informers.informer(PERSISTENT_VOLUME_CLAIMS)
-        claims.on_change(lambda old, new: self._prebinder.claims_changed())
+        for awaited in (PERSISTENT_VOLUME_CLAIMS, RESOURCE_CLAIMS):
+            claims = self._informers.informer(awaited)
+            claims.on_change(lambda old, new: self._prebinder.claims_changed())
 
     async def _schedule_forever(self) -> None:
         turns = 0
@@ -224,17 +230,19 @@ class Scheduler:
 
     def _assume(self, queued: QueuedPod, placement: Placement) -> None:
         pod, node = queued.pod, placement.node
-        plugin = self.profiles[queued.scheduler_name].by_name.get("VolumeBinding")
-        plan = VolumePlan()
-        if isinstance(plugin, VolumeBinding) and claim_names(pod):
+        plugins = self.profiles[queued.scheduler_name].by_name
+        plan, devices = VolumePlan(), None
+        if isinstance(plugin := plugins.get("VolumeBinding"), VolumeBinding) and claim_names(pod):
             plan = plugin.plan(pod, placement.row)
+        if isinstance(plugin := plugins.get("DynamicResources"), DynamicResources):
+            devices = plugin.plan(pod, placement.row)
         self.verdicts.placed(queued, placement, self._deciders[queued.scheduler_name])
         self.cluster.place(queued.pod, node)
         self.intake.assumed[queued.uid] = node
         self.nominations.remove(queued.uid)
         self.queue.done(queued.uid)
         if plan or pod["spec"].get("resourceClaims"):
-            promise = self._prebinder.assume(plan, node)
+            promise = self._prebinder.assume(plan, devices, node)
             self._prebinds.add(partial(self._prebind, queued, node, promise))
         else:
             self._binds.add(partial(self._bind, queued, node))

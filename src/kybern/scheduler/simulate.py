@@ -34,6 +34,8 @@ class Snapshot:
     storage_classes: Sequence[Obj] = ()
     csi_nodes: Sequence[Obj] = ()
     resource_claims: Sequence[Obj] = ()
+    resource_slices: Sequence[Obj] = ()
+    device_classes: Sequence[Obj] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,8 @@ def _load(snapshot: Snapshot) -> ClusterColumns:
         (snapshot.storage_classes, storage.class_changed),
         (snapshot.csi_nodes, storage.csi_node_changed),
         (snapshot.resource_claims, storage.resource_claim_changed),
+        (snapshot.resource_slices, storage.resource_slice_changed),
+        (snapshot.device_classes, storage.device_class_changed),
     ):
         for one in objects:
             note(None, one)

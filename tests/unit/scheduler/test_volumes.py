@@ -220,7 +220,12 @@ def test_a_pod_waits_until_its_resource_claims_are_allocated() -> None:
     one = pod("p", resourceClaims=[{"name": "gpu", "resourceClaimName": "gpu"}])
     gate = core.profile.gate(one)
     assert gate == ("DynamicResources", 'resourceclaim.resource.k8s.io "gpu" not found')
-    made: Obj = {"metadata": {"name": "gpu", "namespace": "default", "uid": "gpu"}, "spec": {}}
+    request = {"name": "one", "exactly": {"deviceClassName": "gpu"}}
+    made: Obj = {
+        "metadata": {"name": "gpu", "namespace": "default", "uid": "gpu"},
+        "spec": {"devices": {"requests": [request]}},
+    }
+    core.storage.device_class_changed(None, {"metadata": {"name": "gpu", "uid": "g"}, "spec": {}})
     core.storage.resource_claim_changed(None, made)
     assert core.profile.gate(one) is None
     assert core.decide(one) == held("3 cannot allocate all claims")

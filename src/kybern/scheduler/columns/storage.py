@@ -1,8 +1,9 @@
-"""Claims, volumes and storage classes as the volume plugins see them.
+"""Claims, volumes, classes and devices as the plugins for volumes and devices see them.
 
 Informers write; the scheduler adds what it assumes: a volume promised to a claim, a node selected
-for provisioning. An assumption stands until the API server shows the same or it is taken back.
-``version`` changes with every change; pod classes with claims are made anew then.
+for provisioning, devices allocated to a resource claim. An assumption stands until the API server
+shows the same or it is taken back. ``version`` changes with every change; pod classes with claims
+are made anew then.
 """
 
 from typing import Any
@@ -22,6 +23,8 @@ class StorageObjects:
         self.classes: dict[str, Obj] = {}
         self.csi_nodes: dict[str, Obj] = {}
         self.resource_claims: dict[str, Obj] = {}
+        self.resource_slices: dict[str, Obj] = {}
+        self.device_classes: dict[str, Obj] = {}
         self._real: dict[str, Obj | None] = {}
 
     def claim_changed(self, old: Obj | None, new: Obj | None) -> None:
@@ -39,10 +42,17 @@ class StorageObjects:
         self._changed(self.csi_nodes, old, new, True)
 
     def resource_claim_changed(self, old: Obj | None, new: Obj | None) -> None:
-        self._changed(self.resource_claims, old, new, True)
+        is_seen = new is not None and "allocation" in (new.get("status") or {})
+        self._changed(self.resource_claims, old, new, is_seen)
+
+    def resource_slice_changed(self, old: Obj | None, new: Obj | None) -> None:
+        self._changed(self.resource_slices, old, new, True)
+
+    def device_class_changed(self, old: Obj | None, new: Obj | None) -> None:
+        self._changed(self.device_classes, old, new, True)
 
     def assume(self, obj: Obj) -> None:
-        """See a claim or a volume like this from now on."""
+        """See a claim, a volume or a resource claim like this from now on."""
         table, uid = self._table_of(obj), obj["metadata"]["uid"]
         self._real.setdefault(uid, table.get(key_of(obj)))
         table[key_of(obj)] = obj
@@ -58,6 +68,10 @@ class StorageObjects:
             self._table_of(obj)[key_of(obj)] = real
         self.version += 1
 
+    def is_assumed(self, obj: Obj) -> bool:
+        """What is seen of the object is a promise that the API server does not show yet."""
+        return obj["metadata"]["uid"] in self._real
+
     def claim(self, namespace: str, name: str) -> Obj | None:
         return self.claims.get(f"{namespace}/{name}")
 
@@ -67,7 +81,9 @@ class StorageObjects:
         return found is not None and found.get("volumeBindingMode") == "WaitForFirstConsumer"
 
     def _table_of(self, obj: Obj) -> dict[str, Obj]:
-        return self.claims if "namespace" in obj["metadata"] else self.volumes
+        if "namespace" not in obj["metadata"]:
+            return self.volumes
+        return self.resource_claims if "devices" in obj["spec"] else self.claims
 
     def _changed(
         self, table: dict[str, Obj], old: Obj | None, new: Obj | None, is_seen: bool

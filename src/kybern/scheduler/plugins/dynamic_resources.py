@@ -1,16 +1,15 @@
-"""DynamicResources: pods with resource claims go where the devices allocated to them are.
+"""DynamicResources: pods with resource claims go where devices are allocated to them, or can be.
 
-Devices are not allocated here: a pod waits until whoever allocates has done so for all its claims.
-Before the pod is bound, ``prebind.py`` reserves the claims for it.
+A claim that is allocated keeps its pods on the nodes that reach its devices. For the others the
+filter searches devices node by node (``kybern.scheduler.devices``); ``plan`` says which ones the
+chosen node gives, and ``prebind.py`` writes that down and reserves the claims for the pod.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from kybern.scheduler.columns.column import Mask, Rows
-from kybern.scheduler.columns.node_table import NodeTable
+from kybern.scheduler.devices.claims import has_alternatives, is_allocated, is_reserved
+from kybern.scheduler.devices.requests import AllocationError, alternatives
 from kybern.scheduler.events import (
     Action,
     ClusterEvent,
@@ -19,15 +18,16 @@ from kybern.scheduler.events import (
     Registration,
     queue_if,
 )
-from kybern.scheduler.node_selector import SelectorMask
-from kybern.scheduler.plugin import Confinement, Filter, Plugin, Verdict
+from kybern.scheduler.plugin import Confinement, Filter, Plugin, Score
 from kybern.scheduler.pod_shape import PodShape
 from kybern.scheduler.pod_storage import is_for, resource_claim_names
 
+if TYPE_CHECKING:
+    from kybern.scheduler.devices.plan import DevicePlan
+    from kybern.scheduler.plugins.claims_filter import ClaimsFilter
+
 Obj = dict[str, Any]
 
-NOT_ALLOCATED = "cannot allocate all claims"
-ELSEWHERE = "resourceclaim not available on the node"
 MAX_CONSUMERS = 256
 
 
@@ -69,56 +69,69 @@ class DynamicResources(Plugin):
             return Confinement(rejection=claims)
         uid = shape.pod["metadata"]["uid"]
         for claim in claims:
-            consumers = (claim.get("status") or {}).get("reservedFor") or ()
-            if len(consumers) >= MAX_CONSUMERS and not is_reserved(claim, uid):
-                return Confinement(rejection="resourceclaim in use")
+            if why := self._rejection(claim, uid):
+                return Confinement(rejection=why)
         return None
 
     def filter(self, shape: PodShape) -> Filter | None:
         if not shape.spec.get("resourceClaims"):
             return None
         claims = self.claims(shape.pod)
-        return None if isinstance(claims, str) else ClaimsFilter(self.cluster.nodes, claims)
+        return None if isinstance(claims, str) else self._judge(claims)
+
+    def score(self, shape: PodShape) -> Score | None:
+        """Only where requests have alternatives is one node better than another."""
+        if not shape.spec.get("resourceClaims"):
+            return None
+        claims = self.claims(shape.pod)
+        if isinstance(claims, str) or not any(map(has_alternatives, claims)):
+            return None
+        return self._judge(claims).score()
+
+    def plan(self, pod: Obj, row: int) -> "DevicePlan | None":
+        """What the claims that wait for devices get on a feasible row; None for no claims."""
+        claims = self.claims(pod) if pod["spec"].get("resourceClaims") else []
+        if isinstance(claims, str) or not claims:
+            return None
+        return self._judge(claims).plan(row)
 
     def registrations(self) -> Sequence[Registration]:
-        claims = ClusterEvent(EventResource.RESOURCE_CLAIM, Action.ADD | Action.UPDATE)
+        changed = Action.ADD | Action.UPDATE
+        claims = ClusterEvent(EventResource.RESOURCE_CLAIM, changed)
         pods = ClusterEvent(EventResource.UNSCHEDULED_POD, Action.UPDATE)
-        return (Registration(claims, _claim_changed), Registration(pods, _is_same_pod))
+        return (
+            Registration(claims, _claim_changed),
+            Registration(pods, _is_same_pod),
+            Registration(ClusterEvent(EventResource.NODE, Action.ADD | Action.UPDATE_NODE_LABEL)),
+            Registration(ClusterEvent(EventResource.RESOURCE_SLICE, changed)),
+            Registration(ClusterEvent(EventResource.DEVICE_CLASS, changed)),
+        )
 
+    def _judge(self, claims: Sequence[Obj]) -> "ClaimsFilter":
+        # Loaded with the first claim: few clusters have any, and each waits for its start.
+        from kybern.scheduler.plugins.claims_filter import ClaimsFilter
 
-class ClaimsFilter(Filter):
-    def __init__(self, nodes: NodeTable, claims: Sequence[Obj]) -> None:
-        self._nodes = nodes
-        self._are_allocated = all(is_allocated(claim) for claim in claims)
-        allocations = [claim["status"]["allocation"] for claim in claims if is_allocated(claim)]
-        self._places = [
-            SelectorMask(nodes, {}, selector["nodeSelectorTerms"])
-            for allocation in allocations
-            if (selector := allocation.get("nodeSelector"))
-        ]
+        return ClaimsFilter(self.cluster, claims)
 
-    def feasible(self, rows: Any) -> Mask:
-        return self._are_here(rows) & self._are_allocated
-
-    def verdicts(self, plugin: str, rows: Rows) -> list[Verdict]:
-        here = self._are_here(rows)
-        parts = ((rows[~here], ELSEWHERE), (rows[here], NOT_ALLOCATED))
-        return [Verdict(plugin, (why,), True, part) for part, why in parts if len(part)]
-
-    def _are_here(self, rows: Any) -> Mask:
-        result: Mask = np.ones(self._nodes.count(rows), dtype=np.bool_)
-        for place in self._places:
-            result &= place.over(rows)
-        return result
-
-
-def is_allocated(claim: Obj) -> bool:
-    return "allocation" in (claim.get("status") or {})
-
-
-def is_reserved(claim: Obj, uid: str) -> bool:
-    consumers = (claim.get("status") or {}).get("reservedFor") or ()
-    return any(consumer["uid"] == uid for consumer in consumers)
+    def _rejection(self, claim: Obj, uid: str) -> str:
+        """Why a claim will do on no node."""
+        if self.cluster.storage.is_assumed(claim):
+            name = f"{claim['metadata']['namespace']}/{claim['metadata']['name']}"
+            return f"resource claim {name} is in the process of being allocated"
+        if is_allocated(claim):
+            consumers = claim["status"].get("reservedFor") or ()
+            full = len(consumers) >= MAX_CONSUMERS and not is_reserved(claim, uid)
+            return "resourceclaim in use" if full else ""
+        try:
+            asked = alternatives(claim)
+        except AllocationError as error:
+            return str(error)
+        for request in (way for ways in asked for way in ways):
+            if request.class_name not in self.cluster.storage.device_classes:
+                return (
+                    f"request {request.full_name}: device class {request.class_name} does not exist"
+                )
+        return ""
 
 
 def _is_named(claim: Obj) -> bool:
@@ -128,6 +141,9 @@ def _is_named(claim: Obj) -> bool:
 def _claim_changed(pod: Obj, old: Obj | None, new: Obj | None) -> Hint:
     if new is None:
         return Hint.SKIP
+    # Devices that another claim gives back may be those that the pod waits for.
+    if old is not None and is_allocated(old) and not is_allocated(new):
+        return Hint.QUEUE
     names = [name for _, name in resource_claim_names(pod)]
     same = new["metadata"]["namespace"] == pod["metadata"]["namespace"]
     return queue_if(same and (None in names or new["metadata"]["name"] in names))

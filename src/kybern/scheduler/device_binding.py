@@ -1,0 +1,161 @@
+"""Writes down which devices a pod's claims got, and waits until they are ready for it.
+
+``prebind.py`` calls in for pods with resource claims: ``promised`` when the decision is taken (the
+next decision then sees the devices as gone), ``reserve`` in the background. A claim is written in
+two steps, as upstream does: the finalizer, then the status with allocation and consumer. Failing is
+harmless: a promise that was not written is forgotten, one that was written is given back.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from kybern.api.errors import StatusError
+from kybern.api.objects import key
+from kybern.api.resources import RESOURCE_CLAIMS
+from kybern.client import Client
+from kybern.component.clock import Clock
+from kybern.scheduler.columns.storage import StorageObjects
+from kybern.scheduler.devices.claims import is_allocated, is_reserved
+from kybern.scheduler.pod_storage import resource_claim_names
+
+if TYPE_CHECKING:
+    from kybern.scheduler.devices.plan import DevicePlan
+
+Obj = dict[str, Any]
+
+FINALIZER = "resource.kubernetes.io/delete-protection"
+READY_TIMEOUT_SECONDS = 600.0
+ATTEMPTS = 5
+
+
+class DevicesNotReady(Exception):
+    """A claim cannot be used as promised; the text says why."""
+
+
+class DeviceBinder:
+    """Does it for all profiles."""
+
+    def __init__(self, client: Client, clock: Clock, storage: StorageObjects) -> None:
+        self._client, self._clock, self._storage = client, clock, storage
+
+    def promised(self, plan: "DevicePlan", node: str) -> tuple[Obj, ...]:
+        """The claims as they will be, with their devices."""
+        # Loaded with the first plan, like all that searches devices.
+        from kybern.scheduler.devices.results import allocation
+
+        return tuple(
+            _with_status(
+                claim, allocation=allocation(claim, chosen, plan.classes, node, self._clock)
+            )
+            for claim, chosen in plan.allocations
+        )
+
+    async def reserve(self, pod: Obj, promised: tuple[Obj, ...], changed: "Changes") -> None:
+        """Allocate and reserve all claims of the pod, and wait for their devices."""
+        allocations = {key(claim): claim["status"]["allocation"] for claim in promised}
+        names = [name for _, name in resource_claim_names(pod) if name]
+        for name in names:
+            at = f"{pod['metadata']['namespace']}/{name}"
+            claim = self._storage.resource_claims.get(at)
+            if claim is not None and (at in allocations or not is_reserved(claim, _uid(pod))):
+                await self._write(pod, name, allocations.get(at))
+        async with asyncio.timeout(READY_TIMEOUT_SECONDS):
+            while not all(self._is_ready(pod, name) for name in names):
+                await changed.wait()
+
+    async def release(self, pod: Obj) -> None:
+        """The pod does not get its node: nothing is reserved for it any more."""
+        for _, name in resource_claim_names(pod):
+            claim = self._storage.resource_claims.get(f"{pod['metadata']['namespace']}/{name}")
+            if claim is None or not is_reserved(claim, _uid(pod)):
+                continue
+            left = [c for c in claim["status"]["reservedFor"] if c["uid"] != _uid(pod)]
+            await self._client.update_status(RESOURCE_CLAIMS, _with_status(claim, reservedFor=left))
+
+    async def _write(self, pod: Obj, name: str, devices: Obj | None) -> None:
+        namespace = pod["metadata"]["namespace"]
+        for attempt in range(ATTEMPTS):
+            claim = await self._client.get(RESOURCE_CLAIMS, name, namespace)
+            try:
+                await self._write_once(pod, claim, devices)
+                return
+            except StatusError as error:
+                if error.reason != "Conflict" or attempt == ATTEMPTS - 1:
+                    raise
+
+    async def _write_once(self, pod: Obj, claim: Obj, devices: Obj | None) -> None:
+        shown = key(claim)
+        if "deletionTimestamp" in claim["metadata"]:
+            raise DevicesNotReady(f"claim {shown} got deleted in the meantime")
+        if devices is None and not is_allocated(claim):
+            raise DevicesNotReady(f"claim {shown} got deallocated elsewhere in the meantime")
+        if devices is not None and is_allocated(claim):
+            raise DevicesNotReady(f"claim {shown} got allocated elsewhere in the meantime")
+        if devices is not None and FINALIZER not in (claim["metadata"].get("finalizers") or ()):
+            finalizers = [*(claim["metadata"].get("finalizers") or ()), FINALIZER]
+            metadata = {**claim["metadata"], "finalizers": finalizers}
+            claim = await self._client.update(RESOURCE_CLAIMS, {**claim, "metadata": metadata})
+        given = devices if devices is not None else claim["status"]["allocation"]
+        given = {"allocationTimestamp": self._clock.timestamp(), **given}
+        meta = pod["metadata"]
+        consumer = {"resource": "pods", "name": meta["name"], "uid": meta["uid"]}
+        others = (claim.get("status") or {}).get("reservedFor") or ()
+        if not is_reserved(claim, meta["uid"]):
+            others = (*others, consumer)
+        written = _with_status(claim, allocation=given, reservedFor=list(others))
+        await self._client.update_status(RESOURCE_CLAIMS, written)
+
+    def _is_ready(self, pod: Obj, name: str) -> bool:
+        """The claim is seen as written, and its devices' drivers say that they are ready."""
+        claim = self._storage.resource_claims.get(f"{pod['metadata']['namespace']}/{name}")
+        if claim is None or "deletionTimestamp" in claim["metadata"]:
+            raise DevicesNotReady(f"claim {name} got deleted in the meantime")
+        if self._storage.is_assumed(claim):
+            return False
+        return devices_are_ready(claim)
+
+
+class Changes:
+    """Wakes everybody who waits when claims change."""
+
+    def __init__(self) -> None:
+        self._happened = asyncio.Event()
+
+    def happened(self) -> None:
+        self._happened.set()
+        self._happened = asyncio.Event()
+
+    async def wait(self) -> None:
+        await self._happened.wait()
+
+
+def devices_are_ready(claim: Obj) -> bool:
+    """All binding conditions hold (KEP 5007); raises DevicesNotReady where one says failure."""
+    status = claim["status"]
+    reported = {
+        (held["driver"], held["pool"], held["device"]): _conditions(held)
+        for held in status.get("devices") or ()
+    }
+    for result in status["allocation"]["devices"].get("results") or ():
+        device = (result["driver"], result["pool"], result["device"])
+        conditions = reported.get(device, {})
+        for failure in result.get("bindingFailureConditions") or ():
+            if conditions.get(failure) == "True":
+                raise DevicesNotReady(f"claim {key(claim)} binding failed")
+        if any(conditions.get(each) != "True" for each in result.get("bindingConditions") or ()):
+            return False
+    return True
+
+
+def _conditions(held: Obj) -> Mapping[str, str]:
+    return {each["type"]: each["status"] for each in held.get("conditions") or ()}
+
+
+def _with_status(claim: Obj, **fields: Any) -> Obj:
+    return {**claim, "status": {**(claim.get("status") or {}), **fields}}
+
+
+def _uid(pod: Obj) -> str:
+    uid: str = pod["metadata"]["uid"]
+    return uid
