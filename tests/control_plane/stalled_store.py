@@ -2,6 +2,7 @@
 
 import asyncio
 
+from kybern.store.interface import Entry
 from kybern.store.memory import MemoryStore
 
 
@@ -13,8 +14,8 @@ class StalledStore(MemoryStore):
         self.waiting = 0
         self.open = asyncio.Event()
 
-    async def create(self, key, value):  # type: ignore[no-untyped-def]
+    async def create(self, key: str, value: bytes, *, ttl: int = 0) -> Entry:
         if "/configmaps/default/" in key:
             self.waiting += 1
             await self.open.wait()
-        return await super().create(key, value)
+        return await super().create(key, value, ttl=ttl)
