@@ -1,6 +1,7 @@
 """A whole kubelet against an API server: the Node, pods from the API, the node API's doors."""
 
 import asyncio
+import json
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ async def site() -> AsyncIterator[Site]:
         authority = pki.load_or_create_authority(data / "pki", "ca", "kubernetes", clock)
         serving = authority.issue_server("system:node:lab", ["lab", "127.0.0.1"])
         serving.save(directory, "kubelet")
+        (directory / "manifests").mkdir()
         config = Config(
             root_dir=str(directory / "kubelet"),
             container_runtime_endpoint=f"unix://{containerd.socket}",
@@ -62,6 +64,7 @@ async def site() -> AsyncIterator[Site]:
             address="127.0.0.1",
             port=0,
             cgroup_root=f"kybern-lab-{directory.name}",
+            pod_manifest_path=str(directory / "manifests"),
             client_ca_file=str(data / "pki" / "ca.crt"),
             tls_cert_file=str(directory / "kubelet.crt"),
             tls_private_key_file=str(directory / "kubelet.key"),
@@ -231,3 +234,45 @@ async def test_a_log_that_is_not_there_yet_says_why(site: Site) -> None:
     await client.delete(PODS, "pulling", "default", grace_period_seconds=0)
     await site.cluster.wait_gone(PODS, "pulling")
     assert BUSYBOX in str((await client.get(NODES, "lab"))["status"]["images"])
+
+
+async def test_a_manifest_runs_is_mirrored_changes_and_goes(site: Site) -> None:
+    client = site.cluster.client
+    file = Path(site.config.pod_manifest_path, "web.yaml")
+
+    def write(script: str) -> None:
+        pod = _pod("web", script)
+        pod["spec"]["containers"][0]["image"] = BUSYBOX
+        partial = file.with_name(".partial")
+        partial.write_text(json.dumps(pod))
+        partial.replace(file)
+
+    write("echo first; " + STAY)
+    mirror = await site.cluster.wait_for(PODS, "web-lab", _ready)
+    annotations = mirror["metadata"]["annotations"]
+    assert annotations["kubernetes.io/config.source"] == "file"
+    assert annotations["kubernetes.io/config.mirror"] == annotations["kubernetes.io/config.hash"]
+    assert mirror["metadata"]["ownerReferences"][0]["kind"] == "Node"
+    container = mirror["status"]["containerStatuses"][0]["containerID"]
+
+    await client.delete(PODS, "web-lab", "default")
+    again = await site.cluster.wait_for(
+        PODS, "web-lab", lambda o: _ready(o) and o["metadata"]["uid"] != mirror["metadata"]["uid"]
+    )
+    assert again["status"]["containerStatuses"][0]["containerID"] == container
+    log = await client.request("GET", "/api/v1/namespaces/default/pods/web-lab/log")
+    assert log.body == b"first\n"
+
+    write("echo second; " + STAY)
+    changed = await site.cluster.wait_for(
+        PODS,
+        "web-lab",
+        lambda o: _ready(o) and o["status"]["containerStatuses"][0]["containerID"] != container,
+    )
+    assert (
+        changed["metadata"]["annotations"]["kubernetes.io/config.hash"]
+        != annotations["kubernetes.io/config.hash"]
+    )
+    file.write_text("no: pod")
+    await site.cluster.wait_gone(PODS, "web-lab")
+    file.unlink()

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from kubelet_lab import STAY, Lab, needs_containerd, open_lab, shell, until
 
-from kybern.kubelet.main import CRASH_INITIAL_SECONDS, CRASH_LONGEST_SECONDS
+from kybern.kubelet.main import crash_backoff
 from kybern.kubelet.pods.backoff import Backoff
 from kybern.kubelet.pods.log_rotation import LogRotation
 
@@ -188,7 +188,7 @@ async def test_a_pod_that_crashes_for_ever_keeps_two_attempts(lab: Lab) -> None:
     assert len(containers) <= 3
     assert len(list(logs.iterdir())) <= 3
     await lab.gone(pod)
-    lab.parts.crash_backoff = Backoff(CRASH_INITIAL_SECONDS, CRASH_LONGEST_SECONDS)
+    lab.parts.crash_backoff = crash_backoff(lab.config)
 
 
 async def test_a_log_that_grew_large_is_rotated(lab: Lab) -> None:

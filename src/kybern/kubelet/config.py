@@ -6,7 +6,7 @@ from kybern.component.duration import Duration
 from kybern.component.flags import flag
 from kybern.kubelet.eviction.thresholds import Threshold, parse_thresholds
 
-_EVICTION_HARD = (
+EVICTION_HARD = (
     "memory.available<100Mi",
     "nodefs.available<10%",
     "nodefs.inodesFree<5%",
@@ -17,8 +17,10 @@ _EVICTION_HARD = (
 
 @dataclass
 class Config:
-    """What a kubelet is told."""
+    """What a kubelet is told; ``given`` are the names of those that were flags."""
 
+    given: frozenset[str] = frozenset()
+    config: str = flag("", "Path of a KubeletConfiguration file; flags win over it.")
     root_dir: str = flag("/var/lib/kubelet", "Directory for all files of the kubelet.")
     container_runtime_endpoint: str = flag(
         "unix:///run/containerd/containerd.sock", "Socket of the container runtime (CRI)."
@@ -39,6 +41,7 @@ class Config:
     register_node: bool = flag(True, "Create the Node object.")
     node_labels: tuple[str, ...] = flag((), "Labels for the Node, as key=value.")
     register_with_taints: tuple[str, ...] = flag((), "Taints for the Node, as key=value:effect.")
+    pod_manifest_path: str = flag("", "Directory or file of manifests of static pods.")
     max_pods: int = flag(110, "How many pods the node takes.")
     cgroup_root: str = flag("", "Cgroup below which pods live.")
     system_reserved: tuple[str, ...] = flag((), "Resources kept from pods, as cpu=100m.")
@@ -47,7 +50,7 @@ class Config:
     container_log_max_files: int = flag(5, "How many log files a container keeps.")
     node_status_update_frequency: Duration = flag(10.0, "Time between looks at the node.")
     eviction_hard: tuple[str, ...] = flag(
-        _EVICTION_HARD, "What has to be left, or a pod goes at once: signal<amount."
+        EVICTION_HARD, "What has to be left, or a pod goes at once: signal<amount."
     )
     eviction_soft: tuple[str, ...] = flag(
         (), "What has to be left, or a pod goes after a grace period: signal<amount."
@@ -72,6 +75,14 @@ class Config:
     )
     minimum_image_ttl_duration: Duration = flag(
         120.0, "How long an unused image stays at least.", "minimum-image-ttl-duration"
+    )
+
+    image_maximum_gc_age: Duration = flag(
+        0.0, "How long an unused image stays at most; 0 is for ever."
+    )
+    max_parallel_image_pulls: int = flag(5, "How many images are pulled at the same time.")
+    max_container_restart_period: Duration = flag(
+        300.0, "The longest pause before a crashing container starts again."
     )
 
     def thresholds(self) -> list[Threshold]:

@@ -16,6 +16,7 @@ from kybern.client.client import Client
 from kybern.client.events import EventRecorder
 from kybern.client.informer import Informers
 from kybern.component.clock import Clock
+from kybern.kubelet import configuration
 from kybern.kubelet.admission.allocations import Allocations
 from kybern.kubelet.admission.gate import Admission
 from kybern.kubelet.cgroups import Cgroups
@@ -31,7 +32,7 @@ from kybern.kubelet.lifecycle import Hooks
 from kybern.kubelet.network_files import ClusterDns
 from kybern.kubelet.node.lease import NodeLease
 from kybern.kubelet.node.machine import default_address, read_machine
-from kybern.kubelet.node.registration import NodeRegistration
+from kybern.kubelet.node.registration import NodeRegistration, new_node
 from kybern.kubelet.node.status import allocatable
 from kybern.kubelet.objects import Objects
 from kybern.kubelet.parts import NodeFacts, Parts, Recorder
@@ -44,7 +45,9 @@ from kybern.kubelet.pods.workers import PodWorkers
 from kybern.kubelet.probes.checks import Checks
 from kybern.kubelet.probes.manager import ProbeManager
 from kybern.kubelet.server.server import NodeServer
+from kybern.kubelet.sources.manifests import Manifests
 from kybern.kubelet.sources.references import ApiObjects
+from kybern.kubelet.sources.static_pods import StaticPods, is_mirror
 from kybern.kubelet.status.manager import StatusManager
 from kybern.kubelet.volumes.claims import Claims
 from kybern.kubelet.volumes.manager import VolumeManager
@@ -54,12 +57,17 @@ from kybern.kubelet.volumes.tokens import Tokens
 logger = logging.getLogger(__name__)
 
 CRASH_INITIAL_SECONDS = 10.0
-CRASH_LONGEST_SECONDS = 300.0
 ORPHAN_SECONDS = 5.0
 
 
 def node_name(config: Config) -> str:
     return (config.hostname_override or platform.node()).strip().lower()
+
+
+def crash_backoff(config: Config) -> Backoff:
+    """The pauses of crashing containers: doubling, and never longer than the node allows."""
+    longest = config.max_container_restart_period
+    return Backoff(min(CRASH_INITIAL_SECONDS, longest), longest)
 
 
 def make_parts(
@@ -93,13 +101,13 @@ def make_parts(
         volumes=VolumeManager(paths, Payloads(objects, tokens), Claims(objects)),
         tokens=tokens,
         objects=objects,
-        puller=Puller(runtime, clock),
+        puller=Puller(runtime, clock, config.max_parallel_image_pulls),
         probes=ProbeManager(checks, clock, report),
         hooks=Hooks(runtime, checks),
         status=status,
         recorder=recorder,
         dns=ClusterDns(config.cluster_dns, config.cluster_domain, config.resolv_conf),
-        crash_backoff=Backoff(CRASH_INITIAL_SECONDS, CRASH_LONGEST_SECONDS),
+        crash_backoff=crash_backoff(config),
         admission=Admission(
             allocations, lambda: facts.node, lambda: facts.allocatable, clock, recorder.event
         ),
@@ -109,6 +117,9 @@ def make_parts(
 
 async def run(client: Client, clock: Clock, config: Config) -> None:
     """Be the kubelet of this node until cancelled."""
+    if config.config:
+        text = await asyncio.to_thread(Path(config.config).read_bytes)
+        config = configuration.apply(config, text)
     root = Path(config.root_dir)
     await asyncio.to_thread(root.mkdir, parents=True, exist_ok=True)
     machine = await asyncio.to_thread(read_machine, root)
@@ -118,6 +129,7 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
         config.node_ip or (default_address(),),
         allocatable(machine, config, config.thresholds()),
         machine.memory_bytes,
+        node=new_node(name, config, machine.architecture),
     )
     informers = Informers(client)
     pods = informers.informer(PODS, field_selector=f"spec.nodeName={name}")
@@ -135,11 +147,16 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
     parts.admission.refresh = registration.refresh
     eviction, collector = _reclaiming(parts, workers, config)
     registration.pressures = lambda: eviction.conditions
+    manifests = Manifests(config.pod_manifest_path, name)
+    static = StaticPods(manifests, workers, status, client, facts, clock)
     server = NodeServer(config, client, clock, parts, workers)
     try:
         registration.port = await server.start()
         async with asyncio.TaskGroup() as group:
             group.create_task(pleg.run())
+            # These do not wait for an API server: it may be one of them.
+            await static.look()
+            group.create_task(static.run())
             group.create_task(registration.run())
             await registration.registered.wait()
             lease = NodeLease(client, clock, name)
@@ -147,7 +164,7 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
             group.create_task(lease.run())
             # The services come first: containers get variables for them.
             await informers.start()
-            pods.on_change(lambda old, new: _hand_on(workers, old, new))
+            pods.on_change(lambda old, new: _hand_on(workers, static, old, new))
             group.create_task(_adopt_orphans(parts, pleg, workers))
             group.create_task(_log_rotation(parts, config).run())
             group.create_task(parts.admission.run())
@@ -190,6 +207,7 @@ def _reclaiming(
         config.image_gc_high_threshold,
         config.image_gc_low_threshold,
         config.minimum_image_ttl_duration,
+        config.image_maximum_gc_age,
     )
     collector = ImageCollector(
         parts.runtime, parts.clock, policy, (pause.REFERENCE,), image_disk, warn
@@ -203,8 +221,11 @@ def _log_rotation(parts: Parts, config: Config) -> LogRotation:
     return LogRotation(parts.runtime, parts.clock, size, config.container_log_max_files)
 
 
-def _hand_on(workers: PodWorkers, old: Obj | None, new: Obj | None) -> None:
+def _hand_on(workers: PodWorkers, static: StaticPods, old: Obj | None, new: Obj | None) -> None:
     """The informer's news for the workers. A name that another pod has taken ends the old one."""
+    if is_mirror(new or old or {}):
+        static.mirror_changed(old, new)
+        return
     if old is not None and (new is None or spec.uid(new) != spec.uid(old)):
         workers.remove(spec.uid(old))
     if new is not None:

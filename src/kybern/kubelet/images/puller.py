@@ -16,7 +16,6 @@ from kybern.kubelet.pods.backoff import Backoff
 from kybern.kubelet.pods.failures import StartFailure
 from kybern.rpc.client import RpcError
 
-PARALLEL_PULLS = 5
 INITIAL_BACKOFF = 10.0
 LONGEST_BACKOFF = 300.0
 MAX_REMEMBERED_ERRORS = 1024
@@ -28,10 +27,10 @@ Report = Callable[[str, str, str], None]
 class Puller:
     """One node's image pulls; pulls of the same image wait for one another."""
 
-    def __init__(self, runtime: Runtime, clock: Clock) -> None:
+    def __init__(self, runtime: Runtime, clock: Clock, parallel: int) -> None:
         self._runtime = runtime
         self._clock = clock
-        self._slots = asyncio.Semaphore(PARALLEL_PULLS)
+        self._slots = asyncio.Semaphore(parallel)
         self._backoff = Backoff(INITIAL_BACKOFF, LONGEST_BACKOFF)
         self._last_errors: OrderedDict[str, str] = OrderedDict()
 

@@ -34,6 +34,7 @@ class StatusManager:
         self._written: dict[str, Obj] = {}
         self._versions: dict[str, int] = {}
         self._finished: set[str] = set()
+        self._mirrors: dict[str, Obj] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._slots = asyncio.Semaphore(PARALLEL_WRITES)
 
@@ -72,6 +73,16 @@ class StatusManager:
             self._written[uid] = theirs
             self._write_soon(uid)
 
+    def mirror(self, uid: str, mirror: Obj | None) -> None:
+        """The API's picture of a static pod, which is where its status goes; None for no more."""
+        known = self._mirrors.get(uid)
+        if mirror is None:
+            self._mirrors.pop(uid, None)
+        elif known is None or spec.uid(known) != spec.uid(mirror):
+            self._mirrors[uid] = mirror
+            self._written[uid] = mirror.get("status") or {}
+            self._write_soon(uid)
+
     def finish(self, pod: Obj) -> None:
         """All of the pod is gone from the node: after its last status it leaves the API."""
         self._pods[spec.uid(pod)] = pod
@@ -83,6 +94,7 @@ class StatusManager:
         for kept in (self._pods, self._statuses, self._written, self._versions):
             kept.pop(uid, None)
         self._finished.discard(uid)
+        self._mirrors.pop(uid, None)
 
     async def close(self) -> None:
         """Give writes on their way a moment, then stop."""
@@ -100,9 +112,12 @@ class StatusManager:
             task.add_done_callback(lambda _: self._tasks.pop(uid, None))
 
     def _pending(self, uid: str) -> bool:
-        if uid not in self._pods or spec.is_static(self._pods[uid]):
+        if uid not in self._pods:
             return False
-        return uid in self._finished or self._statuses.get(uid) != self._written.get(uid)
+        changed = self._statuses.get(uid) != self._written.get(uid)
+        if spec.is_static(self._pods[uid]):
+            return changed and uid in self._mirrors
+        return changed or uid in self._finished
 
     async def _write_until_done(self, uid: str) -> None:
         delay = RETRY_SECONDS
@@ -124,7 +139,7 @@ class StatusManager:
         try:
             if status is not None and status != self._written.get(uid):
                 patch = {
-                    "metadata": {"uid": uid},
+                    "metadata": {"uid": spec.uid(self._mirrors.get(uid, pod))},
                     "status": difference(self._written.get(uid) or {}, status),
                 }
                 answer = await self._client.patch(
