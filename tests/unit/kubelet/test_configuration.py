@@ -101,8 +101,8 @@ def test_a_manifest_becomes_a_pod_of_this_node() -> None:
         ("imagePullSecrets: [{name: a}]", "secrets"),
         ("volumes: [{name: v, configMap: {name: a}}]", "configmaps (via configmap volumes)"),
         (
-            "volumes: [{name: v, projected: {sources: [{serviceAccountToken: {path: t}}]}}]",
-            "serviceaccounts (via projected volumes)",
+            "volumes: [{name: v, projected: {sources: [{secret: {name: a}}]}}]",
+            "secrets (via projected volumes)",
         ),
     ],
 )
