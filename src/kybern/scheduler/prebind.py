@@ -7,7 +7,7 @@ all, and ``undo`` takes the assumptions back.
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kybern.api.errors import StatusError
@@ -54,6 +54,14 @@ class Promise:
         return (*self.volumes, *self.claims, *self.resource_claims)
 
 
+def promise_of(plan: VolumePlan, node: str) -> Promise:
+    """What a plan makes of its volumes and claims on a node."""
+    return Promise(
+        tuple(_promised(volume, claim) for claim, volume in plan.bindings),
+        tuple(_annotated(claim, SELECTED_NODE, node) for claim in plan.provisions),
+    )
+
+
 class PreBinder:
     """Does it for all profiles."""
 
@@ -69,11 +77,9 @@ class PreBinder:
 
     def assume(self, plan: VolumePlan, devices: "DevicePlan | None", node: str) -> Promise:
         """See volumes and devices as taken and nodes as selected from now on."""
-        promise = Promise(
-            tuple(_promised(volume, claim) for claim, volume in plan.bindings),
-            tuple(_annotated(claim, SELECTED_NODE, node) for claim in plan.provisions),
-            self._devices.promised(devices, node) if devices is not None else (),
-        )
+        promise = promise_of(plan, node)
+        if devices is not None:
+            promise = replace(promise, resource_claims=self._devices.promised(devices, node))
         for obj in promise.objects:
             self._storage.assume(obj)
         return promise

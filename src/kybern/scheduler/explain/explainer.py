@@ -103,7 +103,7 @@ class Explainer:
         gated = decider.profile.gate(pod)
         if gated is not None:
             return {"state": "Gated", "summary": gated[1], "advice": _lift_gates(pod)}
-        status: Obj = {"nodesTotal": self._cluster.nodes.node_count}
+        status: Obj = {}
         # What another scheduler process found stands in the pod's condition.
         last = verdict.failure if verdict is not None else _condition_message(pod)
         if last:
@@ -124,34 +124,40 @@ class Explainer:
         return {"state": "Queued", "summary": text}
 
     def _turned_down(self, pod: Obj, error: FitError, decider: Decider) -> Obj:
-        status: Obj = {"state": "Unschedulable", "nodesFeasible": 0}
-        if error.node_count == 0:
-            return status | {"summary": error.message, "advice": ["Add a node: there is none."]}
-        pod_class = decider.pod_class(pod)
-        near = closest(error, pod_class, self._cluster.nodes)
-        kept = self._kept_for_others(pod, decider)
-        advice = advise(pod, error, self._cluster, near)
-        if kept:
-            text = f"{kept[0]} has room, but it is kept for pods that were nominated to it"
-            advice.insert(0, f"{text}: wait, or give this pod a higher priority.")
-        nominated = self._nominations.node_of(pod["metadata"]["uid"])
-        if nominated:
+        status = {"state": "Unschedulable"} | turned_down(pod, error, decider)
+        if nominated := self._nominations.node_of(pod["metadata"]["uid"]):
             status["state"], status["nominatedNode"] = "Preempting", nominated
-            advice = [f"Wait: pods on {nominated} are being evicted to make room."]
-        status["summary"] = _why_turned_down(error, near)
-        status["rejections"] = rejections(error, self._cluster.nodes)
-        status["closest"] = near
-        status["advice"] = advice
+            status["advice"] = [f"Wait: pods on {nominated} are being evicted to make room."]
         return status
 
-    def _kept_for_others(self, pod: Obj, decider: Decider) -> list[str]:
-        """Nodes that could take the pod but for the pods nominated to them."""
-        pod_class = decider.pod_class(pod)
-        if any(confinement.rejection for _, confinement in pod_class.confinements):
-            return []
-        nodes = self._cluster.nodes
-        contested = self._nominations.contested_rows(pod, nodes.rows)
-        return [nodes.names[row] for row in contested if pod_class.fits(row)]
+
+def turned_down(pod: Obj, error: FitError, decider: Decider) -> Obj:
+    """Why no node would do, as the columns are: by plugin, the closest nodes, what would help."""
+    status: Obj = {"nodesTotal": error.node_count, "nodesFeasible": 0}
+    if error.node_count == 0:
+        return status | {"summary": error.message, "advice": ["Add a node: there is none."]}
+    cluster, pod_class = decider.cluster, decider.pod_class(pod)
+    near = closest(error, pod_class, cluster.nodes)
+    advice = advise(pod, error, cluster, near)
+    if kept := _kept_for_others(pod, decider):
+        text = f"{kept[0]} has room, but it is kept for pods that were nominated to it"
+        advice.insert(0, f"{text}: wait, or give this pod a higher priority.")
+    return status | {
+        "summary": _why_turned_down(error, near),
+        "rejections": rejections(error, cluster.nodes),
+        "closest": near,
+        "advice": advice,
+    }
+
+
+def _kept_for_others(pod: Obj, decider: Decider) -> list[str]:
+    """Nodes that could take the pod but for the pods nominated to them."""
+    pod_class = decider.pod_class(pod)
+    if any(confinement.rejection for _, confinement in pod_class.confinements):
+        return []
+    nodes = decider.cluster.nodes
+    contested = decider.nominations.contested_rows(pod, nodes.rows)
+    return [nodes.names[row] for row in contested if pod_class.fits(row)]
 
 
 def _why_turned_down(error: FitError, near: list[Obj]) -> str:
