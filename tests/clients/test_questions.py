@@ -3,11 +3,15 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from kubectl_lab import Kubectl, until
-from sample_objects import pod
+from sample_objects import deployment, pod
+
+from kybern.testing.plugin import Server
 
 KYBERN = (sys.executable, "-m", "kybern.cluster.cli")
 
@@ -72,3 +76,29 @@ def test_shells_complete_the_names_of_pods(kybern: Any, current: Kubectl) -> Non
         timeout=60,
     )
     assert completed.stdout == "plain,front-end\n"
+
+
+def test_supposing_changes_nothing(
+    kybern: Any, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = tmp_path / "manifest.json"
+    items = [deployment("big-shop", 5), huge("giant")]
+    manifest.write_bytes(orjson.dumps({"kind": "List", "items": items}))
+    methods: list[str] = []
+    pipeline = server.cluster.server._pipeline
+    assert pipeline is not None
+    handle = pipeline.handle
+
+    async def recording(request: Any) -> Any:
+        if request.headers.get("user-agent") == "kubectl":
+            methods.append(request.method)
+        return await handle(request)
+
+    monkeypatch.setattr(pipeline, "handle", recording)
+    answer = kybern("whatif", "-f", str(manifest), "--drain", "simulated-0", "-o", "json")
+    outcome = orjson.loads(answer.stdout)
+    assert sum(one["owner"] == "Deployment/big-shop" for one in outcome["placed"]) == 5
+    assert "simulated-0" not in {one["node"] for one in outcome["placed"]}
+    assert "giant" in [one["name"] for one in outcome["pending"]]
+    assert len(methods) > 10 and set(methods) == {"GET"}
+    assert "Nothing was changed." in kybern("whatif", "-f", str(manifest)).stdout

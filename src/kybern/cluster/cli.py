@@ -9,7 +9,7 @@ from typing import Any
 import click
 import orjson
 
-from kybern.cluster.questions.commands import completion, why
+from kybern.cluster.questions.commands import completion, whatif, why
 from kybern.cluster.record import DEFAULT_PORT, Record, default_data_dir, default_kubeconfig
 
 EXAMPLES = """\b
@@ -19,6 +19,7 @@ Examples:
                                      no containers: works without root, everywhere
   kybern kubectl get pods -A         look around
   kybern why pod web-0               why it waits, or why it is where it is
+  kybern whatif --drain node-1       where its pods would go
   kybern down                        stop it; 'kybern up' brings it back
   kybern down --wipe                 stop it and forget it
 """
@@ -286,7 +287,7 @@ def preflight(output: str, service_cluster_ip_range: str, cluster_cidr: str) -> 
     sys.exit(report(output, Plan(cluster_cidr, service_cluster_ip_range)))
 
 
-for question in (why, completion):
+for question in (why, whatif, completion):
     main.add_command(question)
 
 

@@ -94,6 +94,56 @@ def why(kind: str, name: str, namespace: str, kubeconfig: str, context: str, out
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-f", "--filename", "files", multiple=True, help="Manifests, - for standard input.")
+@click.option("--drain", multiple=True, metavar="NODE", help="Suppose that NODE is drained.")
+@click.option("--add-nodes", type=click.IntRange(0, 10_000), default=0, help="Nodes to add.")
+@click.option("--like", default="", metavar="NODE", help="What the added nodes are like.")
+@click.option(
+    "--scheduler-config",
+    type=click.File("rb"),
+    help="The KubeSchedulerConfiguration of the cluster, if it is not the default one.",
+)
+@access_options
+@click.option(
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Output form."
+)
+def whatif(
+    files: tuple[str, ...],
+    drain: tuple[str, ...],
+    add_nodes: int,
+    like: str,
+    scheduler_config: Any,
+    namespace: str,
+    kubeconfig: str,
+    context: str,
+    output: str,
+) -> None:
+    """Say where pods would go, and what would stay pending and why; changes nothing."""
+    from rich.console import Console
+
+    from kybern.cluster.questions.cluster_snapshot import read_cluster
+    from kybern.cluster.questions.expansion import ManifestError
+    from kybern.cluster.questions.nodes import NoSuchNode
+    from kybern.cluster.questions.whatif import Changes, what_if
+    from kybern.cluster.questions.whatif_text import show
+    from kybern.kubectl import manifests
+    from kybern.scheduler.configuration import ConfigurationError, load
+
+    session = _session(kubeconfig, context, namespace)
+    given = manifests.read(files) if files else []
+    try:
+        settings = load(scheduler_config.read()) if scheduler_config is not None else None
+        changes = Changes(given, session.namespace, drain, add_nodes, like, settings)
+        outcome = what_if(_ask(session, read_cluster), changes)
+    except (ConfigurationError, ManifestError, NoSuchNode) as error:
+        raise click.ClickException(str(error)) from error
+    if output == "json":
+        click.echo(orjson.dumps(outcome.as_json(), option=orjson.OPT_INDENT_2))
+    else:
+        show(outcome, Console(highlight=False))
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print what a shell needs to complete kybern's words: source it.

@@ -9,26 +9,24 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from kybern.cluster.questions.tables import Cell, say, table
 from kybern.cluster.questions.why import DEFAULT_SCHEDULER, Why
 from kybern.component.clock import parse_rfc3339
 
 Obj = dict[str, Any]
-Cell = str | Text
-
-GAP = "   "
 SHOWN_NODES = 4
 STYLES = {"Scheduled": "green", "Binding": "green", "Queued": "yellow", "Preempting": "yellow"}
 
 
 def show(why: Why, console: Console, now: float, wide: bool = False) -> None:
     """Print an answer. ``now`` is in seconds since the epoch."""
-    _say(console, _title(why, now))
+    say(console, _title(why, now))
     found = why.explanation
     if found is None:
         for line in _without_explanation(why):
-            _say(console, Text(line))
+            say(console, Text(line))
     else:
-        _say(console, _answer(found))
+        say(console, _answer(found))
         _show_rejections(found, console)
         _show_closest(found, console)
         _show_candidates(found, console, wide)
@@ -94,7 +92,7 @@ def _show_rejections(found: Obj, console: Console) -> None:
                     Text(_names(examples, reason["nodes"]), "dim"),
                 ]
             )
-    _table(console, ["NODES", "PLUGIN", "WHY NOT", "WHICH"], rows)
+    table(console, ["NODES", "PLUGIN", "WHY NOT", "WHICH"], rows)
 
 
 def _show_closest(found: Obj, console: Console) -> None:
@@ -103,7 +101,7 @@ def _show_closest(found: Obj, console: Console) -> None:
         for one in found.get("closest") or ()
         for lack in one.get("lacks") or ()
     ]
-    _table(console, ["CLOSEST", "LACKS", "ASKED FOR", "FREE"], rows)
+    table(console, ["CLOSEST", "LACKS", "ASKED FOR", "FREE"], rows)
 
 
 def _show_candidates(found: Obj, console: Console, wide: bool) -> None:
@@ -121,9 +119,9 @@ def _show_candidates(found: Obj, console: Console, wide: bool) -> None:
     rows.append([Text("total", "bold"), "", *totals])
     kind = "SCORES NOW" if found.get("recomputed") else "SCORES"
     names = [one["node"] + (" *" if one is candidates[0] else "") for one in candidates]
-    _table(console, [kind, "WEIGHT", *names], rows)
+    table(console, [kind, "WEIGHT", *names], rows)
     if wide:
-        _say(console, Text("Each as raw / normalized / weighted.", "dim"))
+        say(console, Text("Each as raw / normalized / weighted.", "dim"))
 
 
 def _score(one: Obj, wide: bool) -> str:
@@ -136,25 +134,25 @@ def _show_waiting(why: Why, console: Console) -> None:
     claims: list[list[Cell]] = [
         [one.name, one.phase or "does not exist", one.storage_class or "-"] for one in why.claims
     ]
-    _table(console, ["CLAIM NOT BOUND", "PHASE", "CLASS"], claims)
+    table(console, ["CLAIM NOT BOUND", "PHASE", "CLASS"], claims)
     containers: list[list[Cell]] = [[one.container, one.reason, one.message] for one in why.waiting]
-    _table(console, ["CONTAINER", "WAITS", "WHY"], containers)
+    table(console, ["CONTAINER", "WAITS", "WHY"], containers)
 
 
 def _show_advice(found: Obj, console: Console) -> None:
     advice = found.get("advice") or ()
     if advice:
-        _say(console, Text("\nWHAT WOULD HELP", "bold"))
+        say(console, Text("\nWHAT WOULD HELP", "bold"))
     for text in advice:
-        _say(console, Text(f"  - {text}"))
+        say(console, Text(f"  - {text}"))
 
 
 def _show_history(found: Obj, console: Console, now: float) -> None:
     if failure := found.get("lastFailure"):
         when = _ago(failure["time"], now)
-        _say(console, Text(f"\nBefore that, {when}: {failure['message']}", "dim"))
+        say(console, Text(f"\nBefore that, {when}: {failure['message']}", "dim"))
     elif message := found.get("message"):
-        _say(console, Text(f"\nEvent: {message}", "dim"))
+        say(console, Text(f"\nEvent: {message}", "dim"))
 
 
 def _names(examples: Sequence[str], count: int) -> str:
@@ -169,23 +167,3 @@ def _ago(timestamp: str, now: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds // size}{unit} ago"
     return f"{seconds}s ago"
-
-
-def _table(console: Console, names: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
-    """Left-aligned columns after an empty line; nothing without rows."""
-    if not rows:
-        return
-    lines = [[Text(name, "bold") for name in names]]
-    lines += [[Text(one) if isinstance(one, str) else one for one in row] for row in rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(names))]
-    _say(console, Text(""))
-    for line in lines:
-        for cell, width in zip(line, widths, strict=True):
-            cell.pad_right(width - len(cell))
-        joined = Text(GAP).join(line)
-        joined.rstrip()
-        _say(console, joined)
-
-
-def _say(console: Console, text: Text) -> None:
-    console.print(text, soft_wrap=True)

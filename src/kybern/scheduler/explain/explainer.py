@@ -124,7 +124,7 @@ class Explainer:
         return {"state": "Queued", "summary": text}
 
     def _turned_down(self, pod: Obj, error: FitError, decider: Decider) -> Obj:
-        status = {"state": "Unschedulable"} | turned_down(pod, error, decider)
+        status: Obj = {"state": "Unschedulable"} | turned_down(pod, error, decider)
         if nominated := self._nominations.node_of(pod["metadata"]["uid"]):
             status["state"], status["nominatedNode"] = "Preempting", nominated
             status["advice"] = [f"Wait: pods on {nominated} are being evicted to make room."]
