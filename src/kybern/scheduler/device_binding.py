@@ -1,14 +1,14 @@
 """Writes down which devices a pod's claims got, and waits until they are ready for it.
 
-``prebind.py`` calls in for pods with resource claims: ``promised`` when the decision is taken (the
-next decision then sees the devices as gone), ``reserve`` in the background. A claim is written in
-two steps, as upstream does: the finalizer, then the status with allocation and consumer. Failing is
-harmless: a promise that was not written is forgotten, one that was written is given back.
+``prebind.py`` calls ``reserve`` in the background for pods with resource claims; what was decided
+comes from ``promises.py``. A claim is written in two steps, as upstream does: the finalizer, then
+the status with allocation and consumer. Failing is harmless: a promise that was not written is
+forgotten, one that was written is given back.
 """
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kybern.api.errors import StatusError
 from kybern.api.objects import key
@@ -18,9 +18,6 @@ from kybern.component.clock import Clock
 from kybern.scheduler.columns.storage import StorageObjects
 from kybern.scheduler.devices.claims import is_allocated, is_reserved
 from kybern.scheduler.pod_storage import resource_claim_names
-
-if TYPE_CHECKING:
-    from kybern.scheduler.devices.plan import DevicePlan
 
 Obj = dict[str, Any]
 
@@ -38,18 +35,6 @@ class DeviceBinder:
 
     def __init__(self, client: Client, clock: Clock, storage: StorageObjects) -> None:
         self._client, self._clock, self._storage = client, clock, storage
-
-    def promised(self, plan: "DevicePlan", node: str) -> tuple[Obj, ...]:
-        """The claims as they will be, with their devices."""
-        # Loaded with the first plan, like all that searches devices.
-        from kybern.scheduler.devices.results import allocation
-
-        return tuple(
-            _with_status(
-                claim, allocation=allocation(claim, chosen, plan.classes, node, self._clock)
-            )
-            for claim, chosen in plan.allocations
-        )
 
     async def reserve(self, pod: Obj, promised: tuple[Obj, ...], changed: "Changes") -> None:
         """Allocate and reserve all claims of the pod, and wait for their devices."""

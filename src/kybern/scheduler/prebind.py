@@ -7,7 +7,6 @@ all, and ``undo`` takes the assumptions back.
 
 import asyncio
 import logging
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kybern.api.errors import StatusError
@@ -24,6 +23,7 @@ from kybern.scheduler.pod_storage import (
     claim_names,
     is_fully_bound,
 )
+from kybern.scheduler.promises import Promise, promise_of
 
 if TYPE_CHECKING:
     from kybern.scheduler.devices.plan import DevicePlan
@@ -32,7 +32,6 @@ logger = logging.getLogger(__name__)
 
 Obj = dict[str, Any]
 
-BOUND_BY_CONTROLLER = "pv.kubernetes.io/bound-by-controller"
 BIND_TIMEOUT_SECONDS = 600.0
 FAILURES = (StatusError, ApiUnreachable, ConnectionError, TimeoutError)
 
@@ -41,32 +40,12 @@ class PreBindError(Exception):
     """The pod cannot be bound; the text names the plugin and the cause."""
 
 
-@dataclass(frozen=True, slots=True)
-class Promise:
-    """The objects as they will be: volumes with their claims, claims with their node."""
-
-    volumes: tuple[Obj, ...] = ()
-    claims: tuple[Obj, ...] = ()
-    resource_claims: tuple[Obj, ...] = ()
-
-    @property
-    def objects(self) -> tuple[Obj, ...]:
-        return (*self.volumes, *self.claims, *self.resource_claims)
-
-
-def promise_of(plan: VolumePlan, node: str) -> Promise:
-    """What a plan makes of its volumes and claims on a node."""
-    return Promise(
-        tuple(_promised(volume, claim) for claim, volume in plan.bindings),
-        tuple(_annotated(claim, SELECTED_NODE, node) for claim in plan.provisions),
-    )
-
-
 class PreBinder:
     """Does it for all profiles."""
 
     def __init__(self, client: Client, clock: Clock, storage: StorageObjects) -> None:
         self._client = client
+        self._clock = clock
         self._storage = storage
         self._devices = DeviceBinder(client, clock, storage)
         self._changed = Changes()
@@ -77,9 +56,7 @@ class PreBinder:
 
     def assume(self, plan: VolumePlan, devices: "DevicePlan | None", node: str) -> Promise:
         """See volumes and devices as taken and nodes as selected from now on."""
-        promise = promise_of(plan, node)
-        if devices is not None:
-            promise = replace(promise, resource_claims=self._devices.promised(devices, node))
+        promise = promise_of(plan, devices, node, self._clock)
         for obj in promise.objects:
             self._storage.assume(obj)
         return promise
@@ -136,28 +113,6 @@ class PreBinder:
                 raise PreBindError(f'selectedNode annotation reset for PVC "{name}"')
             return False
         return True
-
-
-def _promised(volume: Obj, claim: Obj) -> Obj:
-    meta = claim["metadata"]
-    reference = {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "namespace": meta["namespace"],
-        "name": meta["name"],
-        "uid": meta["uid"],
-        "resourceVersion": meta.get("resourceVersion", ""),
-    }
-    marked = volume
-    if "claimRef" not in volume["spec"]:
-        marked = _annotated(volume, BOUND_BY_CONTROLLER, "yes")
-    return {**marked, "spec": {**volume["spec"], "claimRef": reference}}
-
-
-def _annotated(obj: Obj, key: str, value: str) -> Obj:
-    meta = obj["metadata"]
-    annotations = {**(meta.get("annotations") or {}), key: value}
-    return {**obj, "metadata": {**meta, "annotations": annotations}}
 
 
 def _node_of(claim: Obj) -> str:

@@ -52,10 +52,11 @@ from kybern.scheduler.plugins.volume_binding import VolumeBinding
 from kybern.scheduler.plugins.volume_filter import VolumePlan
 from kybern.scheduler.pod_status import event_note, patch_status, scheduled_condition
 from kybern.scheduler.pod_storage import claim_names
-from kybern.scheduler.prebind import PreBinder, PreBindError, Promise
+from kybern.scheduler.prebind import PreBinder, PreBindError
 from kybern.scheduler.preemption_search import PreemptionSearch
 from kybern.scheduler.preemptor import Preemptor
 from kybern.scheduler.profile import Profile
+from kybern.scheduler.promises import Promise
 from kybern.scheduler.queue import SchedulingQueue
 from kybern.scheduler.queued_pod import QueuedPod
 

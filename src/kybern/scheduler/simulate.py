@@ -7,11 +7,11 @@ a controller would replace them. Nothing outside is touched, and the objects are
 """
 
 import heapq
-import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from kybern.component.clock import Clock
 from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.configuration import DEFAULT_SCHEDULER, Settings
 from kybern.scheduler.decision import Decider, Placement
@@ -19,12 +19,14 @@ from kybern.scheduler.diagnosis import FitError
 from kybern.scheduler.explain.explainer import turned_down
 from kybern.scheduler.nominations import Nominations
 from kybern.scheduler.plugins.default_preemption import DefaultPreemption
+from kybern.scheduler.plugins.dynamic_resources import DynamicResources
 from kybern.scheduler.plugins.priority_sort import PrioritySort
 from kybern.scheduler.plugins.volume_binding import VolumeBinding
+from kybern.scheduler.plugins.volume_filter import VolumePlan
 from kybern.scheduler.pod_storage import claim_names
-from kybern.scheduler.prebind import promise_of
 from kybern.scheduler.preemption_search import Candidate, PreemptionSearch
 from kybern.scheduler.profile import Profile
+from kybern.scheduler.promises import promise_of
 
 Obj = dict[str, Any]
 
@@ -78,7 +80,8 @@ class _Simulation:
     def __init__(self, snapshot: Snapshot, settings: Settings, seed: int) -> None:
         self._cluster = _load(snapshot)
         self._budgets = snapshot.budgets
-        nominations, randomness = Nominations(), random.Random(seed)
+        self._clock = Clock(seed)
+        nominations, randomness = Nominations(), self._clock.random
         self._deciders: dict[str, Decider] = {}
         self._searches: dict[str, PreemptionSearch] = {}
         for wanted in settings.profiles:
@@ -113,7 +116,7 @@ class _Simulation:
             return Simulated(pod, message=gated[1])
         outcome = decider.decide(pod)
         if isinstance(outcome, Placement):
-            self._take_volumes(pod, outcome, decider)
+            self._take(pod, outcome, decider)
             self._cluster.place(pod, outcome.node)
             return Simulated(pod, node=outcome.node)
         candidate = self._search(name, pod, outcome)
@@ -122,13 +125,16 @@ class _Simulation:
             return Simulated(pod, message=outcome.message, explanation=explanation)
         return Simulated(pod, candidate.node, evicted=self._make_room(pod, candidate))
 
-    def _take_volumes(self, pod: Obj, placement: Placement, decider: Decider) -> None:
-        """The volumes that the pod's claims get are nobody else's."""
-        plugin = decider.profile.by_name.get(VolumeBinding.name)
-        if isinstance(plugin, VolumeBinding) and claim_names(pod):
-            promise = promise_of(plugin.plan(pod, placement.row), placement.node)
-            for obj in (*promise.volumes, *promise.claims):
-                self._cluster.storage.assume(obj)
+    def _take(self, pod: Obj, placement: Placement, decider: Decider) -> None:
+        """The volumes and devices that the pod's claims get are nobody else's."""
+        plugins = decider.profile.by_name
+        plan, devices = VolumePlan(), None
+        if isinstance(plugin := plugins.get("VolumeBinding"), VolumeBinding) and claim_names(pod):
+            plan = plugin.plan(pod, placement.row)
+        if isinstance(plugin := plugins.get("DynamicResources"), DynamicResources):
+            devices = plugin.plan(pod, placement.row)
+        for obj in promise_of(plan, devices, placement.node, self._clock).objects:
+            self._cluster.storage.assume(obj)
 
     def _search(self, scheduler: str, pod: Obj, error: FitError) -> Candidate | None:
         search = self._searches.get(scheduler)

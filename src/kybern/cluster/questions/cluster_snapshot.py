@@ -9,6 +9,7 @@ from kybern.api.resources import (
     CSI_NODES,
     DAEMON_SETS,
     DEPLOYMENTS,
+    DEVICE_CLASSES,
     NAMESPACES,
     NODES,
     PERSISTENT_VOLUME_CLAIMS,
@@ -19,6 +20,7 @@ from kybern.api.resources import (
     REPLICA_SETS,
     REPLICATION_CONTROLLERS,
     RESOURCE_CLAIMS,
+    RESOURCE_SLICES,
     SERVICES,
     STATEFUL_SETS,
     STORAGE_CLASSES,
@@ -43,6 +45,8 @@ HELPFUL = (
     STORAGE_CLASSES,
     CSI_NODES,
     RESOURCE_CLAIMS,
+    RESOURCE_SLICES,
+    DEVICE_CLASSES,
     PRIORITY_CLASSES,
     POD_DISRUPTION_BUDGETS,
 )
@@ -80,6 +84,8 @@ class ClusterObjects:
             storage_classes=self.of(STORAGE_CLASSES),
             csi_nodes=self.of(CSI_NODES),
             resource_claims=self.of(RESOURCE_CLAIMS),
+            resource_slices=self.of(RESOURCE_SLICES),
+            device_classes=self.of(DEVICE_CLASSES),
             budgets=self.of(POD_DISRUPTION_BUDGETS),
         )
 
