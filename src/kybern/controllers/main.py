@@ -36,6 +36,7 @@ from kybern.controllers.node_ipam import NodeIpamController
 from kybern.controllers.node_lifecycle import NodeLifecycleController
 from kybern.controllers.pod_gc import PodGarbageCollector
 from kybern.controllers.replicaset import ReplicaSetController, ReplicationControllerController
+from kybern.controllers.resourceclaim import ResourceClaimController
 from kybern.controllers.resourcequota import ResourceQuotaController
 from kybern.controllers.root_ca_publisher import RootCaPublisher
 from kybern.controllers.serviceaccount import ServiceAccountController
@@ -85,6 +86,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     TtlAfterFinishedController,
     DisruptionController,
     ResourceQuotaController,
+    ResourceClaimController,
     PersistentVolumeBinder,
     EphemeralVolumeController,
     AttachDetachController,

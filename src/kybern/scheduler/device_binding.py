@@ -58,6 +58,12 @@ class DeviceBinder:
             left = [c for c in claim["status"]["reservedFor"] if c["uid"] != _uid(pod)]
             await self._client.update_status(RESOURCE_CLAIMS, _with_status(claim, reservedFor=left))
 
+    async def deallocate(self, claim: Obj) -> None:
+        """The claim has no devices any more, and no consumers."""
+        gone = ("allocation", "reservedFor", "devices")
+        status = {name: held for name, held in claim["status"].items() if name not in gone}
+        await self._client.update_status(RESOURCE_CLAIMS, {**claim, "status": status})
+
     async def _write(self, pod: Obj, name: str, devices: Obj | None) -> None:
         namespace = pod["metadata"]["namespace"]
         for attempt in range(ATTEMPTS):

@@ -91,6 +91,13 @@ class PreBinder:
         except FAILURES as error:
             logger.info("claims of %s stay reserved: %s", object_key(pod), error)
 
+    async def deallocate(self, claim: Obj) -> None:
+        """Give a claim's devices back; whoever changed it in the meantime knows better."""
+        try:
+            await self._devices.deallocate(claim)
+        except FAILURES as error:
+            logger.info("deallocating %s: %s", object_key(claim), error)
+
     async def _bind_volumes(self, pod: Obj, promise: Promise) -> None:
         for volume in promise.volumes:
             await self._client.update(PERSISTENT_VOLUMES, volume)

@@ -71,10 +71,6 @@ PREBINDS_AT_ONCE = 1024
 PATCHES_AT_ONCE = 16
 WAITING_CALLS = 1024
 
-# Upstream asks its DynamicResources plugin before preemption, and people see both answers; a pod
-# that holds no resource claims always gets this one.
-NOTHING_TO_DEALLOCATE = "no new claims to deallocate"
-
 # After this many decisions the loop lets informers and outboxes run.
 DECISIONS_PER_TURN = 16
 
@@ -293,7 +289,8 @@ class Scheduler:
             is_preempting = self._preemptor.is_preempting(queued.uid)
             outcome = search.find(pod, error, self._budgets.list(), is_preempting)
             if outcome.message:
-                error.post_filter = f"{NOTHING_TO_DEALLOCATE}, {outcome.message}"
+                # Upstream asks its plugins one after the other, and people see both answers.
+                error.post_filter = f"{self._free_devices(queued)}, {outcome.message}"
             if outcome.candidate is not None:
                 nomination = outcome.candidate.node
                 self.nominations.add(pod, nomination)
@@ -303,6 +300,17 @@ class Scheduler:
             elif outcome.keeps_nomination:
                 nomination = None
         self._failed(queued, error.plugins, "Unschedulable", error.message, nomination)
+
+    def _free_devices(self, queued: QueuedPod) -> str:
+        """Give devices back that keep the pod off the nodes; says what was done."""
+        plugin = self.profiles[queued.scheduler_name].by_name.get("DynamicResources")
+        if not isinstance(plugin, DynamicResources) or not queued.pod["spec"].get("resourceClaims"):
+            return "no new claims to deallocate"
+        claim = plugin.stuck(queued.pod)
+        if claim is None:
+            return "still not schedulable"
+        self._patches.add(partial(self._prebinder.deallocate, claim))
+        return "deallocation of ResourceClaim completed"
 
     def _failed(
         self,

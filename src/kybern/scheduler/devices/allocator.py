@@ -30,7 +30,7 @@ from kybern.scheduler.devices.requests import (
 
 Obj = dict[str, Any]
 
-MAX_STEPS = 100_000
+MAX_STEPS = 50_000
 BLOCKING_EFFECTS = ("NoSchedule", "NoExecute")
 
 

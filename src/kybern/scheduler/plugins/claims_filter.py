@@ -74,6 +74,11 @@ class ClaimsFilter(Filter):
         found = self.devices(row) or []
         return DevicePlan(tuple(zip(self.waiting, found, strict=True)), self._classes)
 
+    def keeps_off(self) -> bool:
+        """Allocated claims are out of reach from some node."""
+        rows = np.fromiter(self._nodes.rows.values(), dtype=np.intp)
+        return not bool(self._are_here(rows).all())
+
     def score(self) -> "AlternativesScore":
         return AlternativesScore(self)
 

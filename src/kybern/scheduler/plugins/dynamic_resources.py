@@ -95,6 +95,21 @@ class DynamicResources(Plugin):
             return None
         return self._judge(claims).plan(row)
 
+    def stuck(self, pod: Obj) -> Obj | None:
+        """A claim of a pod that fits nowhere whose devices may go back: they are not reachable
+        from every node, and nobody else uses them."""
+        claims = self.claims(pod)
+        if isinstance(claims, str):
+            return None
+        for claim in claims:
+            if not is_allocated(claim) or self.cluster.storage.is_assumed(claim):
+                continue
+            consumers = claim["status"].get("reservedFor") or ()
+            others = [each for each in consumers if each["uid"] != pod["metadata"]["uid"]]
+            if not others and self._judge([claim]).keeps_off():
+                return claim
+        return None
+
     def registrations(self) -> Sequence[Registration]:
         changed = Action.ADD | Action.UPDATE
         claims = ClusterEvent(EventResource.RESOURCE_CLAIM, changed)
