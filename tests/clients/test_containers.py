@@ -139,6 +139,46 @@ def real_kubectl(request: pytest.FixtureRequest, place: Place) -> Kubectl:
     return joined(request.param, client_environment(place.kubeconfig, place.home))
 
 
+def test_a_stateful_set_finds_its_volume_again(place: Place) -> None:
+    """The default storage class of ``kybern up``."""
+    labels = {"app": "keeper"}
+    main = pod("x", "echo again >> /data/starts; exec sleep 1000")["spec"]["containers"][0]
+    main["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]
+    resources = {"requests": {"storage": "1Mi"}}
+    template = {
+        "metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": resources},
+    }
+    keeper = {
+        "metadata": {"name": "keeper"},
+        "spec": {
+            "serviceName": "keeper",
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"terminationGracePeriodSeconds": 0, "containers": [main]},
+            },
+            "volumeClaimTemplates": [template],
+        },
+    }
+    with core_api(place) as core:
+        apps = client.AppsV1Api(core.api_client)
+        apps.create_namespaced_stateful_set("default", keeper)
+
+        def starts() -> int:
+            found = core.list_persistent_volume()
+            paths = [Path(volume.spec.local.path) / "starts" for volume in found.items]
+            return sum(path.read_text().count("again") for path in paths if path.exists())
+
+        until(lambda: starts() == 1, 60)
+        core.delete_namespaced_pod("keeper-0", "default")
+        until(lambda: starts() == 2, 60)
+        apps.delete_namespaced_stateful_set("keeper", "default")
+        core.delete_namespaced_persistent_volume_claim("data-keeper-0", "default")
+        until(lambda: not core.list_persistent_volume().items, 60)
+        assert not list(place.data_dir.glob("nodes/*/local-path/*"))
+
+
 def test_logs(kubectl: Kubectl) -> None:
     assert kubectl.ok("logs", "count").lines[0] == "line 1"
     assert len(kubectl.ok("logs", "count", "--tail=1").lines) == 1

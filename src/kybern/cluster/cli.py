@@ -53,7 +53,9 @@ def main() -> None:
     help="Leave the cluster running in the background (the default), or stop it on Ctrl-C.",
 )
 @click.option("--timeout", type=float, default=120.0, show_default=True, help="Seconds to wait.")
-@click.option("--disable", help="Components to leave out: proxy,dns,scheduler,controller-manager.")
+@click.option(
+    "--disable", help="Components to leave out: proxy,dns,local-path,scheduler,controller-manager."
+)
 @click.option("--v", "verbosity", type=int, default=2, help="How much the components log.")
 @click.option(
     "--component-flag",

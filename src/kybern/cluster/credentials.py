@@ -25,6 +25,9 @@ USERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "hollow": ("system:hollow-nodes", ("system:masters",)),
 }
 
+# The group of all nodes' volume provisioners.
+LOCAL_PATH_GROUP = "kybern:local-path"
+
 
 def authority(data_dir: Path, clock: Clock) -> CertificateAuthority:
     """The cluster's certificate authority, made on first use."""
@@ -44,6 +47,14 @@ def issue_node(data_dir: Path, node: str, server: str, clock: Clock) -> Path:
     path = component_kubeconfig(data_dir, f"node-{node}")
     user = f"system:node:{node}"
     _issue(authority(data_dir, clock), path, server, user, ("system:nodes",))
+    return path
+
+
+def issue_local_path(data_dir: Path, node: str, server: str, clock: Clock) -> Path:
+    """Write the kubeconfig of a node's volume provisioner; returns its path."""
+    path = component_kubeconfig(data_dir, f"node-{node}-local-path")
+    user = f"{LOCAL_PATH_GROUP}:{node}"
+    _issue(authority(data_dir, clock), path, server, user, (LOCAL_PATH_GROUP,))
     return path
 
 

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from kybern.client import Client
 from kybern.cluster import credentials, nodes
 from kybern.cluster.nodes import Node, NodeSpec
+from kybern.cluster.nodes.local_path import offer
 from kybern.cluster.nodes.roles import grant
 from kybern.cluster.nodes.switch import Switch, ensure_switch
 from kybern.cluster.record import Record
 from kybern.component.clock import Clock
 from kybern.component.pki import local_host_name
 
-COMPONENTS = ("kubelet", "proxy", "dns")
+COMPONENTS = ("kubelet", "proxy", "dns", "local-path")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Machine:
     async def start_nodes(self, record: Record, clock: Clock, client: Client) -> None:
         """Start the wanted nodes one by one; returns when their runtimes answer."""
         await grant(client)
+        if "local-path" not in record.disable:
+            await offer(client)
         for index in range(record.nodes):
             await nodes.start(Node(self._spec(record, clock, index)))
 
@@ -45,6 +48,8 @@ class Machine:
         address = self.gateway if self.switch is None else self.switch.node_ip(index)
         components = tuple(c for c in COMPONENTS if c not in record.disable)
         serving = credentials.issue_serving(record.data_dir, name, address, clock)
+        provisioner = credentials.issue_local_path(record.data_dir, name, server, clock)
+        provisioning = (f"--local-path-kubeconfig={provisioner}",)
         return NodeSpec(
             name=name,
             data_dir=record.data_dir,
@@ -54,6 +59,7 @@ class Machine:
             components=components,
             flags=(
                 *(serving if "kubelet" in components else ()),
+                *(provisioning if "local-path" in components else ()),
                 *record.flags_of(*components),
             ),
         )

@@ -30,6 +30,7 @@ COMPONENTS = {
     "kubelet": ("kybern.kubelet", "kubelet"),
     "proxy": ("kybern.network", "kube-proxy"),
     "dns": ("kybern.dns", "kybern-dns"),
+    "local-path": ("kybern.localpath", "kybern-local-path"),
     "hollow": ("kybern.hollow", "kubelet"),
 }
 

@@ -49,10 +49,13 @@ from kybern.kubelet.sources.manifests import Manifests
 from kybern.kubelet.sources.references import ApiObjects
 from kybern.kubelet.sources.static_pods import StaticPods, is_mirror
 from kybern.kubelet.status.manager import StatusManager
-from kybern.kubelet.volumes.claims import Claims
+from kybern.kubelet.volumes.local import LocalVolumes
 from kybern.kubelet.volumes.manager import VolumeManager
+from kybern.kubelet.volumes.nfs import NfsVolumes
 from kybern.kubelet.volumes.payloads import Payloads
+from kybern.kubelet.volumes.persistent import PersistentVolumes
 from kybern.kubelet.volumes.tokens import Tokens
+from kybern.kubelet.volumes.use import Plugin
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +87,9 @@ def make_parts(
     paths = Paths(Path(config.root_dir))
     tokens = Tokens(objects, clock)
 
+    plugins: dict[str, Plugin] = {"local": LocalVolumes(paths), "nfs": NfsVolumes()}
+    persistent = PersistentVolumes(objects, paths, plugins, recorder.event)
+
     def report(pod: Obj, container: str, type: str, reason: str, message: str) -> None:
         path = spec.field_path(pod, container)
         recorder.event(pod, type, reason, message, field_path=path)
@@ -98,7 +104,7 @@ def make_parts(
         reader=StateReader(runtime, cgroups),
         paths=paths,
         cgroups=cgroups,
-        volumes=VolumeManager(paths, Payloads(objects, tokens), Claims(objects)),
+        volumes=VolumeManager(paths, Payloads(objects, tokens), persistent),
         tokens=tokens,
         objects=objects,
         puller=Puller(runtime, clock, config.max_parallel_image_pulls),

@@ -30,6 +30,10 @@ class Objects(Protocol):
         """The PersistentVolume, or None."""
         ...
 
+    async def write_claim_status(self, claim: Obj) -> None:
+        """Write a claim's status; refused if the claim has changed meanwhile."""
+        ...
+
     async def pull_secrets(self, pod: Obj) -> list[Mapping[str, bytes]]:
         """The data of the pod's image pull Secrets; missing ones are left out."""
         ...

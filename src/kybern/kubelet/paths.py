@@ -5,6 +5,7 @@ puts under /var/log/pods and which here stay with the rest: one directory is the
 """
 
 from dataclasses import dataclass
+from glob import escape as glob_escape
 from pathlib import Path
 
 from kybern.api.errors import Obj
@@ -29,6 +30,22 @@ class Paths:
     def volume(self, uid: str, plugin: str, name: str) -> Path:
         """One volume; ``plugin`` is as in ``empty-dir``."""
         return self.volumes(uid) / f"kubernetes.io~{plugin}" / name
+
+    def users(self, plugin: str, name: str) -> list[Path]:
+        """The places of all pods that use a volume. Blocks."""
+        return sorted(self.pods.glob(f"*/volumes/kubernetes.io~{plugin}/{glob_escape(name)}"))
+
+    def device(self, uid: str, plugin: str, name: str) -> Path:
+        """The mark of a pod's use of a block device."""
+        return self.pod(uid) / "volumeDevices" / f"kubernetes.io~{plugin}" / name
+
+    def device_users(self, plugin: str, name: str) -> list[Path]:
+        """The marks of all pods that use a block device. Blocks."""
+        return sorted(self.pods.glob(f"*/volumeDevices/kubernetes.io~{plugin}/{glob_escape(name)}"))
+
+    def plugin(self, name: str) -> Path:
+        """What a kind of volumes keeps for all pods; ``name`` is as in ``local-volume``."""
+        return self.root / "plugins" / "kubernetes.io" / name
 
     def subpaths(self, uid: str) -> Path:
         return self.pod(uid) / "volume-subpaths"

@@ -36,7 +36,8 @@ def test_containerd_keeps_everything_below_the_node_s_directory(tmp_path: Path) 
 
 def test_the_agent_gets_the_flags_of_its_components_only(tmp_path: Path) -> None:
     whole = agent_command(node(tmp_path, flags=("--v=4",)))
-    assert whole[3:7] == ["run", "kubelet", "proxy", "dns"] and whole[-1] == "--v=4"
+    assert whole[3:8] == ["run", "kubelet", "proxy", "dns", "local-path"]
+    assert whole[-1] == "--v=4"
     assert "--cgroup-root=/" in whole and "--cluster-cidr=10.244.0.0/16" in whole
     alone = agent_command(node(tmp_path, components=("kubelet",)))
     assert not [flag for flag in alone if flag.startswith(("--cni", "--cluster-cidr"))]

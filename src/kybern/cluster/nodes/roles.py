@@ -60,7 +60,12 @@ def _binding(kind: str, role: str) -> Obj:
 
 async def grant(client: Client) -> None:
     """Make the roles unless they are there; ``client`` is the administrator's."""
-    for resource, obj in objects():
+    await ensure(client, objects())
+
+
+async def ensure(client: Client, wanted: list[tuple[Resource, Obj]]) -> None:
+    """Make objects, and leave those that are there as somebody may have changed them."""
+    for resource, obj in wanted:
         try:
             await client.create(resource, obj, obj["metadata"].get("namespace"))
         except StatusError as error:

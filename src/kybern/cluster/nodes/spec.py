@@ -11,7 +11,7 @@ from pathlib import Path
 
 # Interface names have at most 15 characters: a prefix of ours and this many of the identity.
 _IDENTITY_LENGTH = 6
-COMPONENTS = ("kubelet", "proxy", "dns")
+COMPONENTS = ("kubelet", "proxy", "dns", "local-path")
 
 
 def identity(data_dir: Path) -> str:
@@ -58,6 +58,7 @@ class Node:
         self.containerd = self.directory / "containerd"
         self.socket = self.containerd / "containerd.sock"
         self.kubelet_root = self.directory / "kubelet"
+        self.local_path_dir = self.directory / "local-path"
         self.cni_conf_dir = self.directory / "cni" / "net.d"
         self.cni_data_dir = self.directory / "cni" / "data"
         self.log = spec.data_dir / "logs" / f"node-{spec.name}.log"

@@ -1,9 +1,10 @@
 """One node's supervisor: ``python -m kybern.cluster.nodes.supervisor NODE.json``.
 
-Starts containerd and the agent (``kybern run kubelet proxy dns``), starts them again when they die,
-after a pause that doubles up to ten seconds, and stops them on SIGTERM. Its children die with it;
-containers do not, and are found again by the next one. In a namespaced node it is the first
-process, so it reaps what others leave behind, and its end is the end of everything in the node.
+Starts containerd and the agent (``kybern run kubelet proxy dns local-path``), starts them again
+when they die, after a pause that doubles up to ten seconds, and stops them on SIGTERM. Its children
+die with it; containers do not, and are found again by the next one. In a namespaced node it is the
+first process, so it reaps what others leave behind, and its end is the end of everything in the
+node.
 
 Plain and synchronous, because it has to be small and must not die: it waits for signals, looks at
 its children, and sleeps.
@@ -90,6 +91,8 @@ def agent_command(node: Node) -> list[str]:
             "cni-network-name": node.cni_network,
             "sysctl-record": "" if spec.namespaced else str(node.sysctl_record),
         }
+    if "local-path" in spec.components:
+        flags["local-path-dir"] = str(node.local_path_dir)
     command = [sys.executable, "-m", "kybern.cluster.cli", "run", *spec.components]
     return [*command, *(f"--{name}={value}" for name, value in flags.items()), *spec.flags]
 

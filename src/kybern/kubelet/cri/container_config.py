@@ -24,6 +24,7 @@ def container_config(
     image_ref: str,
     environment: Mapping[str, str],
     mounts: Sequence[Any],
+    devices: Sequence[Any] = (),
     security: Any,
     memory_capacity: int,
 ) -> Any:
@@ -40,6 +41,7 @@ def container_config(
         working_dir=container.get("workingDir") or "",
         envs=[cri.KeyValue(key=key, value=value.encode()) for key, value in environment.items()],
         mounts=mounts,
+        devices=devices,
         labels={
             labels.POD_NAME: pod["metadata"]["name"],
             labels.POD_NAMESPACE: pod["metadata"]["namespace"],

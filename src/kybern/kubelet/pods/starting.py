@@ -21,6 +21,7 @@ from kybern.kubelet.pods import spec
 from kybern.kubelet.pods.failures import StartFailure, SyncFailure
 from kybern.kubelet.pods.killing import kill_container
 from kybern.kubelet.volumes.payloads import VolumeError
+from kybern.kubelet.volumes.use import MountedVolume
 from kybern.rpc.client import RpcError
 
 HOSTS_PATH = "/etc/hosts"
@@ -79,7 +80,7 @@ class ContainerStarter:
         pod: Obj,
         parts: Parts,
         state: RuntimePod,
-        volumes: Mapping[str, Path],
+        volumes: Mapping[str, MountedVolume],
         hooking: set[str],
     ) -> None:
         self._pod = pod
@@ -155,6 +156,7 @@ class ContainerStarter:
             )
             mounts = await parts.volumes.mounts(pod, container, self._volumes, variables)
             mounts += await asyncio.to_thread(self._own_mounts, container, attempt)
+            devices = parts.volumes.devices(container, self._volumes)
         except (ConfigError, NonRootError, VolumeError, StatusError, OSError) as error:
             message = f"Error: {error}"
             parts.report(pod, container, "Warning", "Failed", message)
@@ -166,6 +168,7 @@ class ContainerStarter:
             image_ref=image.id,
             environment=variables,
             mounts=mounts,
+            devices=devices,
             security=security,
             memory_capacity=parts.facts.memory_capacity,
         )

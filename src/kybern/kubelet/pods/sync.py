@@ -4,8 +4,6 @@ Keeps only what the next status has to say and the runtime does not know: why co
 which of them are still inside their postStart hook, and what the pod's cgroup holds.
 """
 
-from pathlib import Path
-
 from kybern.api.errors import Obj
 from kybern.kubelet.bounds import Bounds
 from kybern.kubelet.cri.state import RuntimePod
@@ -19,6 +17,7 @@ from kybern.kubelet.pods.resizing import ResizeFailed, resize
 from kybern.kubelet.pods.starting import ContainerStarter, downward_facts, start_sandbox
 from kybern.kubelet.status.containers import Observations, Waiting
 from kybern.kubelet.volumes.payloads import VolumeError
+from kybern.kubelet.volumes.use import MountedVolume
 
 
 class PodSync:
@@ -93,7 +92,7 @@ class PodSync:
             self._parts.admission.fail(pod, str(error))
             raise SyncFailure(str(error)) from error
 
-    async def _set_up_volumes(self, pod: Obj, state: RuntimePod) -> dict[str, Path]:
+    async def _set_up_volumes(self, pod: Obj, state: RuntimePod) -> dict[str, MountedVolume]:
         parts = self._parts
         facts = downward_facts(pod, parts, state.ips)
         try:
@@ -114,7 +113,7 @@ class PodSync:
         await kill_pod(pod, state, self._parts, spec.grace_seconds(pod))
 
     async def _start_containers(
-        self, pod: Obj, state: RuntimePod, actions: Actions, volumes: dict[str, Path]
+        self, pod: Obj, state: RuntimePod, actions: Actions, volumes: dict[str, MountedVolume]
     ) -> float | None:
         """Start what is due, in order; one that cannot start does not hold up its equals."""
         wanted = (*actions.start_ephemeral, *actions.start_init, *actions.start)

@@ -59,6 +59,14 @@ class ApiObjects:
     async def persistent_volume(self, name: str) -> Obj | None:
         return await self._get(PERSISTENT_VOLUMES, "", name)
 
+    async def write_claim_status(self, claim: Obj) -> None:
+        meta = claim["metadata"]
+        self._kept.pop((PERSISTENT_VOLUME_CLAIMS, meta["namespace"], meta["name"]), None)
+        try:
+            await self._client.update_status(PERSISTENT_VOLUME_CLAIMS, claim)
+        except ApiUnreachable as error:
+            raise service_unavailable(str(error)) from None
+
     async def runtime_handler(self, runtime_class: str) -> str:
         found = await self._get(RUNTIME_CLASSES, "", runtime_class)
         if found is None:

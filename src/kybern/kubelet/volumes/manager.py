@@ -6,6 +6,7 @@ gone. The disk is the only memory: after a restart, set-up finds what is there.
 """
 
 import asyncio
+import errno
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,8 +18,9 @@ from kybern.kubelet.env import expand
 from kybern.kubelet.paths import Paths
 from kybern.kubelet.pods import spec
 from kybern.kubelet.volumes import atomic_files, directories, mounting
-from kybern.kubelet.volumes.claims import Claims
 from kybern.kubelet.volumes.payloads import Files, Payloads, VolumeError, default_mode
+from kybern.kubelet.volumes.persistent import PersistentVolumes
+from kybern.kubelet.volumes.use import MountedVolume
 
 _PROPAGATION = {
     "None": cri.PROPAGATION_PRIVATE,
@@ -30,25 +32,34 @@ _PROPAGATION = {
 class VolumeManager:
     """One node's volumes."""
 
-    def __init__(self, paths: Paths, payloads: Payloads, claims: Claims) -> None:
+    def __init__(self, paths: Paths, payloads: Payloads, persistent: PersistentVolumes) -> None:
         self._paths = paths
         self._payloads = payloads
-        self._claims = claims
+        self._persistent = persistent
 
-    async def set_up(self, pod: Obj, facts: Mapping[str, str], allocatable: Obj) -> dict[str, Path]:
+    async def set_up(
+        self, pod: Obj, facts: Mapping[str, str], allocatable: Obj
+    ) -> dict[str, MountedVolume]:
         """Every volume of the pod by name; raises VolumeError with the volume's name in it."""
-        found: dict[str, Path] = {}
+        found: dict[str, MountedVolume] = {}
         for volume in pod["spec"].get("volumes") or ():
             name = volume["name"]
             try:
-                found[name] = await self._set_up_one(pod, volume, facts, allocatable)
+                if "persistentVolumeClaim" in volume or "ephemeral" in volume:
+                    found[name] = await self._persistent.set_up(pod, volume)
+                elif kind := self._persistent.serves(volume):
+                    found[name] = await self._persistent.set_up_inline(pod, volume, kind)
+                else:
+                    path = await self._set_up_own(pod, volume, facts, allocatable)
+                    found[name] = MountedVolume(path)
             except (VolumeError, StatusError, OSError) as error:
+                shown = getattr(error, "volume", "") or name
                 raise VolumeError(
-                    f'MountVolume.SetUp failed for volume "{name}" : {error}'
+                    f'MountVolume.SetUp failed for volume "{shown}" : {error}'
                 ) from error
         return found
 
-    async def _set_up_one(
+    async def _set_up_own(
         self, pod: Obj, volume: Obj, facts: Mapping[str, str], allocatable: Obj
     ) -> Path:
         uid, name = spec.uid(pod), volume["name"]
@@ -59,8 +70,6 @@ class VolumeManager:
             path = self._paths.volume(uid, "empty-dir", name)
             await asyncio.to_thread(directories.set_up_empty_dir, path, source, group)
             return path
-        if (source := volume.get("persistentVolumeClaim")) is not None:
-            return await self._claims.path(pod, source)
         if (source := volume.get("configMap")) is not None:
             files = await self._payloads.config_map(pod, source, default_mode(source))
             return await self._write(uid, "configmap", name, files, group)
@@ -102,7 +111,7 @@ class VolumeManager:
         self,
         pod: Obj,
         container: Obj,
-        volumes: Mapping[str, Path],
+        volumes: Mapping[str, MountedVolume],
         environment: Mapping[str, str],
     ) -> list[Any]:
         """The container's volume mounts as the runtime's messages."""
@@ -112,14 +121,15 @@ class VolumeManager:
         self,
         pod: Obj,
         container: Obj,
-        volumes: Mapping[str, Path],
+        volumes: Mapping[str, MountedVolume],
         environment: Mapping[str, str],
     ) -> list[Any]:
         result = []
         for mount in container.get("volumeMounts") or ():
-            source = volumes.get(mount["name"])
-            if source is None:
+            volume = volumes.get(mount["name"])
+            if volume is None:
                 raise VolumeError(f'cannot find volume "{mount["name"]}" to mount into container')
+            source = volume.path
             sub_path = mount.get("subPath") or ""
             if expression := mount.get("subPathExpr"):
                 sub_path = expand(expression, environment.get)
@@ -129,19 +139,39 @@ class VolumeManager:
                 cri.Mount(
                     container_path=_absolute(mount["mountPath"]),
                     host_path=str(source),
-                    readonly=bool(mount.get("readOnly")),
+                    readonly=volume.read_only or bool(mount.get("readOnly")),
                     propagation=_PROPAGATION[mount.get("mountPropagation") or "None"],
+                )
+            )
+        return result
+
+    def devices(self, container: Obj, volumes: Mapping[str, MountedVolume]) -> list[Any]:
+        """The container's block devices as the runtime's messages."""
+        result = []
+        for device in container.get("volumeDevices") or ():
+            volume = volumes.get(device["name"])
+            if volume is None or not volume.is_device:
+                raise VolumeError(f'cannot find device "{device["name"]}" for container')
+            permissions = "r" if volume.read_only else "mrw"
+            path = str(volume.path)
+            result.append(
+                cri.Device(
+                    container_path=device["devicePath"], host_path=path, permissions=permissions
                 )
             )
         return result
 
     async def tear_down(self, uid: str) -> None:
         """Unmount and remove everything of a pod; harmless if nothing is there."""
+        await self._persistent.tear_down(uid)
         await asyncio.to_thread(self._tear_down, self._paths.pod(uid))
 
     def _tear_down(self, directory: Path) -> None:
         for target in mounting.mounted_below(directory):
             mounting.unmount(target)
+        if left := mounting.mounted_below(directory):
+            # What is mounted is not the pod's alone, and must not be removed with its files.
+            raise OSError(errno.EBUSY, "still mounted", str(left[0]))
         if directory.exists():
             shutil.rmtree(directory)
 

@@ -5,7 +5,7 @@ import os
 import re
 from pathlib import Path
 
-MS_RDONLY, MS_REMOUNT, MS_BIND = 1, 32, 4096
+MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC = 1, 32, 4096, 16384
 _MNT_DETACH = 2
 
 _OCTAL = re.compile(r"\\([0-7]{3})")
@@ -23,6 +23,26 @@ def mount_tmpfs(target: Path, size_bytes: int = 0) -> None:
     options = f"size={size_bytes}" if size_bytes else ""
     result = _libc.mount(b"tmpfs", os.fsencode(target), b"tmpfs", 0, options.encode())
     _check(result, target)
+
+
+def bind(source: Path, target: Path, *, read_only: bool = False) -> None:
+    """Show ``source`` at ``target`` too, with all that is mounted below it."""
+    paths = os.fsencode(source), os.fsencode(target)
+    _check(_libc.mount(*paths, None, MS_BIND | MS_REC, None), target)
+    if read_only:
+        flags = MS_BIND | MS_REMOUNT | MS_RDONLY
+        _check(_libc.mount(None, os.fsencode(target), None, flags, None), target)
+
+
+def take_away(target: Path) -> None:
+    """Unmount and remove a mount point; what is not mounted but has files in it is an error.
+
+    This is the only way in which a place of somebody's data is removed: it cannot remove data.
+    """
+    while is_mount_point(target):
+        unmount(target)
+    if target.exists():
+        target.rmdir()
 
 
 def unmount(target: Path) -> None:

@@ -19,7 +19,14 @@ DEFAULT_TOKEN_SECONDS = 3600
 
 
 class VolumeError(Exception):
-    """A volume cannot be set up now; the text goes into the FailedMount event."""
+    """A volume cannot be set up now; the text goes into the FailedMount event.
+
+    ``volume`` is the persistent volume's name, where the pod's own name for it says less.
+    """
+
+    def __init__(self, text: str, volume: str = "") -> None:
+        super().__init__(text)
+        self.volume = volume
 
 
 Files = dict[str, File]
