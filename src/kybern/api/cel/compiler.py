@@ -1,18 +1,30 @@
 """Makes closures of a checked tree: each node becomes a function from a frame to a value.
 
-``environment.py`` calls :func:`compile_tree` and wraps the outcome in a ``Program``. The closures
-count what they cost into the frame, by the rules of cel-go's runtime tracker with Kubernetes'
-choices (a literal is free, a name or a field one unit, ``has`` none, a list 10, a map 30, an object
-40, a call what its function says), and stop beyond the frame's limit.
+``environment.py`` calls :func:`compile_tree` and wraps the outcome in a ``Program``; the functions
+themselves are made in ``closures.py``.
 """
 
-from collections.abc import Callable, Sequence
 from functools import singledispatchmethod
 from typing import Any
 
 from kybern.api.cel.checker import Checked
-from kybern.api.cel.declarations import Overload
-from kybern.api.cel.errors import CostLimitExceeded, EvaluationError
+from kybern.api.cel.closures import (
+    LIST_COST,
+    MAP_COST,
+    OBJECT_COST,
+    SPECIAL,
+    Code,
+    Frame,
+    direct_call,
+    dispatched_call,
+    fold,
+    has_field,
+    insert,
+    optional_field,
+    select_field,
+    variable,
+)
+from kybern.api.cel.errors import EvaluationError
 from kybern.api.cel.syntax import (
     Call,
     Comprehension,
@@ -24,22 +36,8 @@ from kybern.api.cel.syntax import (
     Select,
     Struct,
 )
-from kybern.api.cel.types import Field, ObjectType, Type, is_exact
-from kybern.api.cel.values import NONE, OptionalValue, TypeValue, kind, lookup
-
-LIST_COST, MAP_COST, OBJECT_COST = 10, 30, 40
-
-
-class Frame:
-    """One evaluation: the variables in scope, what it has cost, what it may cost."""
-
-    __slots__ = ("cost", "limit", "variables")
-
-    def __init__(self, variables: dict[str, Any], limit: int) -> None:
-        self.variables, self.limit, self.cost = variables, limit, 0
-
-
-Code = Callable[[Frame], Any]
+from kybern.api.cel.types import ObjectType, Type, is_exact
+from kybern.api.cel.values import TypeValue
 
 
 def compile_tree(checked: Checked) -> Code:
@@ -69,7 +67,7 @@ class _Compiler:
             value = TypeValue(name)
             return lambda frame: value
         if not name.startswith("@"):
-            return _variable(name)
+            return variable(name)
 
         def accumulator(frame: Frame) -> Any:
             frame.cost += 1
@@ -87,12 +85,12 @@ class _Compiler:
             return self.named(self.checked.names[node], self.checked.types[node])
         operand, of = self.code(node.operand), self.checked.types[node.operand]
         if of.name == "optional_type" or node.optional:
-            return _optional_select(operand, node.field, node.test)
+            return optional_field(operand, node.field, node.test)
         field = of.fields.get(node.field) if isinstance(of, ObjectType) else None
         key = field.key if field else node.field
         if node.test:
-            return _present(operand, key)
-        return _select(operand, key, field)
+            return has_field(operand, key)
+        return select_field(operand, key, field)
 
     @code.register
     def _(self, node: ListOf) -> Code:
@@ -153,14 +151,14 @@ class _Compiler:
     @code.register
     def _(self, node: Call) -> Code:
         args = [self.code(arg) for arg in ([node.target] if node.target else []) + node.args]
-        special = _SPECIAL.get(node.function)
+        special = SPECIAL.get(node.function)
         if special is not None:
             return special(*args)
         overloads = self.checked.overloads[node]
         given = [self.checked.types[arg] for arg in node.children()]
         if len(overloads) == 1 and all(map(is_exact, overloads[0].args, given)):
-            return _direct_call(overloads[0], args)
-        return _call(overloads, args)
+            return direct_call(overloads[0], args)
+        return dispatched_call(overloads, args)
 
     @code.register
     def _(self, node: Comprehension) -> Code:
@@ -169,270 +167,4 @@ class _Compiler:
         self.bound += names
         codes = [self.code(part) for part in (node.condition, node.step, node.result)]
         del self.bound[-len(names) :]
-        return _fold(node, ranged, initial, *codes)
-
-
-def insert(made: dict[Any, Any], key: Any, value: Any) -> None:
-    """Adds an entry to a map under construction; a key that is there already is an error."""
-    if lookup(made, key)[0]:
-        raise EvaluationError(f"insert failed: key {key} already exists")
-    made[key] = value
-
-
-def _variable(name: str) -> Code:
-    def read(frame: Frame) -> Any:
-        frame.cost += 1
-        try:
-            return frame.variables[name]
-        except KeyError:
-            raise EvaluationError(f"no such attribute(s): {name}") from None
-
-    return read
-
-
-def _select(operand: Code, key: str, field: Field | None) -> Code:
-    convert = field.read if field else None
-
-    def select(frame: Frame) -> Any:
-        held = operand(frame)
-        frame.cost += 1
-        try:
-            return held[key]
-        except KeyError:
-            raise EvaluationError(f"no such key: {key}") from None
-        except TypeError:
-            raise EvaluationError(f"unsupported field selection on {kind(held)}") from None
-
-    if convert is None:
-        return select
-    return lambda frame: convert(select(frame))
-
-
-def _present(operand: Code, key: str) -> Code:
-    def present(frame: Frame) -> bool:
-        held = operand(frame)
-        if not isinstance(held, dict):
-            raise EvaluationError(f"unsupported field selection on {kind(held)}")
-        return key in held
-
-    return present
-
-
-def _optional_select(operand: Code, key: str, test: bool) -> Code:
-    def select(frame: Frame) -> Any:
-        held = operand(frame)
-        frame.cost += 1
-        if isinstance(held, OptionalValue):
-            held = held.value if held.present else {}
-        there = isinstance(held, dict) and key in held
-        if test:
-            return there
-        return OptionalValue(held[key]) if there else NONE
-
-    return select
-
-
-def _index(operand: Code, index: Code) -> Code:
-    def read(frame: Frame) -> Any:
-        held, key = operand(frame), index(frame)
-        frame.cost += 1
-        if isinstance(held, OptionalValue):
-            return element(held.value, key)[1] if held.present else NONE
-        there, value = element(held, key)
-        if not there:
-            missing = "index out of bounds" if isinstance(held, list | tuple) else "no such key"
-            raise EvaluationError(f"{missing}: {key}")
-        return value
-
-    return read
-
-
-def element(held: Any, key: Any) -> tuple[bool, Any]:
-    """Whether a list or a map has an element there, and the element."""
-    if isinstance(held, dict):
-        if type(key) is not str:
-            return lookup(held, key)
-        try:
-            return True, held[key]
-        except KeyError:
-            return False, None
-    if isinstance(held, list | tuple):
-        if isinstance(key, bool) or not isinstance(key, int | float) or key != int(key):
-            raise EvaluationError(f"unsupported index type '{kind(key)}' in list")
-        return (True, held[int(key)]) if 0 <= key < len(held) else (False, None)
-    raise EvaluationError("no such overload")
-
-
-def _optional_index(operand: Code, index: Code) -> Code:
-    def read(frame: Frame) -> Any:
-        held, key = operand(frame), index(frame)
-        frame.cost += 1
-        if isinstance(held, OptionalValue):
-            if not held.present:
-                return NONE
-            held = held.value
-        there, value = element(held, key)
-        return OptionalValue(value) if there else NONE
-
-    return read
-
-
-def _truth(value: Any) -> bool:
-    if value is True or value is False:
-        return bool(value)
-    raise EvaluationError("no such overload")
-
-
-def _and(left: Code, right: Code) -> Code:
-    """False decides, even where the other side fails."""
-
-    def both(frame: Frame) -> bool:
-        try:
-            if not _truth(left(frame)):
-                return False
-        except EvaluationError:
-            if not _truth(right(frame)):
-                return False
-            raise
-        return _truth(right(frame))
-
-    return both
-
-
-def _or(left: Code, right: Code) -> Code:
-    """True decides, even where the other side fails."""
-
-    def either(frame: Frame) -> bool:
-        try:
-            if _truth(left(frame)):
-                return True
-        except EvaluationError:
-            if _truth(right(frame)):
-                return True
-            raise
-        return _truth(right(frame))
-
-    return either
-
-
-def _conditional(test: Code, then: Code, otherwise: Code) -> Code:
-    return lambda frame: then(frame) if _truth(test(frame)) else otherwise(frame)
-
-
-def _not_strictly_false(test: Code) -> Code:
-    def go_on(frame: Frame) -> bool:
-        frame.cost += 1
-        try:
-            return test(frame) is not False
-        except EvaluationError:
-            return True
-
-    return go_on
-
-
-def _or_else(operand: Code, otherwise: Code) -> Code:
-    def first(frame: Frame) -> Any:
-        held = operand(frame)
-        return held if held.present else otherwise(frame)
-
-    return first
-
-
-def _or_value(operand: Code, otherwise: Code) -> Code:
-    def first(frame: Frame) -> Any:
-        held = operand(frame)
-        return held.value if held.present else otherwise(frame)
-
-    return first
-
-
-_SPECIAL: dict[str, Callable[..., Code]] = {
-    "_&&_": _and,
-    "_||_": _or,
-    "_?_:_": _conditional,
-    "_[_]": _index,
-    "_[?_]": _optional_index,
-    "@not_strictly_false": _not_strictly_false,
-    "or": _or_else,
-    "orValue": _or_value,
-}
-
-
-def _direct_call(overload: Overload, args: list[Code]) -> Code:
-    """A call whose types were certain before anything ran."""
-    run, cost = overload.run, overload.cost
-
-    def call(frame: Frame) -> Any:
-        values = [arg(frame) for arg in args]
-        result = run(*values)
-        frame.cost += cost(values, result) if cost else 1
-        if frame.cost > frame.limit:
-            raise CostLimitExceeded
-        return result
-
-    return call
-
-
-def _call(overloads: Sequence[Overload], args: list[Code]) -> Code:
-    def chosen(values: list[Any]) -> Overload:
-        for candidate in overloads:
-            if candidate.takes(values):
-                return candidate
-        raise EvaluationError("no such overload")
-
-    def call(frame: Frame) -> Any:
-        values = [arg(frame) for arg in args]
-        target = chosen(values)
-        result = target.run(*values)
-        frame.cost += target.cost(values, result) if target.cost else 1
-        if frame.cost > frame.limit:
-            raise CostLimitExceeded
-        return result
-
-    return call
-
-
-def _fold(
-    node: Comprehension, ranged: Code, initial: Code, condition: Code, step: Code, result: Code
-) -> Code:
-    first, second, accumulator = node.variable, node.second, node.accumulator
-
-    def fold(frame: Frame) -> Any:
-        over = ranged(frame)
-        pairs = _pairs(over, bool(second))
-        outer = frame.variables
-        frame.variables = scope = dict(outer)
-        try:
-            scope[accumulator] = _value_or_error(initial, frame)
-            for one, other in pairs:
-                scope[first] = one
-                if second:
-                    scope[second] = other
-                if not condition(frame):
-                    break
-                scope[accumulator] = _value_or_error(step, frame)
-                if frame.cost > frame.limit:
-                    raise CostLimitExceeded
-            return result(frame)
-        finally:
-            frame.variables = outer
-
-    return fold
-
-
-def _value_or_error(code: Code, frame: Frame) -> Any:
-    try:
-        return code(frame)
-    except EvaluationError as error:
-        return error
-
-
-def _pairs(over: Any, both: bool) -> Sequence[tuple[Any, Any]]:
-    """What one or two iteration variables take in turn."""
-    if isinstance(over, OptionalValue):
-        over = [over.value] if over.present else []
-    if isinstance(over, dict):
-        return list(over.items())
-    if isinstance(over, list | tuple):
-        return list(enumerate(over)) if both else [(item, None) for item in over]
-    raise EvaluationError(f"got '{kind(over)}', expected iterable type")
+        return fold(node, ranged, initial, *codes)

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from kybern.api.cel.checker import Checked, check
-from kybern.api.cel.compiler import Code, Frame, compile_tree
+from kybern.api.cel.closures import Code, Frame
+from kybern.api.cel.compiler import compile_tree
 from kybern.api.cel.declarations import Functions
 from kybern.api.cel.errors import CompileError, EvaluationError, Issue
 from kybern.api.cel.library import KUBERNETES

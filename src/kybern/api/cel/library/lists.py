@@ -6,7 +6,7 @@ from functools import cmp_to_key
 from itertools import pairwise
 from typing import Any
 
-from kybern.api.cel.compiler import insert
+from kybern.api.cel.closures import insert
 from kybern.api.cel.declarations import Functions, overload
 from kybern.api.cel.errors import EvaluationError
 from kybern.api.cel.library import costs
