@@ -74,11 +74,6 @@ async def _policy(loopback: Loopback) -> None:
 
 async def _service_cidr(loopback: Loopback, config: Config, clock: Clock) -> None:
     cidrs = config.service_cluster_ip_range.split(",")
-    found = await loopback.ensure(
-        SERVICE_CIDRS, {"metadata": {"name": "kubernetes"}, "spec": {"cidrs": cidrs}}
-    )
-    if any(c["type"] == "Ready" for c in (found.get("status") or {}).get("conditions") or []):
-        return
     condition = {
         "type": "Ready",
         "status": "True",
@@ -86,7 +81,15 @@ async def _service_cidr(loopback: Loopback, config: Config, clock: Clock) -> Non
         "reason": "",
         "message": _READY,
     }
-    await loopback.update(SERVICE_CIDRS, {**found, "status": {"conditions": [condition]}}, "status")
+
+    def ready(found: Obj) -> Obj:
+        conditions = (found.get("status") or {}).get("conditions") or []
+        if any(held["type"] == "Ready" for held in conditions):
+            return found
+        return {**found, "status": {"conditions": [condition]}}
+
+    wanted = {"metadata": {"name": "kubernetes"}, "spec": {"cidrs": cidrs}}
+    await loopback.keep(SERVICE_CIDRS, wanted, ready, "status")
 
 
 async def _authentication_config(
@@ -108,9 +111,11 @@ async def _authentication_config(
     if not data:
         return
     name = {"name": "extension-apiserver-authentication", "namespace": "kube-system"}
-    found: Obj = await loopback.ensure(CONFIG_MAPS, {"metadata": name, "data": data})
-    if found.get("data") != data:
-        await loopback.update(CONFIG_MAPS, {**found, "data": {**found.get("data", {}), **data}})
+    await loopback.keep(
+        CONFIG_MAPS,
+        {"metadata": name, "data": data},
+        lambda found: {**found, "data": {**found.get("data", {}), **data}},
+    )
 
 
 def _words(names: Sequence[str]) -> str:
@@ -121,8 +126,13 @@ async def _token_tracking(loopback: Loopback, clock: Clock) -> None:
     """Since when the last use of tokens in Secrets is noted, which their cleaner asks."""
     today = {"since": clock.timestamp()[:10]}
     name = {"name": _TRACKING, "namespace": "kube-system"}
-    found = await loopback.ensure(CONFIG_MAPS, {"metadata": name, "data": today})
-    try:
-        date.fromisoformat((found.get("data") or {}).get("since", ""))
-    except ValueError:
-        await loopback.update(CONFIG_MAPS, {**found, "data": {**found.get("data", {}), **today}})
+
+    def dated(found: Obj) -> Obj:
+        data = found.get("data") or {}
+        try:
+            date.fromisoformat(data.get("since", ""))
+        except ValueError:
+            return {**found, "data": {**data, **today}}
+        return found
+
+    await loopback.keep(CONFIG_MAPS, {"metadata": name, "data": today}, dated)

@@ -4,9 +4,11 @@ Bootstrap and allocation make objects like any client: the same defaults, valida
 hold for them. The user is upstream's: ``system:apiserver`` in system:masters.
 """
 
+from collections.abc import Callable
+
 import orjson
 
-from kybern.api.errors import Obj, StatusError
+from kybern.api.errors import OBJECT_MODIFIED, Obj, StatusError, conflict
 from kybern.api.resources import Resource
 from kybern.api.user import AUTHENTICATED_GROUP, MASTERS_GROUP, UserInfo
 from kybern.component.http.messages import Handler, Request
@@ -15,6 +17,7 @@ SERVER_USER = UserInfo("system:apiserver", (MASTERS_GROUP, AUTHENTICATED_GROUP))
 # Its name in managedFields is upstream's, too.
 _USER_AGENT = "kube-apiserver"
 _WRITES = frozenset({"POST", "PUT", "PATCH"})
+_TRIES = 16
 
 
 class Loopback:
@@ -79,6 +82,25 @@ class Loopback:
                 raise
         found = await self.get(resource, obj["metadata"]["name"], _namespace(obj))
         return found if found is not None else await self.create(resource, obj)
+
+    async def keep(
+        self, resource: Resource, obj: Obj, merge: Callable[[Obj], Obj], subresource: str = ""
+    ) -> Obj:
+        """The stored object of that name, created if there is none, as ``merge`` wants it.
+
+        Other servers do the same at the same time; what they change first is merged again.
+        """
+        for _ in range(_TRIES):
+            found = await self.ensure(resource, obj)
+            merged = merge(found)
+            if merged == found:
+                return found
+            try:
+                return await self.update(resource, merged, subresource)
+            except StatusError as error:
+                if error.code not in (404, 409):
+                    raise
+        raise conflict(resource.plural, obj["metadata"]["name"], OBJECT_MODIFIED, resource.group)
 
     async def _call(
         self,

@@ -49,12 +49,13 @@ async def listening(
     config = credentials.config
     tls = TlsConfig(config.tls_cert_file, config.tls_private_key_file, True)
     edge = await serve(server.handler, config.bind_address, config.secure_port, tls, clock=clock)
+    published = kubernetes_service.published(
+        Loopback(server.handler), server.store, config, config.advertise_address, edge.port
+    )
     try:
-        await kubernetes_service.publish(
-            Loopback(server.handler), config, config.advertise_address, edge.port
-        )
-        write_admin_kubeconfig(credentials, edge.port)
-        log.info("The API server answers on port %d.", edge.port)
-        yield
+        async with published:
+            write_admin_kubeconfig(credentials, edge.port)
+            log.info("The API server answers on port %d.", edge.port)
+            yield
     finally:
         await edge.close()

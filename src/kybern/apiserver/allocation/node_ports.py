@@ -1,6 +1,7 @@
 """Node ports: one bitmap in the store, changed by compare-and-swap.
 
-Upstream keeps the same RangeAllocation under the same key. Automatic choices are random and prefer
+Upstream keeps the same RangeAllocation under the same key: one number, whose lowest bit stands for
+the first port of the range. Automatic choices are random and prefer
 the upper part of the range, because people choose low ports themselves.
 """
 
@@ -9,6 +10,7 @@ from collections.abc import Iterable
 
 import orjson
 
+from kybern.apiserver.cache import read_value
 from kybern.component.clock import Clock
 from kybern.store.interface import Entry, RevisionMismatch, Store
 
@@ -83,9 +85,9 @@ class NodePorts:
         entry = await self._store.get(KEY)
         if entry is None:
             return None, frozenset()
-        stored = orjson.loads(entry.value)
+        stored = read_value(entry)
         first = int(stored["range"].partition("-")[0])
-        bitmap = int.from_bytes(base64.b64decode(stored["data"]), "little")
+        bitmap = int.from_bytes(base64.b64decode(stored.get("data", "")))
         taken = []
         while bitmap:
             lowest = bitmap & -bitmap
@@ -97,14 +99,14 @@ class NodePorts:
         """Store the ports that are still in the range; False if another write came first."""
         first, last = self._ports[0], self._ports[-1]
         bitmap = sum(1 << (port - first) for port in taken if port in self._ports)
-        size = (len(self._ports) + 7) // 8
+        size = (bitmap.bit_length() + 7) // 8
         payload = orjson.dumps(
             {
                 "kind": "RangeAllocation",
                 "apiVersion": "v1",
                 "metadata": {},
                 "range": f"{first}-{last}",
-                "data": base64.b64encode(bitmap.to_bytes(size, "little")).decode(),
+                "data": base64.b64encode(bitmap.to_bytes(size)).decode(),
             }
         )
         try:

@@ -13,16 +13,11 @@ from kybern.apiserver.loopback import Loopback
 
 
 async def reconcile_role(loopback: Loopback, resource: Resource, wanted: Obj) -> None:
-    metadata = wanted["metadata"]
-    found = await loopback.get(resource, metadata["name"], metadata.get("namespace", ""))
-    if found is None:
-        await loopback.ensure(resource, wanted)
-    elif _protected(found):
-        return
-    else:
-        merged = merged_role(found, wanted)
-        if merged != found:
-            await loopback.update(resource, merged)
+    await loopback.keep(
+        resource,
+        wanted,
+        lambda found: found if _protected(found) else merged_role(found, wanted),
+    )
 
 
 def merged_role(found: Obj, wanted: Obj) -> Obj:
@@ -46,17 +41,13 @@ async def reconcile_binding(loopback: Loopback, resource: Resource, wanted: Obj)
     metadata = wanted["metadata"]
     name, namespace = metadata["name"], metadata.get("namespace", "")
     found = await loopback.get(resource, name, namespace)
-    if found is None:
-        await loopback.ensure(resource, wanted)
-    elif _protected(found):
-        return
-    elif found.get("roleRef") != wanted["roleRef"]:
+    if found is not None and not _protected(found) and found.get("roleRef") != wanted["roleRef"]:
         await loopback.delete(resource, name, namespace)
-        await loopback.ensure(resource, wanted)
-    else:
-        merged = merged_binding(found, wanted)
-        if merged != found:
-            await loopback.update(resource, merged)
+    await loopback.keep(
+        resource,
+        wanted,
+        lambda found: found if _protected(found) else merged_binding(found, wanted),
+    )
 
 
 def merged_binding(found: Obj, wanted: Obj) -> Obj:

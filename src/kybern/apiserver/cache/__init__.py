@@ -13,6 +13,7 @@ from kybern.apiserver.cache.listing import Listing
 from kybern.apiserver.cache.objects import CachedObject
 from kybern.apiserver.cache.options import storage_error
 from kybern.apiserver.cache.resource import ResourceCache
+from kybern.apiserver.cache.stored_form import read_value
 from kybern.apiserver.cache.watch import Watch
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "ResourceCache",
     "Watch",
     "WatchEvent",
+    "read_value",
     "storage_error",
 ]

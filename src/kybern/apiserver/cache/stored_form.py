@@ -19,20 +19,32 @@ _PROTOBUF = b"k8s\0"
 
 def read_stored(kind: Kind, entry: Entry) -> tuple[bytes, Obj]:
     """The payload and the object of an entry; raises StoreFailed for what makes no sense."""
+    obj, own = read_value(entry), _is_own(kind, entry.value)
     try:
-        if entry.value.startswith(_PROTOBUF):
-            obj, own = _of_message(kind, entry.value), False
-        else:
-            obj, own = orjson.loads(entry.value), _is_own(kind, entry.value)
         if not own:
-            obj = _in_storage_version(kind, obj)
-    except (protobuf.MalformedProtobuf, ValueError, LookupError, TypeError, AttributeError) as why:
-        raise StoreFailed(f'unable to decode the value of the key "{entry.key}": {why}') from why
+            obj = _in_storage_version(kind, obj, entry.value.startswith(_PROTOBUF))
+    except (ValueError, LookupError, TypeError, AttributeError) as why:
+        raise _senseless(entry, why) from why
     if kind.strategy.read is not None:
         kind.strategy.read(obj)
     elif own:
         return entry.value, obj
     return encode_payload(obj), obj
+
+
+def read_value(entry: Entry) -> Obj:
+    """The object in an entry as it is, whoever has written it; raises StoreFailed."""
+    try:
+        if entry.value.startswith(_PROTOBUF):
+            return protobuf.decode(entry.value)
+        obj: Obj = orjson.loads(entry.value)
+        return obj
+    except ValueError as why:
+        raise _senseless(entry, why) from why
+
+
+def _senseless(entry: Entry, why: Exception) -> StoreFailed:
+    return StoreFailed(f'unable to decode the value of the key "{entry.key}": {why}')
 
 
 def _is_own(kind: Kind, value: bytes) -> bool:
@@ -41,17 +53,15 @@ def _is_own(kind: Kind, value: bytes) -> bool:
     return value.startswith(head.encode()) and value.endswith(b"}")
 
 
-def _of_message(kind: Kind, value: bytes) -> Obj:
-    """An object in protobuf, whose messages leave out what Go's types show as empty."""
-    obj = protobuf.decode(value)
-    _, _, version = obj["apiVersion"].rpartition("/")
-    return schema_for(kind.group, version, kind.kind).normalise(obj)
-
-
-def _in_storage_version(kind: Kind, obj: Obj) -> Obj:
+def _in_storage_version(kind: Kind, obj: Obj, of_message: bool) -> Obj:
     if obj.setdefault("kind", kind.kind) != kind.kind:
         raise ValueError(f"it is a {obj['kind']}, not a {kind.kind}")
+    version = obj.setdefault("apiVersion", kind.storage_api_version)
+    if of_message:
+        # Messages leave out what Go's types show as empty.
+        group, _, name = version.rpartition("/")
+        obj = schema_for(group, name, kind.kind).normalise(obj)
     obj["metadata"].pop("resourceVersion", None)
-    if obj.setdefault("apiVersion", kind.storage_api_version) != kind.storage_api_version:
+    if version != kind.storage_api_version:
         obj = kind.strategy.convert(obj, kind.storage_api_version)
     return obj
