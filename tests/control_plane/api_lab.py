@@ -1,6 +1,9 @@
-"""An API server of its own for a test: memory store, no controllers, all of admission."""
+"""An API server of its own for a test: no controllers, all of admission.
 
-from collections.abc import AsyncIterator
+Its store is in memory. Tests that ask for ``each_store`` run once more on etcd.
+"""
+
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +15,10 @@ from kybern.apiserver.config import Config
 from kybern.apiserver.server import ApiServer
 from kybern.client import Client, ClientResponse
 from kybern.component.clock import Clock
+from kybern.store.interface import Store
 from kybern.store.memory import MemoryStore
 
+open_store: Callable[[], Store] = MemoryStore
 POD_SPEC = {"containers": [{"name": "c", "image": "i"}]}
 
 
@@ -46,7 +51,7 @@ class Lab:
 async def serving() -> AsyncIterator[Lab]:
     """A started server with the default service account that pods need."""
     clock = Clock(seed=1)
-    store = MemoryStore()
+    store = open_store()
     server = ApiServer(Config(), store, clock)
     await server.start()
     try:

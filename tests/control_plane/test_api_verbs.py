@@ -15,6 +15,8 @@ from kybern.api.resources import (
 )
 
 CM = "/api/v1/namespaces/default/configmaps"
+pytestmark = pytest.mark.usefixtures("each_store")
+
 TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
 PARTIAL = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
