@@ -7,15 +7,18 @@ are at least as good as upstream's sampled ones.
 
 import random
 from collections import OrderedDict, deque
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 import numpy as np
 
 from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.columns.column import Rows, Values
 from kybern.scheduler.diagnosis import FitError
+from kybern.scheduler.node_facts import NodeFacts, WeightedScore, sharing_key
 from kybern.scheduler.nominations import Nominations
-from kybern.scheduler.plugin import Obj, Verdict
+from kybern.scheduler.plugin import Filter, Obj, Verdict
 from kybern.scheduler.pod_class import INFEASIBLE, PodClass
 from kybern.scheduler.pod_shape import make_shape, shape_key
 from kybern.scheduler.pod_storage import storage_facts
@@ -51,6 +54,7 @@ class Decider:
         self.nominations = nominations
         self._random = randomness
         self._classes: OrderedDict[bytes, PodClass] = OrderedDict()
+        self._facts: WeakValueDictionary[Hashable, NodeFacts] = WeakValueDictionary()
         self._passing: deque[bytes] = deque()
         self._version = profile.version()
 
@@ -88,7 +92,7 @@ class Decider:
             self._classes.move_to_end(key)
             return found
         shape = make_shape(key, pod, labels, selector)
-        made = PodClass(shape, self.profile.plugins, self.cluster)
+        made = PodClass(shape, self.profile, self.cluster, self._facts_for)
         # Its selectors may look at more labels than before: file it under what they see now.
         key = shape_key(pod, self.cluster.groups.project(labels), text, storage)
         self._close_class(key)
@@ -100,6 +104,17 @@ class Decider:
         if len(self._classes) > CLASSES:
             self._classes.popitem(last=False)[1].close()
         return made
+
+    def _facts_for(
+        self, filters: Sequence[tuple[str, Filter]], scores: Sequence[WeightedScore]
+    ) -> NodeFacts:
+        key = sharing_key(filters, scores)
+        found = self._facts.get(key) if key is not None else None
+        if found is None:
+            found = NodeFacts(self.cluster, filters, scores)
+            if key is not None:
+                self._facts[key] = found
+        return found
 
     def _close_class(self, key: bytes) -> None:
         if (found := self._classes.pop(key, None)) is not None:
@@ -258,4 +273,5 @@ class Decider:
         for pod_class in self._classes.values():
             pod_class.close()
         self._classes.clear()
+        self._facts.clear()
         self._passing.clear()

@@ -6,10 +6,11 @@ says that the plugin has nothing to say about such pods. Filters and scores read
 ``rows`` is an index array or a slice, and scalar forms exist where one row must be cheap.
 
 ``Basis`` says what an answer rests on, which is what decides how long it stays true:
-NODE facts of that row, USAGE of that row (pods on it), or the CLUSTER (pods anywhere).
+NODE facts of that row, USAGE of that row (pods on it), or the CLUSTER (pods anywhere). Answers that
+rest on nodes alone are computed once for all classes whose filters and scores have equal ``key``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar
@@ -62,6 +63,7 @@ class Filter:
     basis: ClassVar[Basis] = Basis.NODE
     reason: ClassVar[str] = ""
     unresolvable: ClassVar[bool] = True
+    key: Hashable | None = None
 
     def feasible(self, rows: Index) -> Mask:
         """One answer for each row."""
@@ -91,6 +93,7 @@ class Score:
 
     basis: ClassVar[Basis] = Basis.NODE
     normalises: ClassVar[bool] = False
+    key: Hashable | None = None
 
     def raw(self, rows: Index) -> Values:
         """One number for each row, before normalising."""

@@ -3,18 +3,21 @@
 Built from a shape and the profile's plugins; kept by ``decision.Decider`` in a bounded cache. It
 holds, for each node row, whether the pod may run there and the sum of the plain scores (``base``,
 ``INFEASIBLE`` where it may not), and keeps them true by reading the node table's change logs: few
-changed rows are judged one by one, more of them together, very many with all rows. Answers that
-rest on the whole cluster are not cached: the decider asks their filters and scores each time.
+changed rows are judged one by one, more of them together, very many with all rows. What rests on
+nodes alone is shared with other classes (``node_facts.py``). Answers that rest on the whole cluster
+are not cached: the decider asks their filters and scores each time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from kybern.scheduler.columns.cluster import ClusterColumns
-from kybern.scheduler.columns.column import Mask, Rows, Values, cells_of
-from kybern.scheduler.plugin import Basis, Confinement, Filter, Plugin, Score, Verdict
+from kybern.scheduler.columns.column import Rows, Values, blocks, cells_of
+from kybern.scheduler.node_facts import NodeFacts, WeightedScore
+from kybern.scheduler.plugin import Basis, Confinement, Filter, Verdict
 from kybern.scheduler.pod_shape import PodShape
+from kybern.scheduler.profile import Profile
 
 INFEASIBLE = -(1 << 40)
 
@@ -23,42 +26,37 @@ FEW_CHANGES = 15
 # Beyond this share of all rows, judging all of them beats gathering the changed ones.
 CHANGES_SHARE = 2
 
-
-class WeightedScore:
-    """A plugin's score with its weight in the profile; ``constant`` if all rows get the same."""
-
-    __slots__ = ("constant", "kept", "plugin", "score", "weight")
-
-    def __init__(self, plugin: str, score: Score, weight: int) -> None:
-        self.plugin = plugin
-        self.score = score
-        self.weight = weight
-        self.kept: Values | None = None
-        self.constant = False
+FactsFor = Callable[[Sequence[tuple[str, Filter]], Sequence[WeightedScore]], NodeFacts]
 
 
 class PodClass:
-    """One shape's answers."""
+    """One shape's answers; ``facts_for`` finds or makes what it shares with other classes."""
 
     def __init__(
-        self, shape: PodShape, plugins: Sequence[tuple[Plugin, int]], cluster: ClusterColumns
+        self, shape: PodShape, profile: Profile, cluster: ClusterColumns, facts_for: FactsFor
     ) -> None:
         self.shape = shape
         self.cluster = cluster
-        self.filters: list[tuple[str, Filter]] = []
-        self.confinements: list[tuple[str, Confinement]] = []
-        self.scores: list[WeightedScore] = []
-        for plugin, weight in plugins:
-            if (confinement := plugin.confine(shape)) is not None:
-                self.confinements.append((plugin.name, confinement))
-            if (node_filter := plugin.filter(shape)) is not None:
-                self.filters.append((plugin.name, node_filter))
-            if weight and (score := plugin.score(shape)) is not None:
-                self.scores.append(WeightedScore(plugin.name, score, weight))
+        found = [(plugin.name, plugin.confine(shape)) for plugin in profile.confining]
+        self.confinements: list[tuple[str, Confinement]] = [
+            (name, confinement) for name, confinement in found if confinement is not None
+        ]
+        filters = [(plugin.name, plugin.filter(shape)) for plugin in profile.filtering]
+        self.filters: list[tuple[str, Filter]] = [
+            (name, node_filter) for name, node_filter in filters if node_filter is not None
+        ]
+        self.scores = [
+            WeightedScore(plugin.name, score, weight)
+            for plugin, weight in profile.scoring
+            if (score := plugin.score(shape)) is not None
+        ]
+        self._facts = facts_for(
+            [one for one in self.filters if one[1].basis is Basis.NODE],
+            [one for one in self.scores if one.score.basis is Basis.NODE],
+        )
+        self.scores = [self._facts.scores.get(one.plugin, one) for one in self.scores]
         self._sort_by_basis()
         self.base: Values = np.zeros(0, dtype=np.int64)
-        self._static_ok: Mask = np.zeros(0, dtype=np.bool_)
-        self._static_score: Values = np.zeros(0, dtype=np.int64)
         self._epoch = -1
         self._facts_position = -1
         self._usage_position = -1
@@ -78,23 +76,18 @@ class PodClass:
     def refresh(self) -> None:
         """Bring ``base`` up to date with the node table."""
         nodes = self.cluster.nodes
-        is_whole = self._epoch == nodes.epoch and len(self.base) == len(nodes.names)
-        facts = nodes.facts.since(self._facts_position) if is_whole else None
-        usage = nodes.usage.since(self._usage_position) if facts is not None else None
-        many = FEW_CHANGES + len(nodes.names) // CHANGES_SHARE
-        if facts is None or usage is None or len(facts) + len(usage) > many:
-            if facts is None or facts:
-                self._judge_facts()
-            self._judge_usage()
+        self._facts.refresh()
+        changed = self._changed()
+        if changed is None:
+            self.base = np.zeros(len(nodes.names), dtype=np.int64)
+            self._cells = cells_of(self.base)
+            for rows in blocks(len(self.base)):
+                self._judge(rows)
+        elif len(changed) > FEW_CHANGES:
+            self._judge(np.array(changed, dtype=np.intp))
         else:
-            if facts:
-                self._judge_facts_of(facts)
-                usage = facts + usage
-            if len(usage) > FEW_CHANGES:
-                self._judge_usage_of_rows(np.array(usage, dtype=np.intp))
-            else:
-                for row in usage:
-                    self._judge_usage_of(row)
+            for row in changed:
+                self._judge_one(row)
         self._epoch = nodes.epoch
         self._facts_position = nodes.facts.end
         self._usage_position = nodes.usage.end
@@ -128,86 +121,46 @@ class PodClass:
         return table
 
     def _sort_by_basis(self) -> None:
-        by_basis: dict[Basis, list[Filter]] = {basis: [] for basis in Basis}
-        for _, node_filter in self.filters:
-            by_basis[node_filter.basis].append(node_filter)
-        self._node_filters = by_basis[Basis.NODE]
-        self._usage_filters = by_basis[Basis.USAGE]
-        self.cluster_filters = by_basis[Basis.CLUSTER]
-        self.normalised_scores = [s for s in self.scores if s.score.normalises]
-        plain = [s for s in self.scores if not s.score.normalises]
-        self._node_scores = [s for s in plain if s.score.basis is Basis.NODE]
-        self._usage_scores = [s for s in plain if s.score.basis is Basis.USAGE]
-        assert len(self._node_scores) + len(self._usage_scores) == len(plain)
+        self._usage_filters = [f for _, f in self.filters if f.basis is Basis.USAGE]
+        self.cluster_filters = [f for _, f in self.filters if f.basis is Basis.CLUSTER]
+        self.normalised_scores = [one for one in self.scores if one.score.normalises]
+        plain = [one for one in self.scores if not one.score.normalises]
+        self._usage_scores = [one for one in plain if one.score.basis is Basis.USAGE]
+        assert not any(one.score.basis is Basis.CLUSTER for one in plain)
 
-    def _judge_facts(self) -> None:
-        rows = slice(0, len(self.cluster.nodes.names))
-        ok = self.cluster.nodes.alive.values[rows] != 0
-        for node_filter in self._node_filters:
-            ok &= node_filter.feasible(rows)
-        total: Values = np.zeros(len(ok), dtype=np.int64)
-        for weighted in self._node_scores:
-            total += weighted.weight * weighted.score.raw(rows)
-        self._static_ok = ok
-        self._static_score = total
-        for weighted in self.normalised_scores:
-            if weighted.score.basis is Basis.NODE:
-                weighted.kept = weighted.score.raw(rows)
-        self._note_constants()
+    def _changed(self) -> list[int] | None:
+        """Rows to judge again, repeats included; None if that is all of them."""
+        nodes = self.cluster.nodes
+        if self._epoch != nodes.epoch or len(self.base) != len(nodes.names):
+            return None
+        facts = nodes.facts.since(self._facts_position)
+        usage = nodes.usage.since(self._usage_position)
+        if facts is None or usage is None:
+            return None
+        changed = facts + usage if facts else usage
+        is_many = len(changed) > FEW_CHANGES + len(nodes.names) // CHANGES_SHARE
+        return None if is_many else changed
 
-    def _judge_facts_of(self, changed: list[int]) -> None:
-        rows = np.array(changed, dtype=np.intp)
-        ok = self.cluster.nodes.alive.values[rows] != 0
-        for node_filter in self._node_filters:
-            ok &= node_filter.feasible(rows)
-        total: Values = np.zeros(len(rows), dtype=np.int64)
-        for weighted in self._node_scores:
-            total += weighted.weight * weighted.score.raw(rows)
-        self._static_ok[rows] = ok
-        self._static_score[rows] = total
-        for weighted in self.normalised_scores:
-            if weighted.kept is not None:
-                weighted.kept[rows] = weighted.score.raw(rows)
-        self._note_constants()
-
-    def _note_constants(self) -> None:
-        """A raw score that is the same on all nodes cannot change the choice."""
-        alive = self.cluster.nodes.alive.values[: len(self._static_ok)] != 0
-        for weighted in self.normalised_scores:
-            if weighted.kept is not None:
-                seen = weighted.kept[alive]
-                weighted.constant = not len(seen) or bool(seen.min() == seen.max())
-
-    def _judge_usage(self) -> None:
-        rows = slice(0, len(self._static_ok))
-        ok = self._static_ok
+    def _judge(self, rows: Rows | slice) -> None:
+        """Many rows at once; repeated rows do no harm."""
+        ok = self._facts.ok[rows]
         for node_filter in self._usage_filters:
             ok = ok & node_filter.feasible(rows)
-        total = self._static_score
+        total = self._facts.total[rows]
         for weighted in self._usage_scores:
-            total = total + weighted.weight * weighted.score.raw(rows)
-        self.base = np.where(ok, total, INFEASIBLE)
-        self._cells = cells_of(self.base)
-
-    def _judge_usage_of_rows(self, rows: Rows) -> None:
-        """Some rows at once; repeated rows do no harm."""
-        ok = self._static_ok[rows]
-        for node_filter in self._usage_filters:
-            ok &= node_filter.feasible(rows)
-        total = self._static_score[rows]
-        for weighted in self._usage_scores:
-            total += weighted.weight * weighted.score.raw(rows)
+            score = weighted.score.raw(rows)
+            total = total + (score if weighted.weight == 1 else weighted.weight * score)
         self.base[rows] = np.where(ok, total, INFEASIBLE)
 
-    def _judge_usage_of(self, row: int) -> None:
-        if not self._static_ok[row]:
+    def _judge_one(self, row: int) -> None:
+        if not self._facts.ok[row]:
             self._cells[row] = INFEASIBLE
             return
         for node_filter in self._usage_filters:
             if not node_filter.fits(row):
                 self._cells[row] = INFEASIBLE
                 return
-        total = int(self._static_score[row])
+        total = int(self._facts.total[row])
         for weighted in self._usage_scores:
             total += weighted.weight * weighted.score.raw_one(row)
         self._cells[row] = total

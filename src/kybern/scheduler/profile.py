@@ -7,20 +7,21 @@ from kybern.api.selectors import LabelSelector
 from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.configuration import ConfigurationError, ProfileSettings
 from kybern.scheduler.events import Registration
-from kybern.scheduler.plugin import Filter, Plugin, Score
+from kybern.scheduler.plugin import Plugin
 from kybern.scheduler.plugins.pod_topology_spread import PodTopologySpread
 from kybern.scheduler.plugins.registry import find_plugin
-from kybern.scheduler.pod_shape import PodShape
 
 Obj = dict[str, Any]
 
 
 class Profile:
-    """Plugin instances in order, with weights."""
+    """Plugin instances, and in order those that confine, that filter, and that score by weight."""
 
     def __init__(self, settings: ProfileSettings, cluster: ClusterColumns) -> None:
         self.name = settings.scheduler_name
-        self.plugins: list[tuple[Plugin, int]] = []
+        self.confining: list[Plugin] = []
+        self.filtering: list[Plugin] = []
+        self.scoring: list[tuple[Plugin, int]] = []
         self.by_name: dict[str, Plugin] = {}
         for enabled in settings.plugins:
             kind = find_plugin(enabled.name)
@@ -28,8 +29,12 @@ class Profile:
                 raise ConfigurationError(f"plugins: no such plugin: {enabled.name}")
             plugin = kind(cluster, settings.args.get(enabled.name) or {})
             self.by_name[enabled.name] = plugin
-            weight = enabled.weight if enabled.scores else 0
-            self.plugins.append((plugin if enabled.filters else _ScoreOnly(plugin), weight))
+            if enabled.filters and kind.confine is not Plugin.confine:
+                self.confining.append(plugin)
+            if enabled.filters and kind.filter is not Plugin.filter:
+                self.filtering.append(plugin)
+            if enabled.scores and enabled.weight and kind.score is not Plugin.score:
+                self.scoring.append((plugin, enabled.weight))
 
         spread = self.by_name.get(PodTopologySpread.name)
         self._spread = spread if isinstance(spread, PodTopologySpread) else None
@@ -52,18 +57,3 @@ class Profile:
             if (reason := plugin.gate(pod)) is not None:
                 return name, reason
         return None
-
-
-class _ScoreOnly(Plugin):
-    """A plugin whose filter the profile turned off."""
-
-    def __init__(self, inner: Plugin) -> None:
-        super().__init__(inner.cluster, inner.args)
-        self.name = inner.name  # type: ignore[misc]
-        self._inner = inner
-
-    def filter(self, shape: PodShape) -> Filter | None:
-        return None
-
-    def score(self, shape: PodShape) -> Score | None:
-        return self._inner.score(shape)

@@ -71,6 +71,10 @@ PREBINDS_AT_ONCE = 1024
 PATCHES_AT_ONCE = 16
 WAITING_CALLS = 1024
 
+# What upstream's DynamicResources plugin, which is asked before preemption, answers where a plugin
+# before it turned down all nodes at once; preemption is not asked then.
+NOT_ASKED = "not found"
+
 # After this many decisions the loop lets informers and outboxes run.
 DECISIONS_PER_TURN = 16
 
@@ -284,7 +288,9 @@ class Scheduler:
         """Try to preempt; the pod then waits, with the node nominated, until its room is free."""
         nomination: str | None = ""
         search = self._searches.get(queued.scheduler_name)
-        if search is not None and error.node_count:
+        if error.rejection and DynamicResources.name not in error.rejected_by:
+            error.post_filter, nomination = NOT_ASKED, None
+        elif search is not None and error.node_count:
             pod = self._pods.get(object_key(queued.pod)) or queued.pod
             is_preempting = self._preemptor.is_preempting(queued.uid)
             outcome = search.find(pod, error, self._budgets.list(), is_preempting)

@@ -16,6 +16,7 @@ KEYS = (HOST, ZONE, "rack")
 NAMESPACES = {"red": {"team": "a"}, "blue": {"team": "b"}, "green": {"team": "a"}}
 HUGE = "hugepages-2Mi"
 GPU = "example.com/gpu"
+OVERHEAD = {"cpu": "50m", "memory": "100Mi"}
 OWNERS = {("ReplicaSet", "web-1"): "web", ("StatefulSet", "db"): "db"}
 
 
@@ -67,9 +68,9 @@ def make_pod(rng: random.Random, number: int) -> Obj:
             inits[0]["restartPolicy"] = "Always"
         spec["initContainers"] = inits
     if rng.random() < 0.1:
-        spec["overhead"] = {"cpu": "50m", "memory": "100Mi"}
+        spec |= {"runtimeClassName": "heavy", "overhead": OVERHEAD}
     if rng.random() < 0.1:
-        spec["resources"] = {"requests": {"cpu": "1500m", "memory": "1Gi"}}
+        spec["resources"] = {"requests": {"cpu": "3", "memory": "3Gi"}}
     if rng.random() < 0.3:
         spec["tolerations"] = [_toleration(rng) for _ in range(rng.choice([1, 2]))]
     if rng.random() < 0.15:
@@ -112,7 +113,12 @@ def _container(rng: random.Random, number: int) -> Obj:
         if rng.random() < 0.07:
             requests[name] = amount
     image = rng.choice(["small", "middle", "large:2", "elsewhere"])
-    container: Obj = {"name": f"c{number}", "image": image, "resources": {"requests": requests}}
+    resources = {"requests": requests}
+    if fixed := {name: amount for name, amount in requests.items() if name in (GPU, HUGE)}:
+        # These can be asked for only with a limit, and huge pages only beside cpu or memory.
+        resources["limits"] = fixed
+        requests.setdefault("cpu", "100m")
+    container: Obj = {"name": f"c{number}", "image": image, "resources": resources}
     if rng.random() < 0.1:
         port: Obj = {"containerPort": 80, "hostPort": rng.choice([80, 81])}
         if rng.random() < 0.5:
@@ -137,8 +143,8 @@ def resized(rng: random.Random, pod: Obj) -> Obj:
     count = len(pod["spec"]["containers"])
     status["containerStatuses"], status["initContainerStatuses"] = entries[:count], entries[count:]
     if "resources" in pod["spec"] and rng.random() < 0.5:
-        status["resources"] = {"requests": {"cpu": "2", "memory": "1Gi"}}
-        status["allocatedResources"] = {"cpu": "1500m", "memory": "1500Mi"}
+        status["resources"] = {"requests": {"cpu": "4", "memory": "2Gi"}}
+        status["allocatedResources"] = {"cpu": "2", "memory": "3500Mi"}
     if rng.random() < 0.5:
         reason = rng.choice(["Infeasible", "Deferred"])
         status["conditions"] = [{"type": "PodResizePending", "status": "True", "reason": reason}]
@@ -221,7 +227,7 @@ def _spread(rng: random.Random) -> Obj:
         "whenUnsatisfiable": rng.choice(["DoNotSchedule", "ScheduleAnyway"]),
         "labelSelector": rng.choice([{}, *({"matchLabels": {"app": app}} for app in APPS)]),
     }
-    if rng.random() < 0.2:
+    if constraint["whenUnsatisfiable"] == "DoNotSchedule" and rng.random() < 0.3:
         constraint["minDomains"] = rng.randrange(1, 5)
     if rng.random() < 0.2:
         constraint["nodeTaintsPolicy"] = rng.choice(["Honor", "Ignore"])

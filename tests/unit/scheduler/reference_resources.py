@@ -130,7 +130,13 @@ def is_scalar(name: str) -> bool:
 def fractions(
     world: World, pod: Obj, name: str, specs: list[Obj], nonzero: bool
 ) -> list[tuple[int, int, int, int]]:
-    """For each resource that counts: used, used with the pod, allocatable, weight."""
+    """For each resource that counts: used, used with the pod, allocatable, weight.
+
+    Where missing requests count, those of the pod as a whole do not.
+    """
+    if nonzero:
+        spec = {key: value for key, value in pod["spec"].items() if key != "resources"}
+        pod = {**pod, "spec": spec}
     node, held, asked = world.nodes[name], used(world, name), requests(pod)
     generous, wanted = used(world, name, True), requests(pod, True)
     result = []

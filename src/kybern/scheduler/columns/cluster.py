@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kybern.api.selectors import LabelSelector
+from kybern.scheduler.columns.column import keep_freed_memory
 from kybern.scheduler.columns.match_groups import GroupKey, MatchGroup, MatchGroups
 from kybern.scheduler.columns.node_table import NodeTable
 from kybern.scheduler.columns.storage import StorageObjects
@@ -50,6 +51,7 @@ class ClusterColumns:
     """Nodes, placed pods, and everything derived from them."""
 
     def __init__(self) -> None:
+        keep_freed_memory()
         self.nodes = NodeTable()
         self.groups = MatchGroups(self.nodes.capacity)
         self.nodes.on_growth.append(self.groups.grow)

@@ -11,12 +11,14 @@ from kybern.scheduler.plugins.resource_scoring import ScoredResource
 
 MAX_SHAPE_SCORE = 10
 
-# Below this, a quotient that is not whole stays apart from the next whole number in a float64.
-EXACT_IN_FLOATS = 2**53
+# Below this, a quotient of percents that is not whole stays apart from the next whole number in a
+# float64.
+EXACT_IN_FLOATS = 2**53 // (MAX_SCORE + 1)
 
 
 class _Allocation(Score):
-    """The weighted integer mean of one score a resource, over resources the node has."""
+    """The weighted integer mean of one score a resource, over resources the node has; at least one
+    resource counts."""
 
     basis = Basis.USAGE
 
@@ -27,7 +29,8 @@ class _Allocation(Score):
         raise NotImplementedError
 
     def many(self, used: Values, allocatable: Values) -> Values:
-        """As ``one``; ``allocatable`` is never 0."""
+        """As ``one``; ``allocatable`` is never 0, and ``used`` may be overwritten. The result is a
+        fresh array or ``used``."""
         raise NotImplementedError
 
     def raw_one(self, row: int) -> int:
@@ -40,14 +43,23 @@ class _Allocation(Score):
         return total // weights if weights else 0
 
     def raw(self, rows: Any) -> Values:
-        total: Any = 0
+        total: Values = np.zeros_like(self._resources[0].allocatable.values[rows])
         weights: Any = 0
         for allocatable, used, asked, weight in self._resources:
             has = allocatable.values[rows]
-            scores = self.many(used.values[rows] + asked, np.maximum(has, 1))
-            total = total + np.where(has != 0, scores * weight, 0)
-            weights = weights + np.where(has != 0, weight, 0)
-        return floor_ratio(total, np.maximum(weights, 1))
+            is_everywhere = bool(has.all())
+            scores = self.many(
+                used.values[rows] + asked, has if is_everywhere else np.maximum(has, 1)
+            )
+            if weight != 1:
+                scores *= weight
+            if not is_everywhere:
+                scores *= has != 0
+                weight = weight * (has != 0)
+            total += scores
+            weights = weights + weight
+        total //= weights if isinstance(weights, int) else np.maximum(weights, 1)
+        return total
 
 
 class LeastAllocated(_Allocation):
@@ -57,7 +69,8 @@ class LeastAllocated(_Allocation):
         return (allocatable - used) * MAX_SCORE // allocatable if used <= allocatable else 0
 
     def many(self, used: Values, allocatable: Values) -> Values:
-        return floor_ratio(np.maximum(allocatable - used, 0) * MAX_SCORE, allocatable)
+        free = np.subtract(allocatable, used, out=used)
+        return percent(np.maximum(free, 0, out=free), allocatable)
 
 
 class MostAllocated(_Allocation):
@@ -67,7 +80,7 @@ class MostAllocated(_Allocation):
         return min(used, allocatable) * MAX_SCORE // allocatable
 
     def many(self, used: Values, allocatable: Values) -> Values:
-        return floor_ratio(np.minimum(used, allocatable) * MAX_SCORE, allocatable)
+        return percent(np.minimum(used, allocatable, out=used), allocatable)
 
 
 class RequestedToCapacityRatio(_Allocation):
@@ -105,12 +118,13 @@ class RequestedToCapacityRatio(_Allocation):
         return result
 
 
-def floor_ratio(numerator: Values, denominator: Values) -> Values:
-    """``numerator // denominator`` for numbers that are not negative, by floats where these are
-    exact: several times faster than numpy's integer division."""
-    if len(numerator) and int(numerator.max()) + int(denominator.max()) < EXACT_IN_FLOATS:
-        return (numerator / denominator).astype(np.int64)
-    return numerator // denominator
+def percent(part: Values, whole: Values) -> Values:
+    """``100 * part // whole`` for parts from 0 to the whole; overwrites ``part``. Floats are used
+    where they are exact: several times faster than numpy's integer division."""
+    part *= MAX_SCORE
+    if len(whole) and int(whole.max()) < EXACT_IN_FLOATS:
+        return (part / whole).astype(np.int64)
+    return part // whole
 
 
 def broken_line(points: Sequence[tuple[int, int]]) -> Callable[[int], int]:

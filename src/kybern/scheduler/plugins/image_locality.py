@@ -36,6 +36,7 @@ class ImageScore(Score):
     """The scores of all rows, computed once: what they rest on makes classes anew."""
 
     def __init__(self, cluster: ClusterColumns, wanted: list[str], containers: int) -> None:
+        self.key = (tuple(wanted), containers)
         nodes = cluster.nodes
         total: Values = np.zeros(nodes.capacity, dtype=np.int64)
         for name in wanted:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import orjson
 
 from kybern.api.node_fit import matches_node, preferred_terms, required_terms, term_matches
 from kybern.scheduler.columns.cluster import ClusterColumns
@@ -61,7 +62,8 @@ class NodeAffinity(Plugin):
             return None
         nodes = self.cluster.nodes
         enforced = SelectorMask(nodes, {}, self._added_required)
-        return AffinityFilter(SelectorMask(nodes, selector or {}, terms), enforced)
+        key = orjson.dumps((selector, terms))
+        return AffinityFilter(SelectorMask(nodes, selector or {}, terms), enforced, key)
 
     def score(self, shape: PodShape) -> Score | None:
         terms = [*self._added_preferred, *preferred_terms(shape.spec)]
@@ -85,7 +87,8 @@ class NodeAffinity(Plugin):
 class AffinityFilter(Filter):
     reason = "node(s) didn't match Pod's node affinity/selector"
 
-    def __init__(self, own: SelectorMask, enforced: SelectorMask) -> None:
+    def __init__(self, own: SelectorMask, enforced: SelectorMask, key: bytes) -> None:
+        self.key = key
         self._own = own
         self._enforced = enforced
 
@@ -102,6 +105,7 @@ class AffinityScore(Score):
     normalises = True
 
     def __init__(self, nodes: NodeTable, terms: Sequence[Obj]) -> None:
+        self.key = orjson.dumps(terms)
         self._nodes = nodes
         self._terms = [(term["weight"], term["preference"]) for term in terms if term["weight"]]
 

@@ -29,6 +29,7 @@ class NamedNodeFilter(Filter):
     def __init__(self, nodes: NodeTable, wanted: str) -> None:
         self._nodes = nodes
         self._wanted = wanted
+        self.key = wanted
 
     def feasible(self, rows: Any) -> Mask:
         return np.equal(self._nodes.positions(rows), self._nodes.rows.get(self._wanted, -1))

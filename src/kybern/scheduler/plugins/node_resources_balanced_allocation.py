@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kybern.scheduler.columns.cluster import ClusterColumns
-from kybern.scheduler.columns.column import Values
+from kybern.scheduler.columns.column import Column, Mask, Values, blocks
+from kybern.scheduler.columns.node_table import NodeTable
 from kybern.scheduler.plugin import MAX_SCORE, Basis, Plugin, Score
 from kybern.scheduler.plugins.resource_scoring import (
     ScoredResource,
@@ -31,20 +32,57 @@ class NodeResourcesBalancedAllocation(Plugin):
     def __init__(self, cluster: ClusterColumns, args: Obj) -> None:
         super().__init__(cluster, args)
         self._resources = resource_specs(args.get("resources"))
+        self._before: dict[tuple[Column, ...], Evenness] = {}
 
     def score(self, shape: PodShape) -> Score | None:
         if not any(shape.requests.amount(spec.name) for spec in self._resources):
             return None
-        return BalanceScore(
-            scored_resources(self.cluster.nodes, self._resources, shape.requests, nonzero=False)
-        )
+        nodes = self.cluster.nodes
+        resources = scored_resources(nodes, self._resources, shape.requests, nonzero=False)
+        # Pods that ask for the same extended resources share the rest.
+        columns = tuple(one.allocatable for one in resources)
+        before = self._before.get(columns)
+        if before is None:
+            before = self._before[columns] = Evenness(nodes, resources)
+        return BalanceScore(resources, before)
+
+
+class Evenness:
+    """How even the use of each row is as it stands, which is the same for all classes: kept, and
+    brought up to date by the node table's logs."""
+
+    def __init__(self, nodes: NodeTable, resources: Sequence[ScoredResource]) -> None:
+        self._nodes = nodes
+        self._resources = [(one.allocatable, one.used) for one in resources]
+        self._values: Values = np.zeros(0, dtype=np.int64)
+        self._epoch = -1
+        self._position = (0, 0)
+
+    def over(self, rows: Any) -> Values:
+        nodes = self._nodes
+        is_whole = self._epoch == nodes.epoch
+        facts = nodes.facts.since(self._position[0]) if is_whole else None
+        usage = nodes.usage.since(self._position[1]) if facts is not None else None
+        if facts is None or usage is None:
+            self._values = np.zeros(nodes.capacity, dtype=np.int64)
+            for lot in blocks(nodes.capacity):
+                self._values[lot] = self._judge(lot)
+        elif facts or usage:
+            changed = np.array(facts + usage, dtype=np.intp)
+            self._values[changed] = self._judge(changed)
+        self._epoch, self._position = nodes.epoch, (nodes.facts.end, nodes.usage.end)
+        return self._values[rows]
+
+    def _judge(self, rows: Any) -> Values:
+        return _evenness_over([(a.values[rows], u.values[rows]) for a, u in self._resources])
 
 
 class BalanceScore(Score):
     basis = Basis.USAGE
 
-    def __init__(self, resources: Sequence[ScoredResource]) -> None:
+    def __init__(self, resources: Sequence[ScoredResource], before: Evenness) -> None:
         self._resources = tuple(resources)
+        self._before = before
 
     def raw_one(self, row: int) -> int:
         before: list[float] = []
@@ -57,21 +95,19 @@ class BalanceScore(Score):
         return _combine(_evenness(after), _evenness(before))
 
     def raw(self, rows: Any) -> Values:
-        count = len(self._resources[0].allocatable.values[rows])
-        has: list[Any] = []
-        before: list[Fractions] = []
-        after: list[Fractions] = []
-        for allocatable, used, asked, _ in self._resources:
-            capacity, taken = allocatable.values[rows], used.values[rows]
-            divisor = np.maximum(capacity, 1)
-            has.append(capacity != 0)
-            before.append(np.minimum(taken / divisor, 1.0))
-            after.append(np.minimum((taken + asked) / divisor, 1.0))
-        scores = _evenness_over(after, has, count) - _evenness_over(before, has, count)
+        scores = _evenness_over(
+            [
+                (allocatable.values[rows], used.values[rows] + asked)
+                for allocatable, used, asked, _ in self._resources
+            ]
+        )
+        scores -= self._before.over(rows)
         half = MAX_SCORE // 2
         # The sum is never negative, so the shift truncates like upstream's division.
-        result: Values = half + ((half + scores) >> 1)
-        return result
+        scores += half
+        scores >>= 1
+        scores += half
+        return scores
 
 
 def _combine(with_pod: int, without_pod: int) -> int:
@@ -90,31 +126,41 @@ def _evenness(fractions: Sequence[float]) -> int:
     return int((1 - deviation) * MAX_SCORE)
 
 
-def _evenness_over(fractions: Sequence[Fractions], has: Sequence[Any], count: int) -> Values:
-    """As ``_evenness`` over rows; a resource that a node does not have is left out."""
-    present = sum(h.astype(np.int64) for h in has)
-    if len(fractions) == 2:
-        spread = np.abs((fractions[0] - fractions[1]) / 2)
-        deviation = np.where(present == 2, spread, 0.0)
+def _evenness_over(resources: Sequence[tuple[Values, Values]]) -> Values:
+    """As ``_evenness`` over rows, from what each resource has and what is in use; a resource that a
+    node does not have is left out."""
+    shares: list[Fractions] = []
+    is_everywhere = True
+    for has, used in resources:
+        if not has.all():
+            is_everywhere = False
+            share = used / np.maximum(has, 1)
+        else:
+            share = used / has
+        shares.append(np.minimum(share, 1.0, out=share))
+    if len(shares) == 2 and is_everywhere:
+        deviation = np.subtract(shares[0], shares[1], out=shares[0])
+        deviation /= 2
+        np.abs(deviation, out=deviation)
     else:
-        deviation = _deviation(fractions, has, np.asarray(present), count)
-    result: Values = ((1 - deviation) * MAX_SCORE).astype(np.int64)
-    return result
+        deviation = _deviation(shares, [has != 0 for has, _ in resources])
+    evenness = np.subtract(1, deviation, out=deviation)
+    evenness *= MAX_SCORE
+    return evenness.astype(np.int64)
 
 
-def _deviation(
-    fractions: Sequence[Fractions], has: Sequence[Any], present: Values, count: int
-) -> Fractions:
+def _deviation(fractions: Sequence[Fractions], has: Sequence[Mask]) -> Fractions:
+    present: Any = sum(there.astype(np.int64) for there in has)
     divisor = np.maximum(present, 1)
-    total: Fractions = np.zeros(count)
-    highest: Fractions = np.zeros(count)
-    lowest: Fractions = np.ones(count)
+    total: Fractions = np.zeros(len(present))
+    highest: Fractions = np.zeros(len(present))
+    lowest: Fractions = np.ones(len(present))
     for fraction, there in zip(fractions, has, strict=True):
         total = total + np.where(there, fraction, 0.0)
         highest = np.maximum(highest, np.where(there, fraction, 0.0))
         lowest = np.minimum(lowest, np.where(there, fraction, 1.0))
     mean = total / divisor
-    squares: Fractions = np.zeros(count)
+    squares: Fractions = np.zeros(len(present))
     for fraction, there in zip(fractions, has, strict=True):
         squares = squares + np.where(there, (fraction - mean) * (fraction - mean), 0.0)
     of_pair = np.where(present == 2, (highest - lowest) / 2, 0.0)

@@ -52,8 +52,10 @@ class NodeResourcesFit(Plugin):
 
     def score(self, shape: PodShape) -> Score | None:
         resources = scored_resources(
-            self.cluster.nodes, self._resources, shape.requests, nonzero=True
+            self.cluster.nodes, self._resources, _of_containers(shape), nonzero=True
         )
+        if not resources:
+            return None
         if self._strategy == "MostAllocated":
             return MostAllocated(resources)
         if self._strategy == "RequestedToCapacityRatio":
@@ -164,6 +166,15 @@ class FitFilter(Filter):
             texts = tuple(text for bit, text in enumerate(self._texts, 1) if kind >> bit & 1)
             result.append(Verdict(plugin, texts, bool(kind & 1), rows[kinds == kind]))
         return result
+
+
+def _of_containers(shape: PodShape) -> Requests:
+    """What the score counts for the pod itself: its containers' requests, whatever the pod asks for
+    as a whole. Upstream does so here and nowhere else."""
+    if "resources" not in shape.spec:
+        return shape.requests
+    spec = {name: value for name, value in shape.spec.items() if name != "resources"}
+    return requests_of({**shape.pod, "spec": spec})
 
 
 def _distinct(kinds: Values) -> list[int]:

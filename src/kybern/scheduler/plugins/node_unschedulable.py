@@ -44,6 +44,7 @@ class NodeUnschedulable(Plugin):
 
 class UnschedulableFilter(Filter):
     reason = "node(s) were unschedulable"
+    key = "any pod"
 
     def __init__(self, nodes: NodeTable) -> None:
         self._nodes = nodes

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import orjson
 
 from kybern.scheduler.columns.column import Mask, Rows, Values
 from kybern.scheduler.columns.node_table import NodeTable
@@ -69,6 +70,7 @@ class TaintFilter(Filter):
     reason = "node(s) had untolerated taint(s)"
 
     def __init__(self, nodes: NodeTable, tolerations: Sequence[Obj]) -> None:
+        self.key = orjson.dumps(tolerations)
         self._untolerated = _JudgedLists(nodes, lambda t: has_untolerated(t, tolerations))
 
     def feasible(self, rows: Any) -> Mask:
@@ -79,6 +81,7 @@ class TaintScore(Score):
     normalises = True
 
     def __init__(self, nodes: NodeTable, tolerations: Sequence[Obj]) -> None:
+        self.key = orjson.dumps(tolerations)
         soft = [t for t in tolerations if t.get("effect") in (None, "", "PreferNoSchedule")]
         self._disliked = _JudgedLists(nodes, lambda taints: _count_disliked(taints, soft))
 
