@@ -4,11 +4,13 @@ The writes call :func:`record_update` after decoding and patching, before admiss
 admission and the server fill in belongs to nobody, as upstream has it.
 """
 
+from functools import partial
 from typing import Any
 
 from kybern.api import managed_fields
 from kybern.api.errors import Obj
 from kybern.api.managed_fields.field_set import FieldSet, field_set
+from kybern.api.schema.type_schema import TypeSchema
 from kybern.apiserver.call import Call
 from kybern.apiserver.options import LONGEST_FIELD_MANAGER, WriteOptions
 
@@ -28,6 +30,15 @@ def ignored_fields(call: Call) -> FieldSet | None:
     return None if paths is None else field_set(paths)
 
 
+def in_version(call: Call, obj: Obj, api_version: str) -> tuple[TypeSchema, Obj] | None:
+    """An object of the call's version in another of its kind's, with the schema of that one."""
+    for served in call.kind.served():
+        if served.api_version == api_version:
+            converted = served.from_storage(call.served.to_storage(obj))
+            return call.services.schema(served.group, served.version, call.kind.kind), converted
+    return None
+
+
 def record_update(call: Call, new: Obj, old: Obj | None, options: WriteOptions) -> None:
     """Set ``managedFields`` of ``new``; both objects are in the storage version."""
     served = call.served
@@ -42,6 +53,7 @@ def record_update(call: Call, new: Obj, old: Obj | None, options: WriteOptions) 
         subresource=call.info.subresource,
         now=call.services.clock.timestamp(),
         ignored=ignored_fields(call),
+        convert=partial(in_version, call),
     )
     if version is not new:
         _take_over(new["metadata"], version["metadata"])

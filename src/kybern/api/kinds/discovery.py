@@ -30,11 +30,11 @@ def _default(endpoint_slice: Obj) -> None:
 
 
 def _changed(new: Obj, old: Obj) -> bool:
-    """Labels and annotations count as well: consumers read services' names from them."""
+    """Labels count as well: consumers read the Service's name from them."""
     if any(new.get(name) != old.get(name) for name in _META):
         return True
     after, before = new["metadata"], old["metadata"]
-    return any((after.get(f) or {}) != (before.get(f) or {}) for f in ("labels", "annotations"))
+    return (after.get("labels") or {}) != (before.get("labels") or {})
 
 
 def _first(shown: list[str]) -> str:

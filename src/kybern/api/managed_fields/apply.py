@@ -9,11 +9,11 @@ from typing import Any
 
 import orjson
 
-from kybern.api.errors import Obj
+from kybern.api.errors import Obj, internal_error
 from kybern.api.managed_fields.compare import compare
 from kybern.api.managed_fields.configuration import require_applicable
 from kybern.api.managed_fields.conflicts import Conflict, conflict_error
-from kybern.api.managed_fields.elements import fields_of, is_map
+from kybern.api.managed_fields.elements import NoElement, fields_of, is_map
 from kybern.api.managed_fields.field_set import EMPTY, FieldSet
 from kybern.api.managed_fields.managers import (
     APPLY,
@@ -28,6 +28,7 @@ from kybern.api.managed_fields.managers import (
 )
 from kybern.api.managed_fields.merge import merge, remove, with_structs
 from kybern.api.managed_fields.tracking import UNOWNED, record_update, reset_fields
+from kybern.api.managed_fields.versions import Change, Convert
 from kybern.api.schema.normalise import copy_json, zero
 from kybern.api.schema.type_schema import TypeSchema
 from kybern.api.schema.types import Type
@@ -48,6 +49,7 @@ def apply(
     now: str,
     subresource: str = "",
     ignored: FieldSet | None = None,
+    convert: Convert | None = None,
 ) -> Obj:
     """The merged object, with managedFields; fresh, not yet defaulted or normalised.
 
@@ -63,7 +65,11 @@ def apply(
         record_update(managers, None, live, schema, before, api_version, now, ignored)
     key = manager_key(manager or "unknown", APPLY, api_version, subresource)
     merged = _merged(schema, live, applied, managers, key, ignored, api_version)
-    conflicts = _take_over(schema, live, merged, managers, key, ignored)
+    try:
+        change = Change(schema, api_version, live, merged, ignored, convert)
+    except NoElement as problem:
+        raise internal_error(f"failed to convert live object to smd typed: {problem}") from None
+    conflicts = _take_over(change, managers, key)
     if conflicts and not force:
         conflicts = _unexplained(schema, live, conflicts, manager, api_version)
         if conflicts:
@@ -126,23 +132,17 @@ def _pruned(kind: Type, merged: Obj, last: FieldSet, managers: Managers) -> Obj:
     return result
 
 
-def _take_over(
-    schema: TypeSchema,
-    live: Obj,
-    merged: Obj,
-    managers: Managers,
-    key: ManagerKey,
-    ignored: FieldSet,
-) -> list[Conflict]:
+def _take_over(change: Change, managers: Managers, key: ManagerKey) -> list[Conflict]:
     """Take changed and removed fields from the other managers; returns what they lose."""
-    comparison = compare(schema.type, live, merged).without(ignored)
+    change.forget_unserved(managers)
     conflicts = []
     for other, managed in managers.items():
         if other == key:
             continue
-        lost = managed.fields.intersection(comparison.changed)
+        seen = change.in_version(managed.api_version) or change.requested
+        lost = managed.fields.intersection(seen.changed)
         conflicts += [Conflict(other, path) for path in lost.paths()]
-        managed.fields = managed.fields.difference(lost).difference(comparison.removed)
+        managed.fields = managed.fields.difference(lost).difference(seen.removed)
     return conflicts
 
 

@@ -3,7 +3,6 @@
 from typing import Any, NamedTuple
 
 from kybern.api.managed_fields.elements import (
-    NoElement,
     child_type,
     everything_in,
     is_list,
@@ -34,7 +33,10 @@ class Comparison(NamedTuple):
 
 
 def compare(kind: Type, old: Any, new: Any) -> Comparison:
-    """Compare two whole objects. Equal parts are not walked."""
+    """Compare two whole objects. Equal parts are not walked.
+
+    Raises NoElement for a list item without identity.
+    """
     out = _empty()
     if old != new:
         _compare_inside(kind, old, new, out)
@@ -114,8 +116,5 @@ def _compare_items(
 def _by_element(kind: Type, items: Any) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     for item in items:
-        try:
-            found.setdefault(item_element(kind, item), []).append(item)
-        except NoElement:
-            continue
+        found.setdefault(item_element(kind, item), []).append(item)
     return found

@@ -21,7 +21,7 @@ class NoElement(ValueError):
 def is_map(kind: Type, value: Any) -> bool:
     """Whether the value's fields are owned one by one. A null stands for an empty map."""
     if type(value) is dict:
-        return kind.granular_map or kind.shape is Shape.ANY
+        return kind.granular_map or (kind.shape is Shape.ANY and not kind.atomic)
     return value is None and kind.granular_map
 
 
@@ -124,7 +124,10 @@ def is_leaf(kind: Type, value: Any) -> bool:
 
 
 def everything_in(kind: Type, value: Any) -> FieldSet:
-    """Every path below a value, containers included: what adding or removing it touches."""
+    """Every path below a value, containers included: what adding or removing it touches.
+
+    Raises NoElement for a list item without identity.
+    """
     out = FieldSet()
     if not value:
         return out
@@ -138,10 +141,7 @@ def everything_in(kind: Type, value: Any) -> FieldSet:
                     out.children[element] = below
     elif is_list(kind, value):
         for item in value:
-            try:
-                element = item_element(kind, item)
-            except NoElement:
-                continue
+            element = item_element(kind, item)
             if element in out.members:
                 # Items with one key cannot be told apart, so they are owned as a whole.
                 out.children.pop(element, None)

@@ -7,7 +7,7 @@ the writer and to nobody else; what is gone belongs to no one; everything else s
 from typing import Any
 
 from kybern.api.errors import Obj
-from kybern.api.managed_fields.compare import compare
+from kybern.api.managed_fields.elements import NoElement
 from kybern.api.managed_fields.field_set import EMPTY, FieldSet, field_set
 from kybern.api.managed_fields.managers import (
     UPDATE,
@@ -20,6 +20,7 @@ from kybern.api.managed_fields.managers import (
     read_managers,
     write_managers,
 )
+from kybern.api.managed_fields.versions import Change, Convert
 from kybern.api.schema.normalise import zero
 from kybern.api.schema.type_schema import TypeSchema
 
@@ -63,11 +64,13 @@ def track(
     operation: str = UPDATE,
     subresource: str = "",
     ignored: FieldSet | None = None,
+    convert: Convert | None = None,
 ) -> None:
     """Set ``new``'s managedFields for a write; ``old`` is None for a create.
 
     ``new`` may carry managedFields itself: they replace the known ones, an empty entry resets them.
     ``ignored`` are the fields that the write cannot change, by default :func:`reset_fields`.
+    An object with list items that nobody can tell apart is not tracked.
     """
     metadata = new.setdefault("metadata", {})
     managers = _known_managers(old, metadata.pop("managedFields", None), subresource)
@@ -76,7 +79,10 @@ def track(
         return
     key = manager_key(manager or "unknown", operation, api_version, subresource)
     ignored = reset_fields(schema, subresource) if ignored is None else ignored
-    record_update(managers, old, new, schema, key, api_version, now, ignored)
+    try:
+        record_update(managers, old, new, schema, key, api_version, now, ignored, convert)
+    except NoElement:
+        return
     cap_update_managers(managers)
     entries = write_managers(managers)
     if entries:
@@ -92,17 +98,21 @@ def record_update(
     api_version: str,
     now: str,
     ignored: FieldSet,
+    convert: Convert | None = None,
 ) -> None:
-    """Move what changed to the writer; the time changes only if something did."""
+    """Move what changed to the writer; the time changes only if something did.
+
+    Raises NoElement for a list item without identity.
+    """
     before = _tracked(old) if old is not None else zero(schema.type) or {}
-    comparison = compare(schema.type, before, _tracked(new)).without(ignored)
+    change = Change(schema, api_version, before, _tracked(new), ignored, convert)
+    change.forget_unserved(managers)
     for managed in managers.values():
-        managed.fields = managed.fields.difference(comparison.changed).difference(
-            comparison.removed
-        )
+        seen = change.in_version(managed.api_version) or change.requested
+        managed.fields = managed.fields.difference(seen.changed).difference(seen.removed)
     previous = managers.get(key)
     drop_empty(managers)
-    changed = comparison.changed.difference(UNOWNED)
+    changed = change.requested.changed.difference(UNOWNED)
     if changed:
         fields = previous.fields.union(changed) if previous else changed
         managers[key] = Managed(fields, api_version, now)

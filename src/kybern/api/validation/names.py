@@ -67,7 +67,7 @@ def between(low: int, high: int) -> str:
 
 @lru_cache(_REMEMBERED)
 def is_dns1123_label(value: str) -> Messages:
-    errors = [max_length(63)] if len(value) > 63 else []
+    errors = [max_length(63, "characters")] if len(value) > 63 else []
     if not _label(value):
         if _subdomain(value):
             errors.append("must not contain dots")
@@ -81,8 +81,8 @@ def is_dns1123_label(value: str) -> Messages:
 
 
 @lru_cache(_REMEMBERED)
-def is_dns1123_subdomain(value: str) -> Messages:
-    errors = [max_length(253)] if len(value) > 253 else []
+def is_dns1123_subdomain(value: str, unit: str = "characters") -> Messages:
+    errors = [max_length(253, unit)] if len(value) > 253 else []
     if not _subdomain(value):
         errors.append(pattern_text(_SUBDOMAIN_TEXT, _SUBDOMAIN, "example.com"))
     return tuple(errors)
@@ -125,7 +125,7 @@ def is_qualified_name(value: str) -> Messages:
     if slash and not prefix:
         errors.append("prefix part " + EMPTY)
     elif slash:
-        errors += ["prefix part " + message for message in is_dns1123_subdomain(prefix)]
+        errors += ["prefix part " + message for message in is_dns1123_subdomain(prefix, "bytes")]
     if not name:
         errors.append("name part " + EMPTY)
     elif len(name) > 63:
@@ -246,6 +246,11 @@ def _completed(name: str, prefix: bool) -> str:
 def dns_subdomain(name: str, prefix: bool = False) -> Messages:
     """The name rule of most kinds."""
     return is_dns1123_subdomain(_completed(name, prefix))
+
+
+def long_name(name: str, prefix: bool = False) -> Messages:
+    """The same rule in the words of kinds whose rules upstream declares rather than writes."""
+    return is_dns1123_subdomain(_completed(name, prefix), "bytes")
 
 
 def dns_label(name: str, prefix: bool = False) -> Messages:

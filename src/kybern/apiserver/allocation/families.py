@@ -3,6 +3,7 @@
 import ipaddress
 
 from kybern.api.errors import FieldError, Obj, invalid, invalid_value
+from kybern.api.kinds.core.service_validation import check_cluster_ips
 
 SINGLE, PREFER, REQUIRE = "SingleStack", "PreferDualStack", "RequireDualStack"
 _ADDRESSED = ("ClusterIP", "NodePort", "LoadBalancer")
@@ -54,6 +55,7 @@ def fill_families(service: Obj, old_service: Obj | None, available: list[str]) -
     if spec.get("ipFamilyPolicy") is None:
         had = (old or {}).get("ipFamilyPolicy")
         spec["ipFamilyPolicy"] = had or (REQUIRE if headless else SINGLE)
+    _refuse(service, check_cluster_ips(spec))
     errors = _reconciled(spec, old) + _family_of_each(spec, available)
     _refuse(service, errors)
     policy = spec["ipFamilyPolicy"]
@@ -106,11 +108,7 @@ def _family_of_each(spec: Obj, available: list[str]) -> list[FieldError]:
             break
         if index < len(families) or not address:
             continue
-        try:
-            family = f"IPv{ipaddress.ip_address(address).version}"
-        except ValueError:
-            # Validation names the broken address.
-            break
+        family = f"IPv{ipaddress.ip_address(address).version}"
         if family in available:
             families.append(family)
         else:

@@ -1,6 +1,7 @@
 """Server-side apply: a PATCH that says what a manager wants, and owns what it says."""
 
 import dataclasses
+from functools import partial
 
 from kybern.api import managed_fields
 from kybern.api.errors import Obj, bad_request, conflict
@@ -8,7 +9,7 @@ from kybern.api.schema.body import Malformed, read_body
 from kybern.apiserver.body import limited_body
 from kybern.apiserver.call import Call
 from kybern.apiserver.creation import ensure_namespace
-from kybern.apiserver.field_managers import ignored_fields
+from kybern.apiserver.field_managers import ignored_fields, in_version
 from kybern.apiserver.negotiation import YAML
 from kybern.apiserver.options import WriteOptions, write_options
 from kybern.apiserver.replacement import Rules, replace
@@ -71,6 +72,7 @@ def _applied(call: Call, old: Obj | None, applied: Obj, options: WriteOptions) -
         subresource=call.info.subresource,
         now=call.services.clock.timestamp(),
         ignored=ignored_fields(call),
+        convert=partial(in_version, call),
     )
     obj = schema.normalise(merged)
     obj["kind"], obj["apiVersion"] = call.kind.kind, served.api_version

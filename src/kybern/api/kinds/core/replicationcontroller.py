@@ -5,6 +5,7 @@ from kybern.api.errors import FieldError, Obj, invalid_value, required
 from kybern.api.kinds.columns import AGE, NAME, at, field, label_map, template_columns
 from kybern.api.kinds.kind import SCALE, Column, Kind, status_of
 from kybern.api.kinds.strategy import Strategy, spec_changed
+from kybern.api.validation.names import long_name
 from kybern.api.validation.pod_spec_warnings import template_warnings
 from kybern.api.validation.pod_template import (
     no_active_deadline,
@@ -58,7 +59,7 @@ def _check(controller: Obj) -> list[FieldError]:
     held = (template.get("metadata") or {}).get("labels") or {}
     if selector and any(held.get(key) != value for key, value in selector.items()):
         text = "`selector` does not match template `labels`"
-        errors.append(invalid_value("spec.template.metadata.labels", held, text))
+        errors.append(invalid_value("spec.template.metadata.labels", held or None, text))
     errors += pod_template(template, "spec.template")
     errors += restart_policy(template, ("Always",), "spec.template")
     return errors + no_active_deadline(template, "ReplicationController", "spec.template")
@@ -81,6 +82,7 @@ REPLICATION_CONTROLLER = Kind(
         warnings=lambda o: template_warnings(o["spec"].get("template") or {}),
         default=_default,
         create=lambda o: o.__setitem__("status", {"replicas": 0}),
+        name_rule=long_name,
         status=True,
         generation=spec_changed,
         default_propagation="Orphan",

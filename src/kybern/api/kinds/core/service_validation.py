@@ -55,7 +55,7 @@ def check_service(service: Obj) -> list[FieldError]:
         errors += labels(spec["selector"], "spec.selector")
     errors += _check_affinity(spec)
     if kind != "ExternalName":
-        errors += _check_addresses(spec, headless)
+        errors += check_cluster_ips(spec)
     for i, address in enumerate(spec.get("externalIPs") or ()):
         at = f"spec.externalIPs[{i}]"
         errors += ip(address, at) or non_special_ip(address, at)
@@ -150,7 +150,11 @@ def _check_affinity(spec: Obj) -> list[FieldError]:
     return errors
 
 
-def _check_addresses(spec: Obj, headless: bool) -> list[FieldError]:
+def check_cluster_ips(spec: Obj) -> list[FieldError]:
+    """Errors of the addresses and families of a Service that is not an ExternalName.
+
+    Allocation asks too, before it takes any address.
+    """
     at = "spec.clusterIPs"
     one, many = spec.get("clusterIP", ""), spec.get("clusterIPs") or []
     errors: list[FieldError] = []
@@ -173,7 +177,7 @@ def _check_addresses(spec: Obj, headless: bool) -> list[FieldError]:
     errors += wrong
     if len(many) > 2:
         errors.append(invalid_value(at, many, "may only hold up to 2 values"))
-    if wrong or headless:
+    if wrong or is_headless(spec):
         return errors
     versions = [parsed.version for parsed in map(parse_ip, many) if parsed is not None]
     if len(many) > 1 and len(set(versions)) != 2:
@@ -182,7 +186,7 @@ def _check_addresses(spec: Obj, headless: bool) -> list[FieldError]:
     for i, (version, family) in enumerate(
         zip(versions, spec.get("ipFamilies") or (), strict=False)
     ):
-        if f"IPv{version}" != family:
+        if family in _FAMILIES and f"IPv{version}" != family:
             text = f"expected an {family} value as indicated by `ipFamilies[{i}]`"
             errors.append(invalid_value(f"{at}[{i}]", many[i], text))
     return errors
