@@ -9,14 +9,16 @@ from kybern.api.errors import (
     invalid_value,
     not_supported,
     required,
+    too_many,
 )
-from kybern.api.validation.fields import dns_subdomain
+from kybern.api.validation.fields import named, qualified_name
 from kybern.api.validation.label_selectors import label_selector
-from kybern.api.validation.names import between
+from kybern.api.validation.names import between, is_dns1035_label, is_dns1123_subdomain
 
 _OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
 _SCOPES = ("*", "Cluster", "Namespaced")
 _REVIEWS = ("v1", "v1beta1")
+_MAX_MATCH_CONDITIONS = 64
 _URL_FORM = "; desired format: https://host[/path]"
 
 
@@ -68,15 +70,19 @@ def _webhook(webhook: Obj, mutating: bool, path: str) -> list[FieldError]:
 def _domain(name: str, path: str) -> list[FieldError]:
     if not name:
         return [required(path)]
-    errors = dns_subdomain(name, path)
-    if not errors and name.count(".") < 2:
+    wrong = is_dns1123_subdomain(name)
+    if wrong:
+        return [invalid_value(path, name, ",".join(wrong))]
+    if name.count(".") < 2:
         text = "should be a domain with at least three segments separated by dots"
-        errors.append(invalid_value(path, name, text))
-    return errors
+        return [invalid_value(path, name, text)]
+    return []
 
 
 def match_conditions(conditions: list[Obj], path: str) -> list[FieldError]:
     errors: list[FieldError] = []
+    if len(conditions) > _MAX_MATCH_CONDITIONS:
+        errors.append(too_many(path, len(conditions), _MAX_MATCH_CONDITIONS))
     names: set[str] = set()
     for i, condition in enumerate(conditions):
         name = condition.get("name", "")
@@ -84,7 +90,9 @@ def match_conditions(conditions: list[Obj], path: str) -> list[FieldError]:
             errors.append(required(f"{path}[{i}].expression"))
         if not name:
             errors.append(required(f"{path}[{i}].name"))
-        elif name in names:
+            continue
+        errors += qualified_name(name, f"{path}[{i}].name")
+        if name in names:
             errors.append(duplicate(f"{path}[{i}].name", name))
         names.add(name)
     return errors
@@ -97,6 +105,8 @@ def _review_versions(versions: list[str], path: str) -> list[FieldError]:
     for i, version in enumerate(versions):
         if version in versions[:i]:
             errors.append(invalid_value(f"{path}[{i}]", version, "duplicate version"))
+        else:
+            errors += named(is_dns1035_label(version), version, f"{path}[{i}]")
     if not any(version in _REVIEWS for version in versions):
         text = f"must include at least one of {', '.join(_REVIEWS)}"
         errors.append(invalid_value(path, versions, text))
@@ -110,14 +120,36 @@ def client_config(config: Obj, path: str) -> list[FieldError]:
         return [required(path, "exactly one of url or service is required")]
     if url is not None:
         return _url(url, f"{path}.url")
-    at, errors = f"{path}.service", []
-    for field in ("name", "namespace"):
-        if not service.get(field):  # type: ignore[union-attr]
-            errors.append(required(f"{at}.{field}"))
-    port = service.get("port", 443)  # type: ignore[union-attr]
+    return _service(service or {}, f"{path}.service")
+
+
+def _service(service: Obj, path: str) -> list[FieldError]:
+    errors: list[FieldError] = []
+    # Upstream mixes the two up when it names the field, and clients see that on the wire.
+    for field, shown in (("namespace", "name"), ("name", "namespace")):
+        if not service.get(field):
+            errors.append(required(f"{path}.{shown}"))
+    port = service.get("port", 443)
     if not 1 <= port <= 65535:
         text = f"port is not valid: {between(1, 65535)}"
-        errors.append(invalid_value(f"{at}.port", port, text))
+        errors.append(invalid_value(f"{path}.port", port, text))
+    return errors + _service_path(service.get("path") or "", f"{path}.path")
+
+
+def _service_path(value: str, path: str) -> list[FieldError]:
+    """The path of a URL whose segments are DNS names; one slash at its end does no harm."""
+    if value in ("", "/"):
+        return []
+    errors: list[FieldError] = []
+    if not value.startswith("/"):
+        errors.append(invalid_value(path, value, "must start with a '/'"))
+    inner = value[1:] if value == "//" else value[1:].removesuffix("/")
+    for i, segment in enumerate(inner.split("/")[: 1 if value == "//" else None]):
+        if not segment:
+            errors.append(invalid_value(path, value, f"segment[{i}] may not be empty"))
+            continue
+        for message in is_dns1123_subdomain(segment):
+            errors.append(invalid_value(path, value, f"segment[{i}]: {message}"))
     return errors
 
 
@@ -161,6 +193,9 @@ def rule_with_operations(rule: Obj, path: str) -> list[FieldError]:
         if "*" in values and len(values) > 1:
             text = f"if '*' is present, must not specify other {shown}"
             errors.append(invalid_value(f"{path}.{field}", values, text))
+    for i, version in enumerate(rule.get("apiVersions") or ()):
+        if not version:
+            errors.append(required(f"{path}.apiVersions[{i}]"))
     errors += _resources(rule.get("resources") or [], f"{path}.resources")
     scope = rule.get("scope")
     if scope is not None and scope not in _SCOPES:
@@ -176,18 +211,18 @@ def _resources(resources: list[str], path: str) -> list[FieldError]:
         resource, slash, sub = text.partition("/")
         if not text:
             errors.append(required(f"{path}[{i}]"))
-        if text == "*/*" or not slash:
+        if not slash:
             continue
-        for whole in ("*/*", f"{resource}/*", f"*/{sub}"):
-            known = whole in resources[:i] and whole != text
-            if known:
+        for whole in (f"{resource}/*", f"*/{sub}"):
+            if whole in resources[:i]:
                 message = f"if '{whole}' is present, must not specify {text}"
                 errors.append(invalid_value(f"{path}[{i}]", text, message))
-                break
     if "*/*" in resources and len(resources) > 1:
         message = "if '*/*' is present, must not specify other resources"
         errors.append(invalid_value(path, resources, message))
-    elif "*" in resources and any(r != "*" and "/" not in r for r in resources):
+    # Only the last resource without a subresource counts, which is upstream's way to look.
+    plain = [r for r in resources if r and "/" not in r]
+    if "*" in plain and plain[-1] != "*":
         message = "if '*' is present, must not specify other resources without subresources"
         errors.append(invalid_value(path, resources, message))
     return errors
