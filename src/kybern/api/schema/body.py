@@ -15,6 +15,7 @@ from kybern.api.schema.json_syntax import syntax_problem
 DEEPEST = 128
 """Levels of nesting that a body may have. Upstream stops at 10,000; real objects at about 60."""
 
+_TOO_DEEP = ("depth limit exceeded", "Recursion limit")
 _WRITER_DEPTH = 254
 _MOST_DUPLICATES = 100
 _BLANKS = b" \t\r\n"
@@ -60,8 +61,10 @@ def read_json(body: bytes) -> tuple[Any, list[str]]:
     """The value of a JSON text and the paths of its duplicate fields; raises Malformed."""
     try:
         value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return _read_odd_json(body)
+    except orjson.JSONDecodeError as error:
+        if error.msg.startswith(_TOO_DEEP):
+            raise Malformed("exceeded max depth") from None
+        return _read_odd_json(body, error.pos)
     written = _written_nested(value)
     if written is None:
         raise Malformed("exceeded max depth")
@@ -72,15 +75,19 @@ def read_json(body: bytes) -> tuple[Any, list[str]]:
     return value, []
 
 
-def _read_odd_json(body: bytes) -> tuple[Any, list[str]]:
-    """What the fast parser refuses: malformed JSON, and bad UTF-8, which upstream replaces."""
-    problem = syntax_problem(body)
+def _read_odd_json(body: bytes, stopped: int) -> tuple[Any, list[str]]:
+    """What the fast parser refuses: malformed JSON, and bad UTF-8, which upstream replaces.
+
+    ``stopped`` is the character at which it gave up, if the text is UTF-8.
+    """
+    text = body.decode("utf-8", "replace")
+    repaired = text.encode()
+    if repaired != body:
+        return read_json(repaired)
+    problem = syntax_problem(body, len(text[:stopped].encode()))
     if problem is not None:
         raise Malformed(problem)
-    repaired = body.decode("utf-8", "replace").encode()
-    if repaired == body:
-        raise Malformed("exceeded max depth" if _brackets(body) > DEEPEST else "invalid string")
-    return read_json(repaired)
+    raise Malformed("exceeded max depth" if _brackets(body) > DEEPEST else "invalid string")
 
 
 def _brackets(body: bytes) -> int:

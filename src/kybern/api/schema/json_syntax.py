@@ -1,17 +1,22 @@
 """What is wrong with a JSON text, in the words of upstream's parser.
 
 Only malformed bodies come here, after the fast parser has refused them; the answer goes into the
-Status that a person reads, so it names the character and what was expected instead.
+Status that a person reads, so it names the character and what was expected instead. Where the fast
+parser stopped, this one begins: a body of megabytes must not hold the event loop.
 """
 
 import re
 
 _BLANK = re.compile(rb"[ \t\r\n]*")
-_STRING_RUN = re.compile(rb'[^"\\\x00-\x1f]*')
+_STRING_RUN = re.compile(
+    rb'[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+'
+)
 _ESCAPE = re.compile(rb'["\\/bfnrt]')
 _NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 _WORDS = {b"t": b"true", b"f": b"false", b"n": b"null"}
 _DEEPEST = 10_000
+_WHOLE_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _END = "unexpected end of JSON input"
 
 
@@ -19,23 +24,41 @@ class _Problem(Exception):
     pass
 
 
-def syntax_problem(body: bytes) -> str | None:
-    """The first syntax error, None if there is none. Iterative: depth costs no stack."""
+def syntax_problem(body: bytes, sound: int = 0) -> str | None:
+    """The first syntax error, None if there is none. Iterative: depth costs no stack.
+
+    The first ``sound`` bytes are known to begin a JSON text.
+    """
+    start, open_brackets = _last_landmark(body[:sound])
     try:
-        _Scanner(body).scan()
+        _Scanner(body, start).scan(open_brackets)
     except _Problem as problem:
         return str(problem)
     return None
 
 
-class _Scanner:
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self._at = 0
+def _last_landmark(text: bytes) -> tuple[int, list[bytes]]:
+    """The last comma or bracket of a text that begins well, and the brackets open before it."""
+    bare = _WHOLE_STRING.sub(lambda string: b" " * len(string[0]), text).partition(b'"')[0]
+    at = max(bare.rfind(mark) for mark in (b",", b"[", b"]", b"{", b"}"))
+    open_brackets: list[bytes] = []
+    for bracket in bare[: max(at, 0)].translate(None, _NOT_BRACKETS):
+        if bracket in b"[{":
+            open_brackets.append(bytes((bracket,)))
+        else:
+            open_brackets.pop()
+    return max(at, 0), open_brackets
 
-    def scan(self) -> None:
-        open_brackets: list[bytes] = []
-        self._value_start(open_brackets)
+
+class _Scanner:
+    def __init__(self, body: bytes, start: int) -> None:
+        self._body = body
+        self._at = start
+
+    def scan(self, open_brackets: list[bytes]) -> None:
+        """To the end, from the start of the text or from a comma or bracket in it."""
+        if self._body[self._at : self._at + 1] not in (b",", b"]", b"}"):
+            self._value_start(open_brackets)
         while open_brackets:
             self._after_value(open_brackets)
         self._skip_blanks()
