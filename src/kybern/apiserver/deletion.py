@@ -111,6 +111,8 @@ def check_preconditions(call: Call, name: str, obj: Obj, options: DeleteOptions)
     """The UID and version that the client expects; raises StatusError 409."""
     metadata = obj["metadata"]
     uid, version = options.uid, options.resource_version
+    if _terminates(call):
+        _check_stored(call, name, metadata, options)
     if uid is not None and uid != metadata.get("uid"):
         raise _precondition(
             call,
@@ -126,6 +128,22 @@ def check_preconditions(call: Call, name: str, obj: Obj, options: DeleteOptions)
             f"ResourceVersion in record ({metadata['resourceVersion']}). "
             "The object might have been modified",
         )
+
+
+def _terminates(call: Call) -> bool:
+    """Whether objects of this kind end in a way of their own."""
+    return (call.kind.group, call.kind.plural) in _TERMINATIONS
+
+
+def _check_stored(call: Call, name: str, metadata: Obj, options: DeleteOptions) -> None:
+    """The same for kinds whose preconditions upstream leaves to the update that ends them."""
+    for wanted, found, what in (
+        (options.uid, metadata.get("uid", ""), "UID"),
+        (options.resource_version, metadata["resourceVersion"], "ResourceVersion"),
+    ):
+        if wanted is not None and wanted != found:
+            why = f"Precondition failed: {what} in precondition: {wanted}, {what} in object meta: "
+            raise conflict(call.info.resource, name, why + found, call.info.group)
 
 
 def _precondition(call: Call, name: str, why: str) -> StatusError:

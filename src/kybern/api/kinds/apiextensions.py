@@ -5,8 +5,8 @@ from kybern.api.kinds.columns import CREATED_AT, NAME
 from kybern.api.kinds.kind import Kind, status_of
 from kybern.api.kinds.strategy import Strategy, spec_changed
 from kybern.api.validation.custom_resource_definitions import (
-    check_definition,
     check_definition_update,
+    check_new_definition,
 )
 
 
@@ -34,7 +34,7 @@ def _default(crd: Obj) -> None:
 
 def _create(crd: Obj) -> None:
     """Until its controller accepts the names, a definition serves nothing."""
-    stored = [v["name"] for v in crd["spec"].get("versions") or () if v.get("storage")]
+    stored = [v["name"] for v in crd["spec"].get("versions") or () if v.get("storage")][:1]
     crd["status"] = {
         "conditions": None,
         "acceptedNames": {"plural": "", "kind": ""},
@@ -47,8 +47,10 @@ def _update(new: Obj, old: Obj) -> None:
     status = dict(new.get("status") or {})
     held = list(status.get("storedVersions") or ())
     for version in new["spec"].get("versions") or ():
-        if version.get("storage") and version["name"] not in held:
-            held.append(version["name"])
+        if version.get("storage"):
+            if version["name"] not in held:
+                held.append(version["name"])
+            break
     status["storedVersions"] = held
     new["status"] = status
 
@@ -67,7 +69,9 @@ CUSTOM_RESOURCE_DEFINITION = Kind(
     resource_prefix="/registry/apiextensions.k8s.io/customresourcedefinitions",
     hashed_as="apiextensions.k8s.io/v1beta1",
     strategy=Strategy(
-        check=check_definition,
+        any_finalizer=True,
+        check=check_new_definition,
+        checks_on_update=0,
         check_update=check_definition_update,
         default=_default,
         create=_create,

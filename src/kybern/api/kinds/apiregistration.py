@@ -1,12 +1,12 @@
 """APIService, which puts an aggregated server behind the API."""
 
-from kybern.api.errors import FieldError, Obj, invalid_value, required
+from kybern.api.errors import FieldError, Obj, invalid_value, not_supported, required
 from kybern.api.kinds.columns import AGE, NAME
 from kybern.api.kinds.kind import Column, Kind, status_of
 from kybern.api.kinds.strategy import Strategy
 from kybern.api.objects import condition
-from kybern.api.validation.fields import named
-from kybern.api.validation.names import is_dns1035_label, is_path_segment
+from kybern.api.validation.fields import dns_subdomain, named
+from kybern.api.validation.names import between, is_dns1035_label, is_path_segment
 
 
 def _default(service: Obj) -> None:
@@ -51,9 +51,14 @@ def _check(service: Obj) -> list[FieldError]:
     spec, name = service.get("spec") or {}, service["metadata"].get("name", "")
     version, group = spec.get("version", ""), spec.get("group", "")
     errors: list[FieldError] = []
-    if name != f"{version}.{group}":
+    if name and not is_path_segment(name) and name != f"{version}.{group}":
         text = f'must be `spec.version+"."+spec.group`: "{version}.{group}"'
         errors.append(invalid_value("metadata.name", name, text))
+    if not group and version != "v1":
+        text = "only v1 may have an empty group and it better be legacy kube"
+        errors.append(required("spec.group", text))
+    if group:
+        errors += dns_subdomain(group, "spec.group")
     errors += named(is_dns1035_label(version), version, "spec.version")
     for field, most in (("groupPriorityMinimum", 20000), ("versionPriority", 1000)):
         value = spec.get(field, 0)
@@ -73,10 +78,23 @@ def _check(service: Obj) -> list[FieldError]:
     for field in ("namespace", "name"):
         if not reference.get(field):
             errors.append(required(f"spec.service.{field}"))
+    port = reference.get("port", 0)
+    if not 1 <= port <= 65535:
+        text = f"port is not valid: {between(1, 65535)}"
+        errors.append(invalid_value("spec.service.port", port, text))
     if skips and bundle:
         text = "may not be true if caBundle is present"
         errors.append(invalid_value("spec.insecureSkipTLSVerify", True, text))
     return errors
+
+
+def _check_status(new: Obj, old: Obj) -> list[FieldError]:
+    states = ("True", "False", "Unknown")
+    return [
+        not_supported(f"status.conditions[{i}].status", held.get("status", ""), states)
+        for i, held in enumerate((new.get("status") or {}).get("conditions") or ())
+        if held.get("status") not in states
+    ]
 
 
 API_SERVICE = Kind(
@@ -88,13 +106,16 @@ API_SERVICE = Kind(
     subresources=(status_of("APIService"),),
     resource_prefix="/registry/apiregistration.k8s.io/apiservices",
     strategy=Strategy(
+        any_finalizer=True,
         metadata_checks=2,
         check=_check,
+        check_status=_check_status,
         name_rule=is_path_segment,
         default=_default,
         create=_create,
         namespaced=False,
         status=True,
+        resets={"status": (("metadata",), ("spec",))},
         allow_unconditional_update=False,
     ),
     columns=(NAME, Column("Service", _service), Column("Available", _available), AGE),

@@ -51,6 +51,7 @@ LEASE = Kind(
     kind="Lease",
     plural="leases",
     strategy=Strategy(
+        any_finalizer=True,
         create=_create,
         update=_update,
         check=_check,

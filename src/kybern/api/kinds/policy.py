@@ -67,6 +67,7 @@ POD_DISRUPTION_BUDGET = Kind(
     short_names=("pdb",),
     subresources=(status_of("PodDisruptionBudget"),),
     strategy=Strategy(
+        any_finalizer=True,
         metadata_checks=0,
         status_metadata_checks=0,
         name_rule=is_path_segment,

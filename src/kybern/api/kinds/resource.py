@@ -41,13 +41,12 @@ def _default_template(template: Obj) -> None:
     _default_claim_spec(template.setdefault("spec", {}).setdefault("spec", {}))
 
 
-def _date_taints(resource_slice: Obj) -> None:
-    """A taint without a date was added when its slice was."""
-    created = resource_slice["metadata"].get("creationTimestamp")
+def _date_taints(resource_slice: Obj, now: str) -> None:
+    """A taint without a time counts from the write that brings it."""
     for device in (resource_slice.get("spec") or {}).get("devices") or ():
         for taint in device.get("taints") or ():
-            if created and taint.get("timeAdded") is None:
-                taint["timeAdded"] = created
+            if taint.get("timeAdded") is None:
+                taint["timeAdded"] = now
 
 
 def _state(claim: Obj, now: float) -> str:
@@ -93,7 +92,7 @@ RESOURCE_CLAIM = Kind(
         default=_default_claim,
         create=lambda o: o.__setitem__("status", {}),
         check=check_claim,
-        checks_all_on_update=False,
+        checks_on_update=0,
         check_update=check_claim_update,
         check_status=check_claim_status,
         resets={"status": (("metadata",), ("spec",))},
@@ -121,7 +120,7 @@ RESOURCE_SLICE = Kind(
     plural="resourceslices",
     namespaced=False,
     strategy=Strategy(
-        create=_date_taints,
+        stamp=_date_taints,
         check=check_slice,
         check_update=check_slice_update,
         warnings=driver_warnings,

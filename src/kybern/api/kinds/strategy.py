@@ -17,6 +17,7 @@ from kybern.api.validation.metadata import (
     common_metadata_changes,
     object_meta,
     object_meta_update,
+    standard_finalizers,
 )
 from kybern.api.validation.names import dns_subdomain
 
@@ -80,15 +81,18 @@ class Strategy:
     has no generation. ``status`` tells whether the main resource must leave ``status`` alone.
     ``status_fields`` are the top-level fields that the status subresource writes.
     ``record_user`` writes the requesting user into the object, before ``prepare_for_create``.
+    ``stamp`` fills in times that are defaults of the resource itself: the object, the time now.
     ``date`` fills in times that the client left out of a subresource: new, old, and the time now.
     ``read`` brings what was stored under an earlier schema up to this one, whenever it is read.
     ``create_keeps_status`` is for nodes, which register with their status.
     ``resets`` names by subresource ("" for the resource itself) what a write puts back to the old
     object's, where that is more than the status, or for the status more than the spec.
     ``check_as`` and ``check_update_as`` are rules of one ``apiVersion`` of the request alone.
-    ``checks_all_on_update`` is off where upstream validates only the change.
+    ``checks_on_update`` tells how often the whole object is judged once more when it changes, and
+    so how often a cause is repeated; 0 where upstream validates only the change.
     ``metadata_checks`` tells how often a kind looks at the metadata of an update once more, and so
     how often a cause is repeated: 1 at the change, 2 also at the new object as if it were created.
+    ``any_finalizer`` tells that finalizers need no domain, as in custom resources.
     """
 
     default: Change = _unchanged
@@ -110,14 +114,16 @@ class Strategy:
     create_keeps_status: bool = False
     status_fields: tuple[str, ...] = ("status",)
     status_keeps_labels: bool = False
-    checks_all_on_update: bool = True
+    checks_on_update: int = 1
     metadata_checks: int = 1
     status_metadata_checks: int = 1
+    any_finalizer: bool = False
     allow_create_on_update: bool = False
     allow_unconditional_update: bool = True
     default_propagation: str = "Background"
     grace_period: Callable[[Obj, int | None], int] | None = None
     record_user: Callable[[Obj, UserInfo], None] | None = None
+    stamp: Callable[[Obj, str], None] | None = None
     date: Callable[[Obj, Obj, str], None] | None = None
     read: Change | None = None
     resets: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
@@ -162,7 +168,7 @@ class Strategy:
         ``requested`` is the ``apiVersion`` of the request, for kinds whose versions differ in
         what they ask for.
         """
-        errors = object_meta(obj.get("metadata") or {}, self.namespaced, self.name_rule)
+        errors = self._metadata(obj.get("metadata") or {})
         errors += self.check(obj)
         if requested in self.check_as:
             errors += self.check_as[requested](obj)
@@ -171,8 +177,7 @@ class Strategy:
     def validate_update(self, new: Obj, old: Obj, requested: str = "") -> list[FieldError]:
         """Errors of the new object and of the change from the old one."""
         errors = self._metadata_update(new, old, self.metadata_checks)
-        if self.checks_all_on_update:
-            errors += self.check(new)
+        errors += self.check(new) * self.checks_on_update if self.checks_on_update else []
         errors += self.check_update(new, old)
         if requested in self.check_update_as:
             errors += self.check_update_as[requested](new, old)
@@ -182,10 +187,17 @@ class Strategy:
         after, before = new["metadata"], old["metadata"]
         errors = common_metadata_changes(after, before, self.namespaced)
         if checks > 1:
-            errors += object_meta(after, self.namespaced, self.name_rule)
+            errors += self._metadata(after)
         if checks > 0:
-            errors += object_meta_update(after, before)
+            errors += object_meta_update(after, before) + self._finalizers(after)
         return errors
+
+    def _metadata(self, metadata: Obj) -> list[FieldError]:
+        errors = object_meta(metadata, self.namespaced, self.name_rule)
+        return errors + self._finalizers(metadata)
+
+    def _finalizers(self, metadata: Obj) -> list[FieldError]:
+        return [] if self.any_finalizer else standard_finalizers(metadata)
 
     def prepare_for_write(self, subresource: str, new: Obj, old: Obj) -> None:
         """The same for a subresource named in ``writes``."""
@@ -196,6 +208,7 @@ class Strategy:
         """Errors of a write to a subresource named in ``writes``."""
         errors = common_metadata_changes(new["metadata"], old["metadata"], self.namespaced)
         errors += object_meta_update(new["metadata"], old["metadata"])
+        errors += self._finalizers(new["metadata"])
         errors += self.writes[subresource].check(new, old)
         return errors
 

@@ -17,6 +17,7 @@ IMMUTABLE = "field is immutable"
 MAX_ANNOTATION_BYTES = 256 * 1024
 _MAX_MANAGER_LENGTH = 128
 _MAX_SUBRESOURCE_LENGTH = 256
+_STANDARD_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
 _SERVER_FIELDS = ("name", "namespace", "uid", "creationTimestamp")
 _DELETION_FIELDS = ("deletionTimestamp", "deletionGracePeriodSeconds")
 
@@ -178,6 +179,16 @@ def finalizers(names: Iterable[str], path: str) -> list[FieldError]:
         text = "finalizer orphan and foregroundDeletion cannot be both set"
         errors.append(invalid_value(path, names, text))
     return errors
+
+
+def standard_finalizers(meta: Obj, path: str = "metadata") -> list[FieldError]:
+    """What most built-in kinds ask beyond: a finalizer without a domain is one of the standard."""
+    text = "name is neither a standard finalizer name nor is it fully qualified"
+    return [
+        invalid_value(f"{path}.finalizers[{i}]", name, text)
+        for i, name in enumerate(meta.get("finalizers") or ())
+        if "/" not in name and name not in _STANDARD_FINALIZERS
+    ]
 
 
 def managed_fields(entries: list[Obj], path: str) -> list[FieldError]:

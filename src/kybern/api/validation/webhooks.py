@@ -64,7 +64,7 @@ def _webhook(webhook: Obj, mutating: bool, path: str) -> list[FieldError]:
     errors += client_config(webhook.get("clientConfig") or {}, f"{path}.clientConfig")
     errors += match_conditions(webhook.get("matchConditions") or [], f"{path}.matchConditions")
     reviews = webhook.get("admissionReviewVersions") or []
-    return errors + _review_versions(reviews, f"{path}.admissionReviewVersions")
+    return errors + review_versions(reviews, f"{path}.admissionReviewVersions")
 
 
 def _domain(name: str, path: str) -> list[FieldError]:
@@ -98,7 +98,8 @@ def match_conditions(conditions: list[Obj], path: str) -> list[FieldError]:
     return errors
 
 
-def _review_versions(versions: list[str], path: str) -> list[FieldError]:
+def review_versions(versions: list[str], path: str) -> list[FieldError]:
+    """The versions of reviews that a webhook understands."""
     if not versions:
         return [required(path, f"must specify one of {', '.join(_REVIEWS)}")]
     errors: list[FieldError] = []

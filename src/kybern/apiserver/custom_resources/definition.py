@@ -201,6 +201,7 @@ def _strategy(spec: Obj, group: str, schemas: dict[str, Obj], stored: Obj) -> St
         return _without(new, ignored) != _without(old, ignored)
 
     return Strategy(
+        any_finalizer=True,
         default=default,
         read=default if declares_defaults(schema) else None,
         check=check,

@@ -12,6 +12,7 @@ from kybern.api.errors import (
 )
 from kybern.api.kinds import Kind
 from kybern.api.objects import set_condition
+from kybern.api.validation.names import is_path_segment
 from kybern.apiserver.body import read_kind
 from kybern.apiserver.call import Call
 from kybern.apiserver.creation import ensure_namespace
@@ -30,6 +31,11 @@ async def create(call: Call) -> Response:
     metadata = binding["metadata"]
     ensure_namespace(metadata, call.info.namespace)
     name = call.info.name or metadata.get("name", "")
+    if not name:
+        raise bad_request("Name parameter required.")
+    wrong = is_path_segment(name)
+    if wrong:
+        raise bad_request(f'Name parameter invalid: "{name}": {";".join(wrong)}')
     if name != metadata.get("name", ""):
         raise bad_request("name in URL does not match name in Binding object")
     errors = _errors(binding)

@@ -41,6 +41,7 @@ MUTATING_WEBHOOK_CONFIGURATION = Kind(
     namespaced=False,
     categories=("api-extensions",),
     strategy=Strategy(
+        any_finalizer=True,
         check=lambda o: webhooks(o.get("webhooks") or [], mutating=True),
         default=_default_mutating,
         generation=_changed,
@@ -57,6 +58,7 @@ VALIDATING_WEBHOOK_CONFIGURATION = Kind(
     namespaced=False,
     categories=("api-extensions",),
     strategy=Strategy(
+        any_finalizer=True,
         check=lambda o: webhooks(o.get("webhooks") or [], mutating=False),
         default=_default,
         generation=_changed,

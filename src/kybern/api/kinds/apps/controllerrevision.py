@@ -50,6 +50,6 @@ CONTROLLER_REVISION = Kind(
     plural="controllerrevisions",
     columns=COLUMNS,
     strategy=Strategy(
-        metadata_checks=2, check=_check_new, checks_all_on_update=False, check_update=_check_update
+        metadata_checks=2, check=_check_new, checks_on_update=0, check_update=_check_update
     ),
 )

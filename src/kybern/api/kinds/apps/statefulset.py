@@ -213,7 +213,7 @@ STATEFUL_SET = Kind(
     ),
     strategy=Strategy(
         check=_check_new,
-        checks_all_on_update=False,
+        checks_on_update=0,
         check_update=_check_update,
         name_rule=dns_label,
         check_status=lambda new, old: replica_status(new, old, _STATUS_PARTS),

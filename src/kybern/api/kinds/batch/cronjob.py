@@ -97,7 +97,7 @@ CRON_JOB = Kind(
     strategy=Strategy(
         status_metadata_checks=0,
         check=_check_new,
-        checks_all_on_update=False,
+        checks_on_update=0,
         check_update=lambda new, old: _check(new),
         warnings=lambda o: template_warnings(
             _job(o, 0.0).get("template") or {}, "spec.jobTemplate.spec.template"

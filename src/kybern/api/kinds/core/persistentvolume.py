@@ -19,7 +19,7 @@ from kybern.api.validation.claims import VOLUME_MODES
 from kybern.api.validation.claims import access_modes as check_modes
 from kybern.api.validation.difference import difference
 from kybern.api.validation.fields import named, one_of
-from kybern.api.validation.metadata import immutable
+from kybern.api.validation.metadata import immutable, object_meta, standard_finalizers
 from kybern.api.validation.names import dns_subdomain
 from kybern.api.validation.persistent_sources import persistent_source, source_of
 
@@ -116,12 +116,12 @@ def _check(volume: Obj) -> list[FieldError]:
         errors.append(required("spec.capacity"))
     if set(capacity) != {"storage"}:
         errors.append(not_supported("spec.capacity", spec.get("capacity"), ("storage",)))
-    for name, amount in capacity.items():
-        if Quantity.parse(amount).nano <= 0:
-            shown = Quantity.parse(amount).canonical()
-            errors.append(
-                invalid_value(f"spec.capacity[{name}]", shown, "must be greater than zero")
-            )
+    for name, text in capacity.items():
+        amount, at = Quantity.parse(text), f"spec.capacity[{name}]"
+        if amount.nano < 0:
+            errors.append(invalid_value(at, amount.value(), "must be a valid resource quantity"))
+        if amount.nano <= 0:
+            errors.append(invalid_value(at, amount.canonical(), "must be greater than zero"))
     reclaim = spec.get("persistentVolumeReclaimPolicy")
     at = "spec.persistentVolumeReclaimPolicy"
     errors += one_of(reclaim, _RECLAIM, at, optional=True)
@@ -129,8 +129,7 @@ def _check(volume: Obj) -> list[FieldError]:
     if affinity is not None:
         errors += node_selector(affinity, "spec.nodeAffinity.required")
     elif next(iter(source_of(spec)), "") == "local":
-        text = "Local volume requires node affinity"
-        errors.append(required("metadata.annotations", text))
+        errors.append(required("spec.nodeAffinity", "Local volume requires node affinity"))
     errors += persistent_source(spec, "spec")
     if (spec.get("hostPath") or {}).get("path") == "/" and reclaim == "Recycle":
         text = "may not be 'recycle' for a hostPath mount of '/'"
@@ -144,8 +143,10 @@ def _check(volume: Obj) -> list[FieldError]:
 
 
 def _check_update(new: Obj, old: Obj) -> list[FieldError]:
+    """Metadata is judged as often as the rest, and not for its change."""
     after, before = new.get("spec") or {}, old.get("spec") or {}
-    errors: list[FieldError] = []
+    metadata = new["metadata"]
+    errors = 2 * (object_meta(metadata, False, dns_subdomain) + standard_finalizers(metadata))
     if source_of(after) != source_of(before):
         text = "spec.persistentvolumesource is immutable after creation\n"
         text += difference(source_of(before), source_of(after))
@@ -162,8 +163,9 @@ PERSISTENT_VOLUME = Kind(
     short_names=("pv",),
     subresources=(status_of("PersistentVolume"),),
     strategy=Strategy(
-        metadata_checks=2,
+        metadata_checks=0,
         check=_check,
+        checks_on_update=2,
         check_update=_check_update,
         default=_default,
         create=_create,

@@ -152,7 +152,7 @@ POD = Kind(
         check_status=check_pod_status,
         warnings=pod_warnings,
         update_warnings=lambda new, old: [],
-        checks_all_on_update=False,
+        checks_on_update=0,
         grace_period=_grace_period,
         writes=POD_WRITES,
     ),

@@ -1,13 +1,13 @@
 """IngressClass."""
 
-from kybern.api.errors import FieldError, Obj, not_supported, required
+from kybern.api.errors import FieldError, Obj, field_forbidden, not_supported, required, too_long
 from kybern.api.kinds.columns import AGE, NONE, at
 from kybern.api.kinds.kind import Column, Kind
 from kybern.api.kinds.strategy import Strategy, spec_changed
 from kybern.api.objects import annotations, name
 from kybern.api.validation.fields import dns_subdomain, named
 from kybern.api.validation.metadata import immutable
-from kybern.api.validation.names import is_http_path
+from kybern.api.validation.names import dns_label, is_http_path, is_path_segment
 
 DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
 
@@ -41,6 +41,7 @@ COLUMNS = (
 )
 
 
+_MAX_CONTROLLER = 250
 _SCOPES = ("Cluster", "Namespace")
 
 
@@ -49,6 +50,8 @@ def _check(ingress_class: Obj) -> list[FieldError]:
     controller, at = spec.get("controller", ""), "spec.controller"
     errors: list[FieldError] = []
     host, slash, rest = controller.partition("/")
+    if len(controller) > _MAX_CONTROLLER:
+        errors.append(too_long(at, _MAX_CONTROLLER))
     if not controller:
         errors.append(required(at))
     elif not (slash and host and rest):
@@ -62,19 +65,23 @@ def _check(ingress_class: Obj) -> list[FieldError]:
 
 def _check_parameters(parameters: Obj) -> list[FieldError]:
     path = "spec.parameters"
-    errors = [required(f"{path}.{f}") for f in ("kind", "name") if not parameters.get(f)]
+    group = parameters.get("apiGroup")
+    errors = dns_subdomain(group, f"{path}.apiGroup") if group is not None else []
+    for field in ("kind", "name"):
+        value, at = parameters.get(field, ""), f"{path}.{field}"
+        errors += named(is_path_segment(value), value, at) if value else [required(at)]
     scope, namespace = parameters.get("scope"), parameters.get("namespace")
     if scope is None:
         return [*errors, required(f"{path}.scope")]
     if scope not in _SCOPES:
         return [*errors, not_supported(f"{path}.scope", scope, _SCOPES)]
-    if scope == "Namespace" and not namespace:
+    at = f"{path}.namespace"
+    if namespace is None:
         text = "`parameters.scope` is set to 'Namespace'"
-        errors.append(required(f"{path}.namespace", text))
-    if scope == "Cluster" and namespace is not None:
-        text = "Forbidden: `parameters.scope` is set to 'Cluster'"
-        errors.append(FieldError("FieldValueForbidden", f"{path}.namespace", text))
-    return errors
+        return [*errors, required(at, text)] if scope == "Namespace" else errors
+    if scope == "Namespace":
+        return errors + named(dns_label(namespace), namespace, at)
+    return [*errors, field_forbidden(at, "`parameters.scope` is set to 'Cluster'")]
 
 
 def _check_update(new: Obj, old: Obj) -> list[FieldError]:

@@ -4,7 +4,7 @@ from kybern.api.errors import FieldError, Obj, invalid_value, required
 from kybern.api.kinds.columns import AGE, NAME, NONE, field
 from kybern.api.kinds.kind import Column, Kind
 from kybern.api.kinds.strategy import Strategy
-from kybern.api.validation.addresses import parse_ip
+from kybern.api.validation.addresses import ip_problems
 from kybern.api.validation.fields import dns_subdomain, named
 from kybern.api.validation.metadata import IMMUTABLE
 from kybern.api.validation.names import is_path_segment
@@ -12,9 +12,7 @@ from kybern.api.validation.names import is_path_segment
 
 def _canonical_address(name: str, prefix: bool = False) -> tuple[str, ...]:
     """The name is the address itself, in the one form that everybody writes it in."""
-    parsed = parse_ip(name)
-    canonical = parsed is not None and str(parsed) == name
-    return () if canonical else ("must be a canonical format IP address",)
+    return ip_problems(name)
 
 
 def _parent_reference(address: Obj) -> Obj | None:
@@ -40,7 +38,11 @@ def _check_update(new: Obj, old: Obj) -> list[FieldError]:
     parent = _parent_reference(new)
     if parent == _parent_reference(old):
         return []
-    return [invalid_value("spec.parentRef", parent, IMMUTABLE)]
+    errors = [invalid_value("spec.parentRef", parent, IMMUTABLE)]
+    if parent is None:
+        return [*errors, required("spec.parentRef")]
+    needed = ("resource", "name")
+    return errors + [required(f"spec.parentRef.{f}") for f in needed if not parent.get(f)]
 
 
 def _parent(address: Obj, now: float) -> str:
@@ -66,7 +68,7 @@ IP_ADDRESS = Kind(
         name_rule=_canonical_address,
         check=_check,
         check_update=_check_update,
-        checks_all_on_update=False,
+        checks_on_update=0,
     ),
     columns=(NAME, Column("ParentRef", _parent), AGE),
     selectable_fields={

@@ -58,7 +58,7 @@ SERVICE_CIDR = Kind(
         resets={"status": (("metadata",), ("spec",))},
         check=_check,
         check_update=_check_update,
-        checks_all_on_update=False,
+        checks_on_update=0,
     ),
     columns=(
         NAME,

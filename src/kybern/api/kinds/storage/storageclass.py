@@ -116,7 +116,6 @@ STORAGE_CLASS = Kind(
     strategy=Strategy(
         metadata_checks=2,
         check=_check,
-        checks_all_on_update=False,
         check_update=_check_update,
         default=_default,
         namespaced=False,
