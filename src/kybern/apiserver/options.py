@@ -15,17 +15,20 @@ from kybern.api.errors import (
     invalid_value,
     not_supported,
     required,
-    too_long,
 )
 from kybern.api.kinds import ServedKind
 from kybern.api.schema.body import Malformed, read_body
 from kybern.api.schema.foreign_kind import kind_problem
 from kybern.api.selectors import FieldSelector, LabelSelector
+from kybern.api.validation.metadata import field_manager
 from kybern.apiserver.request_info import RequestInfo
 
 META_GROUP = "meta.k8s.io"
 LONGEST_FIELD_MANAGER = 128
 _FIELD_VALIDATIONS = ("", "Ignore", "Warn", "Strict")
+_OPTIONS = "DeleteOptions"
+_META_KINDS = ("Status", "APIVersions", "APIGroup", "APIGroupList", "APIResourceList")
+_META_SCHEME = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27"
 _PROPAGATIONS = ("Foreground", "Background", "Orphan")
 
 
@@ -83,13 +86,13 @@ def write_options(info: RequestInfo, kind: str, *, apply: bool = False) -> Write
     manager = info.param("fieldManager")
     validation = info.param("fieldValidation")
     force = info.flag("force") if "force" in info.params else None
-    dry_run = [text for text in info.params.get("dryRun", ()) if text]
+    dry_run = list(info.params.get("dryRun", ()))
     errors: list[FieldError] = []
     if kind == "PatchOptions" and apply and not manager:
         errors.append(required("fieldManager", "is required for apply patch"))
     if kind == "PatchOptions" and not apply and force is not None:
         errors.append(field_forbidden("force", "may not be specified for non-apply patch"))
-    errors += _field_manager_errors(manager)
+    errors += field_manager(manager)
     errors += _dry_run_errors(dry_run)
     if validation not in _FIELD_VALIDATIONS:
         supported = sorted(_FIELD_VALIDATIONS)
@@ -112,7 +115,7 @@ def delete_options(info: RequestInfo, body: bytes, media_type: str) -> DeleteOpt
         raw["orphanDependents"] = info.flag("orphanDependents")
     if info.param("propagationPolicy"):
         raw["propagationPolicy"] = info.param("propagationPolicy")
-    raw["dryRun"] = [text for text in info.params.get("dryRun", ()) if text]
+    raw["dryRun"] = list(info.params.get("dryRun", ()))
     return checked_delete_options(raw)
 
 
@@ -168,7 +171,7 @@ def _stored_field(name: str, served: ServedKind) -> str:
     if stored is not None:
         return stored
     if served.kind.selectable_fields:
-        raise bad_request(f"field label not supported: {name}")
+        raise bad_request(served.kind.unselectable.format(name=name))
     if name == "metadata.namespace":
         return name
     raise bad_request(
@@ -181,11 +184,21 @@ def _decode_options(body: bytes, media_type: str) -> Obj:
         raw, _ = read_body(body, media_type)
     except Malformed as problem:
         raise bad_request(f"couldn't get version/kind; json parse error: {problem}") from None
-    kindless = kind_problem(raw)
-    if kindless:
-        raise bad_request(kindless)
+    wrong_kind = kind_problem(raw) or _foreign_options(raw)
+    if wrong_kind:
+        raise bad_request(wrong_kind)
     options: Obj = raw
     return options
+
+
+def _foreign_options(raw: Obj) -> str:
+    """Why another kind does not stand for DeleteOptions, which every group and version has."""
+    kind, version = raw.get("kind") or _OPTIONS, raw.get("apiVersion") or "v1"
+    if kind == _OPTIONS:
+        return ""
+    if version == "v1" and kind in _META_KINDS:
+        return f"converting (v1.{kind}) to (v1.{_OPTIONS}): unknown conversion"
+    return f'no kind "{kind}" is registered for version "{version}" in scheme "{_META_SCHEME}"'
 
 
 def checked_delete_options(raw: Obj) -> DeleteOptions:
@@ -241,17 +254,6 @@ def _check_type(field: str, value: object, wanted: type) -> None:
     raise bad_request(
         f"json: cannot unmarshal {found} into Go struct field {field} of type {_GO_NAMES[wanted]}"
     )
-
-
-def _field_manager_errors(manager: str) -> list[FieldError]:
-    errors: list[FieldError] = []
-    if len(manager.encode()) > LONGEST_FIELD_MANAGER:
-        errors.append(too_long("fieldManager", LONGEST_FIELD_MANAGER))
-    if not manager.isprintable():
-        errors.append(
-            invalid_value("fieldManager", manager, "should only contain printable characters")
-        )
-    return errors
 
 
 def _dry_run_errors(values: list[str]) -> list[FieldError]:

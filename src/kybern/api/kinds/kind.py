@@ -61,7 +61,8 @@ class Kind:
     store key. ``selectable_fields`` are those beside ``metadata.name`` and ``metadata.namespace``;
     ``field_aliases`` maps an ``apiVersion`` to the names it uses instead of the stored ones.
     ``hashed_as`` is the group and version that the storage version hash in discovery is made of,
-    where upstream's differs from the storage version.
+    where upstream's differs from the storage version. ``unselectable`` refuses a field selector
+    of another ``name`` than the selectable fields.
     """
 
     group: str
@@ -83,6 +84,7 @@ class Kind:
     resource_prefix: str = ""
     hashed_as: str = ""
     deprecation: str = ""
+    unselectable: str = "field label not supported: {name}"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "singular", self.singular or self.kind.lower())

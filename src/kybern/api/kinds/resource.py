@@ -128,6 +128,7 @@ RESOURCE_SLICE = Kind(
         generation=spec_changed,
     ),
     columns=SLICE_COLUMNS,
+    unselectable="field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: {name}",
     selectable_fields={
         "spec.nodeName": field("spec", "nodeName"),
         "spec.driver": field("spec", "driver"),

@@ -5,6 +5,7 @@ one wins, as upstream has it); nesting is bounded, so that nothing later can run
 """
 
 import json
+import re
 from typing import Any
 
 import orjson
@@ -15,9 +16,12 @@ from kybern.api.schema.json_syntax import syntax_problem
 DEEPEST = 128
 """Levels of nesting that a body may have. Upstream stops at 10,000; real objects at about 60."""
 
-_TOO_DEEP = ("depth limit exceeded", "Recursion limit")
 _WRITER_DEPTH = 254
 _MOST_DUPLICATES = 100
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)",
+    re.DOTALL,
+)
 _BLANKS = b" \t\r\n"
 
 YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml")
@@ -62,8 +66,6 @@ def read_json(body: bytes) -> tuple[Any, list[str]]:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        if error.msg.startswith(_TOO_DEEP):
-            raise Malformed("exceeded max depth") from None
         return _read_odd_json(body, error.pos)
     written = _written_nested(value)
     if written is None:
@@ -87,7 +89,13 @@ def _read_odd_json(body: bytes, stopped: int) -> tuple[Any, list[str]]:
     problem = syntax_problem(body, len(text[:stopped].encode()))
     if problem is not None:
         raise Malformed(problem)
-    raise Malformed("exceeded max depth" if _brackets(body) > DEEPEST else "invalid string")
+    if _brackets(body) > DEEPEST:
+        raise Malformed("exceeded max depth")
+    # What is left are halves of characters that \u escapes write; upstream replaces them.
+    whole = _ESCAPE.sub(lambda found: rb"\ufffd" if found[1] else found[0], body)
+    if whole == body:
+        raise Malformed("invalid string")
+    return read_json(whole)
 
 
 def _brackets(body: bytes) -> int:

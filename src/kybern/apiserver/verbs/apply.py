@@ -21,11 +21,7 @@ from kybern.component.http.messages import Response
 async def apply_by(call: Call, rules: Rules) -> Response:
     """Merge the applied configuration; on the main resource it creates what is not there."""
     options = write_options(call.info, "PatchOptions", apply=True)
-    applied, duplicates = _read_configuration(call)
-    if duplicates and options.field_validation == "Strict":
-        raise bad_request(f"error strict decoding YAML: {', '.join(duplicates)}")
-    for text in duplicates if options.field_validation == "Warn" else ():
-        call.warn(text)
+    applied = read_configuration(call, options, call.served.api_version, call.kind.kind)
 
     async def transform(old: Obj | None) -> Obj:
         new = _applied(call, old, applied, options)
@@ -38,7 +34,8 @@ async def apply_by(call: Call, rules: Rules) -> Response:
     return object_response(call, written.stored, 201 if written.created else 200)
 
 
-def _read_configuration(call: Call) -> tuple[Obj, list[str]]:
+def read_configuration(call: Call, options: WriteOptions, api_version: str, kind: str) -> Obj:
+    """The applied configuration in the body, of the kind given; raises StatusError 400."""
     try:
         value, duplicates = read_body(limited_body(call), YAML)
     except Malformed as problem:
@@ -48,15 +45,29 @@ def _read_configuration(call: Call) -> tuple[Obj, list[str]]:
             "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot "
             "unmarshal into Go value of type map[string]interface {}"
         )
-    version, kind = value.get("apiVersion") or "", value.get("kind") or ""
-    if (version, kind) != (call.served.api_version, call.kind.kind):
-        group, slash, short = str(version).partition("/")
-        shown = f"{group}/{short}" if slash else f"/{group}"
-        raise bad_request(f"invalid object type: {shown}, Kind={kind}")
+    version, found = value.get("apiVersion") or "", value.get("kind") or ""
+    if (version, found) != (api_version, kind):
+        raise bad_request(f"invalid object type: {_shown_kind(version, found)}")
     metadata = value.get("metadata")
     if isinstance(metadata, dict) and metadata.get("managedFields"):
         raise bad_request("metadata.managedFields must be nil")
-    return value, duplicates
+    if duplicates and options.field_validation == "Strict":
+        why = "\n  ".join(["error converting YAML to JSON: yaml: unmarshal errors:", *duplicates])
+        raise bad_request(f"error strict decoding YAML: {why}")
+    for text in duplicates if options.field_validation == "Warn" else ():
+        call.warn(text)
+    return value
+
+
+def _shown_kind(api_version: object, kind: object) -> str:
+    """A kind as Go prints it; what is not even text counts as empty."""
+    version = api_version if isinstance(api_version, str) else ""
+    if version.count("/") > 1:
+        return "/, Kind="
+    group, slash, short = version.partition("/")
+    return (
+        f"{group if slash else ''}/{short or group}, Kind={kind if isinstance(kind, str) else ''}"
+    )
 
 
 def _applied(call: Call, old: Obj | None, applied: Obj, options: WriteOptions) -> Obj:

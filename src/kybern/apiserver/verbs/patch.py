@@ -13,6 +13,7 @@ from kybern.api.errors import Obj, StatusError, bad_request, invalid, invalid_va
 from kybern.api.patch import json_patch, merge_patch, strategic_merge
 from kybern.api.schema.body import Malformed, read_body
 from kybern.api.schema.check import Checker, WrongType
+from kybern.api.schema.foreign_kind import foreign_kind, kind_problem
 from kybern.api.schema.type_schema import TypeSchema
 from kybern.apiserver.body import limited_body
 from kybern.apiserver.call import Call
@@ -23,6 +24,7 @@ from kybern.apiserver.negotiation import (
     JSON_PATCH,
     MERGE_PATCH,
     PATCH_TYPES,
+    STRATEGIC_PATCH,
     patch_type,
 )
 from kybern.apiserver.options import WriteOptions, write_options
@@ -32,6 +34,7 @@ from kybern.apiserver.verbs.apply import apply_by
 from kybern.apiserver.verbs.update import check_name, check_resource_version
 from kybern.component.http.messages import Response
 
+_NO_PATCH = "Invalid JSON Patch"
 _CUSTOM_PATCH_TYPES = (JSON_PATCH, MERGE_PATCH, APPLY_PATCH)
 
 
@@ -47,7 +50,7 @@ async def patch_by(call: Call, rules: Rules) -> Response:
     if format_ == APPLY_PATCH:
         return await apply_by(call, rules)
     options = write_options(call.info, "PatchOptions")
-    change, strict = _read_patch(call, format_, limited_body(call))
+    change, strict = read_patch(format_, limited_body(call), call.schema, options)
 
     async def transform(old: Obj | None) -> Obj:
         if old is None:
@@ -60,8 +63,11 @@ async def patch_by(call: Call, rules: Rules) -> Response:
     return object_response(call, written.stored)
 
 
-class _Change:
-    """A patch that was read: how to apply it, and how to show it in an error."""
+class Change:
+    """A patch that was read: how to apply it, and how to show it in an error.
+
+    ``is_tree`` where upstream merges a tree rather than a text.
+    """
 
     def __init__(
         self, apply: Callable[[Obj], Obj], shown: Callable[[Obj], str], *, is_tree: bool = False
@@ -71,35 +77,55 @@ class _Change:
         self.is_tree = is_tree
 
 
-def _read_patch(call: Call, format_: str, body: bytes) -> tuple[_Change, list[str]]:
+def read_patch(
+    format_: str, body: bytes, schema: TypeSchema, options: WriteOptions
+) -> tuple[Change, list[str]]:
     """The patch, and what strict field validation has against its text."""
-    prefix = "" if format_ not in (JSON_PATCH, MERGE_PATCH) else "error decoding patch: "
+    lax = options.field_validation == "Ignore"
+    prefix = "" if format_ == STRATEGIC_PATCH or lax else "error decoding patch: "
     try:
         value, duplicates = read_body(body)
     except Malformed as problem:
-        raise bad_request(f"{prefix}{problem}") from None
+        raise bad_request(
+            _NO_PATCH if lax and format_ == MERGE_PATCH else f"{prefix}{problem}"
+        ) from None
     strict = [f'duplicate field "{path}"' for path in duplicates]
     if format_ == JSON_PATCH:
-        _require(value, list, f"{prefix}json: cannot unmarshal", "[]handlers.jsonPatchOp")
+        if not lax:
+            _require_operations(value)
         strict = [f"json patch {text}" for text in strict]
-        return _Change(lambda doc: json_patch.apply(doc, value), _as_json), strict
+        return Change(lambda doc: json_patch.apply(doc, value), _as_json), strict
+    if format_ == MERGE_PATCH and (value is None or (lax and not isinstance(value, dict))):
+        raise bad_request(_NO_PATCH)
     _require(value, dict, f"{prefix}json: cannot unmarshal", "map[string]interface {}")
     if format_ == MERGE_PATCH:
-        return _Change(lambda doc: merge_patch.apply(doc, value), _as_json), strict
-    schema = call.schema
-    return _Change(
+        return Change(lambda doc: merge_patch.apply(doc, value), _as_json), strict
+    return Change(
         lambda doc: strategic_merge.apply(doc, value, schema),
         lambda doc: _go_value(value),
         is_tree=True,
     ), strict
 
 
-def _patched(
-    call: Call, change: _Change, strict: list[str], old: Obj, options: WriteOptions
-) -> Obj:
+def _patched(call: Call, change: Change, strict: list[str], old: Obj, options: WriteOptions) -> Obj:
     """The patched object in the storage version, checked and defaulted."""
-    served, schema = call.served, call.schema
-    patched = change.apply(served.from_storage(old))
+    served = call.served
+    obj = patched_object(call, call.schema, change, strict, served.from_storage(old), options)
+    obj["kind"], obj["apiVersion"] = call.kind.kind, served.api_version
+    served.strategy.default(obj)
+    return served.to_storage(obj)
+
+
+def patched_object(
+    call: Call, schema: TypeSchema, change: Change, strict: list[str], old: Obj, opts: WriteOptions
+) -> Obj:
+    """An object of any kind with a patch applied and checked like a body.
+
+    It is still of the same name and namespace; raises StatusError 400 and 422 else.
+    """
+    patched = change.apply(old)
+    if not change.is_tree and not call.is_custom:
+        _check_kind(schema, change, patched)
     try:
         obj, unknown = schema.read(patched)
     except StatusError as error:
@@ -107,16 +133,33 @@ def _patched(
         if change.is_tree:
             why = _conversion_problem(schema, patched) or why
         raise _invalid_patch(change.shown(patched), why) from None
-    if options.field_validation != "Ignore":
+    if opts.field_validation != "Ignore":
         problems = strict + [f'unknown field "{path}"' for path in unknown]
-        if problems and options.field_validation == "Strict":
+        if problems and opts.field_validation == "Strict":
             why = f"strict decoding error: {', '.join(problems)}"
             raise _invalid_patch(change.shown(patched), why)
         for text in problems:
             call.warn(text)
-    check_identity(call, obj)
-    served.strategy.default(obj)
-    return served.to_storage(obj)
+    metadata = obj["metadata"]
+    ensure_namespace(metadata, call.namespace)
+    check_name(call, metadata)
+    check_resource_version(metadata)
+    return obj
+
+
+def _check_kind(schema: TypeSchema, change: Change, patched: Obj) -> None:
+    """What is patched stays of its kind: upstream reads it back from text by its name."""
+    problem = kind_problem(patched)
+    api_version, kind = patched.get("apiVersion"), patched.get("kind") or schema.kind
+    if not problem and not api_version:
+        # Without a version nothing of the text is read, not even the name.
+        patched["metadata"] = {}
+        return
+    if not problem and (api_version, kind) != (schema.api_version, schema.kind):
+        group, _, version = str(api_version).rpartition("/")
+        problem = foreign_kind(group, version, kind, schema.group, schema.kind)
+    if problem:
+        raise _invalid_patch(change.shown(patched), problem)
 
 
 def _conversion_problem(schema: TypeSchema, patched: Obj) -> str:
@@ -128,20 +171,18 @@ def _conversion_problem(schema: TypeSchema, patched: Obj) -> str:
     return ""
 
 
-def check_identity(call: Call, obj: Obj) -> None:
-    """A patch changes neither kind, name nor namespace; raises StatusError 400."""
-    obj["kind"], obj["apiVersion"] = call.kind.kind, call.served.api_version
-    metadata = obj["metadata"]
-    ensure_namespace(metadata, call.namespace)
-    check_name(call, metadata)
-    check_resource_version(metadata)
-
-
 def _require(value: Any, wanted: type, prefix: str, target: str) -> None:
     if isinstance(value, wanted) or value is None:
         return
     found = {dict: "object", list: "array", str: "string", bool: "bool"}
     raise bad_request(f"{prefix} {found.get(type(value), 'number')} into Go value of type {target}")
+
+
+def _require_operations(value: Any) -> None:
+    prefix = "error decoding patch: json: cannot unmarshal"
+    _require(value, list, prefix, "[]handlers.jsonPatchOp")
+    for operation in value or ():
+        _require(operation, dict, prefix, "handlers.jsonPatchOp")
 
 
 def _invalid_patch(shown: str, why: str) -> StatusError:

@@ -269,5 +269,6 @@ JOB = Kind(
         default_propagation="Orphan",
     ),
     columns=COLUMNS,
+    unselectable='field label "{name}" not supported for Job',
     selectable_fields={"status.successful": field("status", "succeeded", default="0")},
 )
