@@ -133,11 +133,12 @@ def _check_kind(
             '"pkg/api/legacyscheme/scheme.go:30"',
         )
     if found_kind != kind:
+        package = group.partition(".")[0] or "core"
         raise _cannot_be_handled(
             found_kind,
             short,
             kind,
-            f"converting ({short}.{found_kind}) to (core.{kind}): unknown conversion",
+            f"converting ({short}.{found_kind}) to ({package}.{kind}): unknown conversion",
         )
     raise bad_request(
         f"the API version in the data ({found_version}) does not match the expected API version "

@@ -7,18 +7,19 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import orjson
 
-from kybern.api.errors import Obj, method_not_allowed
+from kybern.api.errors import Obj, StatusError, method_not_allowed
 from kybern.api.kinds import Registry
 from kybern.api.user import UserInfo
 from kybern.apiserver.config import Config
 from kybern.apiserver.health import Check, HealthEndpoint
+from kybern.apiserver.negotiation import parse_accept
 from kybern.apiserver.request_info import RequestInfo
 from kybern.apiserver.tokens import PublicKey, discovery_document, key_set
 from kybern.apiserver.version import version_info
 from kybern.component.http.messages import Request, Response
 
 Endpoint = Callable[[Request, RequestInfo, UserInfo], Awaitable[Response]]
-_DAY = "public, max-age=86400"
+_HOUR = "public, max-age=3600"
 _UNLISTED = "/debug/"
 
 
@@ -81,9 +82,16 @@ async def _version(request: Request, info: RequestInfo, user: UserInfo) -> Respo
 
 
 def _document(document: Obj, media_type: str) -> Endpoint:
+    """A fixed document, which is served in its one form only."""
     body = orjson.dumps(document)
 
     async def answer(request: Request, info: RequestInfo, user: UserInfo) -> Response:
-        return Response(200, {"Content-Type": media_type, "Cache-Control": _DAY}, body)
+        if request.method != "GET":
+            raise method_not_allowed()
+        accepted = parse_accept(request.headers.get("accept", "") or "*/*")
+        if not any(clause.matches(media_type) for clause in accepted):
+            text = f"406: Not Acceptable\n\nAvailable representations: {media_type}"
+            raise StatusError(406, "NotAcceptable", text, {})
+        return Response(200, {"Content-Type": media_type, "Cache-Control": _HOUR}, body)
 
     return answer

@@ -12,7 +12,6 @@ from kybern.api.errors import (
     StatusError,
     bad_request,
     invalid,
-    invalid_value,
 )
 from kybern.api.user import UserInfo
 from kybern.apiserver.authorization.authorizer import Authorizers
@@ -20,13 +19,16 @@ from kybern.apiserver.authorization.node import node_name
 from kybern.apiserver.authorization.rbac import RbacAuthorizer
 from kybern.apiserver.call import Call
 from kybern.apiserver.request_info import Attributes
+from kybern.apiserver.review_validation import (
+    check_local_review,
+    check_review,
+    check_self_review,
+)
 from kybern.apiserver.token_review import TokenReviewer
 
 Review = Callable[[Call, Obj], Awaitable[Obj]]
 
 _GROUP = "authorization.k8s.io"
-_ONE_OF = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
-_BOTH = "cannot be specified in combination with resourceAttributes"
 
 
 def build_reviews(
@@ -51,39 +53,19 @@ class AccessReviews:
         self._authorizers = authorizers
 
     async def of_subject(self, call: Call, review: Obj) -> Obj:
-        errors = _check_attributes(review)
-        errors += _check_subject(review)
+        errors = check_review(review)
         if errors:
             raise _invalid(errors)
         return await self._answered(review, _subject(review["spec"]))
 
     async def of_subject_in_namespace(self, call: Call, review: Obj) -> Obj:
-        errors = _check_attributes(review)
-        errors += _check_subject(review)
-        spec = review.get("spec") or {}
-        resource = spec.get("resourceAttributes") or {}
-        if resource.get("namespace", "") != call.namespace:
-            errors.append(
-                invalid_value(
-                    "spec.resourceAttributes.namespace",
-                    resource.get("namespace", ""),
-                    "must match metadata.namespace",
-                )
-            )
-        if "nonResourceAttributes" in spec:
-            errors.append(
-                invalid_value(
-                    "spec.nonResourceAttributes",
-                    spec["nonResourceAttributes"],
-                    "disallowed on this kind of request",
-                )
-            )
+        errors = check_local_review(review, call.namespace)
         if errors:
             raise _invalid(errors)
-        return await self._answered(review, _subject(spec))
+        return await self._answered(review, _subject(review["spec"]))
 
     async def of_self(self, call: Call, review: Obj) -> Obj:
-        errors = _check_attributes(review)
+        errors = check_self_review(review)
         if errors:
             raise _invalid(errors)
         return await self._answered(review, call.user)
@@ -195,20 +177,3 @@ def _subject(spec: Obj) -> UserInfo:
     extra = {key: tuple(values) for key, values in (spec.get("extra") or {}).items()}
     groups = tuple(spec.get("groups") or ())
     return UserInfo(spec.get("user", ""), groups, spec.get("uid", ""), extra)
-
-
-def _check_attributes(review: Obj) -> list[FieldError]:
-    spec = review.get("spec") or {}
-    resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
-    if resource is not None and other is not None:
-        return [invalid_value("spec.nonResourceAttributes", other, _BOTH)]
-    if resource is None and other is None:
-        return [invalid_value("spec.resourceAttributes", None, _ONE_OF)]
-    return []
-
-
-def _check_subject(review: Obj) -> list[FieldError]:
-    spec = review.get("spec") or {}
-    if spec.get("user") or spec.get("groups"):
-        return []
-    return [invalid_value("spec.user", "", "at least one of user or group must be specified")]

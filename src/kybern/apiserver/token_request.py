@@ -58,7 +58,7 @@ class TokenRequests:
         """The request with its status filled in; raises StatusError."""
         namespace = call.namespace
         metadata = dict(request.get("metadata") or {})
-        _check_address(metadata, namespace, name)
+        _check_name(metadata.get("name", ""), name)
         account = self._lookup.get(SERVICE_ACCOUNTS, name, namespace)
         if account is None:
             raise not_found("serviceaccounts", name)
@@ -176,19 +176,11 @@ class TokenRequests:
         return {"name": name, "uid": node["metadata"]["uid"]} if node else {"name": name}
 
 
-def _check_address(metadata: Obj, namespace: str, name: str) -> None:
+def _check_name(given: str, name: str) -> None:
     """What the body says about the account must agree with the path."""
-    for field, expected, word in (("name", name, "name"), ("namespace", namespace, "namespace")):
-        given = metadata.get(field)
-        if given and given != expected:
-            raise _invalid(
-                name,
-                invalid_value(
-                    f"metadata.{field}",
-                    given,
-                    f"must match the service account {word} if specified",
-                ),
-            )
+    if given and given != name:
+        why = "must match the service account name if specified"
+        raise _invalid(name, invalid_value("metadata.name", given, why))
 
 
 def _check_expiration(seconds: int) -> None:

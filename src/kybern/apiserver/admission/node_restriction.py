@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from cryptography.x509.oid import NameOID
 
-from kybern.api.errors import Obj, not_found
+from kybern.api.errors import Obj, StatusError, not_found
 from kybern.api.pod_references import pod_config_maps, pod_secrets
 from kybern.api.resources import (
     CSI_DRIVERS,
@@ -183,8 +183,16 @@ class NodeRestriction(Plugin):
         if len(audiences) > 1:
             raise attributes.forbid("node may only request 0 or 1 audiences")
         audience = audiences[0]
-        if any(self._asks_for(pod, volume, audience) for volume in pod["spec"].get("volumes", [])):
-            return
+        problems = []
+        for volume in pod["spec"].get("volumes") or []:
+            try:
+                if self._asks_for(pod, volume, audience):
+                    return
+            except StatusError as missing:
+                problems.append(missing.message)
+        if problems:
+            listed = problems[0] if len(problems) == 1 else f"[{', '.join(problems)}]"
+            raise attributes.forbid(f'error validating audience "{audience}": {listed}')
         user = attributes.user
         request = Attributes(
             user,
@@ -201,31 +209,38 @@ class NodeRestriction(Plugin):
             )
 
     def _asks_for(self, pod: Obj, volume: Obj, audience: str) -> bool:
-        """Whether a volume of the pod needs a token for the audience."""
+        """Whether a volume of the pod needs a token for the audience; raises StatusError 404."""
         for source in (volume.get("projected") or {}).get("sources") or []:
             token = source.get("serviceAccountToken")
             if token is not None and token.get("audience", "") == audience:
                 return True
-        driver = self._lookup.get(CSI_DRIVERS, self._driver(pod, volume))
-        requests = ((driver or {}).get("spec") or {}).get("tokenRequests") or []
+        name = self._driver(pod, volume)
+        if not name:
+            return False
+        driver = self._lookup.get(CSI_DRIVERS, name)
+        if driver is None:
+            raise not_found("csidriver", name, "storage.k8s.io")
+        requests = (driver.get("spec") or {}).get("tokenRequests") or []
         return any(request.get("audience", "") == audience for request in requests)
 
     def _driver(self, pod: Obj, volume: Obj) -> str:
+        """The CSI driver behind a volume; empty where none is."""
         if "csi" in volume:
-            name: str = volume["csi"].get("driver", "")
-            return name
+            return str(volume["csi"].get("driver", ""))
         if "ephemeral" in volume:
             claim_name = f"{pod['metadata']['name']}-{volume['name']}"
         elif "persistentVolumeClaim" in volume:
             claim_name = volume["persistentVolumeClaim"].get("claimName", "")
         else:
             return ""
-        namespace = pod["metadata"]["namespace"]
-        claim = self._lookup.get(PERSISTENT_VOLUME_CLAIMS, claim_name, namespace) or {}
-        volume_name = (claim.get("spec") or {}).get("volumeName", "")
-        found = self._lookup.get(PERSISTENT_VOLUMES, volume_name) or {}
-        driver: str = ((found.get("spec") or {}).get("csi") or {}).get("driver", "")
-        return driver
+        claim = self._lookup.get(PERSISTENT_VOLUME_CLAIMS, claim_name, pod["metadata"]["namespace"])
+        if claim is None:
+            raise not_found("persistentvolumeclaim", claim_name)
+        volume_name = claim["spec"].get("volumeName", "")
+        found = self._lookup.get(PERSISTENT_VOLUMES, volume_name)
+        if found is None:
+            raise not_found("persistentvolume", volume_name)
+        return str((found["spec"].get("csi") or {}).get("driver", ""))
 
 
 def _referenced(pod: Obj) -> str:

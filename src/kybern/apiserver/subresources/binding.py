@@ -6,7 +6,6 @@ from kybern.api.errors import (
     StatusError,
     bad_request,
     conflict,
-    invalid,
     not_supported,
     required,
 )
@@ -38,9 +37,10 @@ async def create(call: Call) -> Response:
         raise bad_request(f'Name parameter invalid: "{name}": {";".join(wrong)}')
     if name != metadata.get("name", ""):
         raise bad_request("name in URL does not match name in Binding object")
-    errors = _errors(binding)
+    errors = [str(error) for error in _errors(binding)]
     if errors:
-        raise invalid("Binding", name, errors)
+        # Upstream's error has no reason, and so neither a better code.
+        raise StatusError(500, "", errors[0] if len(errors) == 1 else f"[{', '.join(errors)}]")
     attributes = call.attributes("CREATE", binding, None, options, options.dry_run)
     await call.services.admission.admit(attributes)
     await call.services.admission.validate(attributes)
@@ -53,7 +53,14 @@ async def _assign(call: Call, name: str, binding: Obj, options: WriteOptions) ->
     key = pods.key(call.info.namespace, name)
 
     def bind(pod: Obj) -> None:
-        why = _obstacle(pod, binding["metadata"])
+        why = _mismatch(pod, binding["metadata"])
+        if why:
+            detail = (
+                f"StorageError: invalid object, Code: 4, Key: {key.removeprefix('/registry')}, "
+            )
+            detail += f"ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: {why}"
+            raise conflict("pods", name, detail)
+        why = _obstacle(pod)
         if why:
             raise conflict("pods/binding", name, why)
         pod["spec"]["nodeName"] = binding["target"]["name"]
@@ -77,21 +84,24 @@ def _pods(call: Call) -> Kind:
     return served.kind
 
 
-def _obstacle(pod: Obj, wanted: Obj) -> str:
-    """Why a pod cannot be bound; empty if it can."""
-    metadata, spec = pod["metadata"], pod["spec"]
-    name, uid = metadata["name"], wanted.get("uid")
+def _mismatch(pod: Obj, wanted: Obj) -> str:
+    """Why the pod is not the one that was meant; empty if it is."""
+    metadata = pod["metadata"]
+    uid, version = wanted.get("uid"), wanted.get("resourceVersion")
     if uid and uid != metadata.get("uid"):
-        return (
-            f"Precondition failed: UID in precondition: {uid}, "
-            f"UID in object meta: {metadata.get('uid', '')}"
-        )
-    version = wanted.get("resourceVersion")
+        return f"UID in precondition: {uid}, UID in object meta: {metadata.get('uid', '')}"
     if version and version != metadata["resourceVersion"]:
         return (
-            f"Precondition failed: ResourceVersion in precondition: {version}, "
+            f"ResourceVersion in precondition: {version}, "
             f"ResourceVersion in object meta: {metadata['resourceVersion']}"
         )
+    return ""
+
+
+def _obstacle(pod: Obj) -> str:
+    """Why a pod cannot be bound; empty if it can."""
+    metadata, spec = pod["metadata"], pod["spec"]
+    name = metadata["name"]
     if metadata.get("deletionTimestamp"):
         return f"pod {name} is being deleted, cannot be assigned to a host"
     if spec.get("nodeName"):

@@ -3,6 +3,7 @@
 from kybern.api.errors import method_not_allowed
 from kybern.apiserver.body import read_kind
 from kybern.apiserver.call import Call
+from kybern.apiserver.creation import ensure_namespace
 from kybern.apiserver.options import write_options
 from kybern.apiserver.responses import respond
 from kybern.component.http.messages import Response
@@ -15,6 +16,7 @@ async def create(call: Call) -> Response:
     options = write_options(call.info, "CreateOptions")
     schema = call.services.schema(_GROUP, "v1", "TokenRequest")
     request = read_kind(call, schema, _GROUP, "v1", "TokenRequest", options)
+    ensure_namespace(request["metadata"], call.namespace)
     attributes = call.attributes("CREATE", request, None, options, options.dry_run)
     await call.services.admission.admit(attributes)
     await call.services.admission.validate(attributes)
