@@ -168,7 +168,8 @@ async def test_discovery_tells_the_keys() -> None:
     async with running() as call:
         await account(call)
         issued = await token(call)
-        keys = (await call("GET", "/openid/v1/jwks")).body
+        wanted = {"accept": "application/jwk-set+json"}
+        keys = (await call("GET", "/openid/v1/jwks", headers=wanted)).body
         found = jwt.PyJWKSet.from_dict(keys)[jwt.get_unverified_header(issued)["kid"]]
         claims = jwt.decode(issued, found, algorithms=["ES256"], audience=ISSUER)
         assert claims["sub"] == "system:serviceaccount:default:bot"

@@ -40,6 +40,7 @@ from kybern.apiserver.admission.pod_toleration_restriction import PodTolerationR
 from kybern.apiserver.admission.pod_topology_labels import PodTopologyLabels
 from kybern.apiserver.admission.priority import Priority
 from kybern.apiserver.admission.rbac_escalation import RbacEscalation
+from kybern.apiserver.admission.resource_claims import AdministrativeDevices, ResourceClaimStatus
 from kybern.apiserver.admission.resource_quota import ResourceQuota
 from kybern.apiserver.admission.runtime_class import RuntimeClass
 from kybern.apiserver.admission.service_account import ServiceAccount
@@ -114,7 +115,12 @@ def build_chain(around: Surroundings, escalation: EscalationCheck) -> AdmissionC
         for name, maker in makers.items()
         if name in enabled or (name not in OFF_BY_DEFAULT and name not in disabled)
     ]
-    return AdmissionChain([*chosen, RbacEscalation(escalation)])
+    always = [
+        RbacEscalation(escalation),
+        AdministrativeDevices(around.lookup),
+        ResourceClaimStatus(around.authorizers),
+    ]
+    return AdmissionChain([*chosen, *always])
 
 
 def _makers(around: Surroundings) -> dict[str, Callable[[], Plugin]]:

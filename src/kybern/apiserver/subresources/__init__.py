@@ -6,7 +6,7 @@ rules (``parts.py``); the rest has a file each.
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from kybern.api.errors import method_not_allowed, no_such_path
+from kybern.api.errors import bad_request, method_not_allowed, no_such_path
 from kybern.api.kinds import ServedKind
 from kybern.apiserver.call import Call
 from kybern.apiserver.request_info import RequestInfo
@@ -27,13 +27,17 @@ _OWN: dict[str, _Verbs] = {
     "scale": scale.VERBS,
     "token": token.VERBS,
 }
+# What goes through to somebody else cannot be tried out.
+_CONNECTIONS = frozenset({"attach", "exec", "portforward", "proxy"})
 
 
 def subresource_verb(served: ServedKind, info: RequestInfo) -> Verb:
-    """What answers a request for a subresource; raises StatusError 404 and 405."""
+    """What answers a request for a subresource; raises StatusError 400, 404, 405."""
     declared = served.subresource(info.subresource)
     if declared is None:
         raise no_such_path()
+    if info.subresource in _CONNECTIONS and "dryRun" in info.params:
+        raise bad_request("dryRun is not supported")
     verbs = _OWN.get(info.subresource, parts.VERBS)
     if info.subresource == "proxy" and not info.verb:
         return proxy.proxy

@@ -6,6 +6,7 @@ and SPDY frames pass through unread.
 
 from base64 import b64encode
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from urllib.parse import urlencode
 
 from kybern.api.errors import (
@@ -14,6 +15,7 @@ from kybern.api.errors import (
     StatusError,
     bad_request,
     field_forbidden,
+    forbidden,
     internal_error,
     invalid,
     invalid_value,
@@ -22,6 +24,7 @@ from kybern.api.errors import (
 )
 from kybern.apiserver.backends.exchange import BackendUnreachable, Target, exchange
 from kybern.apiserver.call import Call
+from kybern.apiserver.request_info import Attributes
 from kybern.apiserver.websocket_streams import answer
 from kybern.component.http.messages import Response
 from kybern.component.http.websocket import Message, is_websocket
@@ -80,6 +83,7 @@ async def _chunks(body: bytes | AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 async def execute(call: Call) -> Response:
     """Run a command in a container."""
+    _may_connect(call)
     if not call.info.params.get("command"):
         raise bad_request("you must specify at least one command for the container")
     return await _container_stream(call, "exec", call.info.params["command"])
@@ -87,11 +91,13 @@ async def execute(call: Call) -> Response:
 
 async def attach(call: Call) -> Response:
     """Join a container's main process."""
+    _may_connect(call)
     return await _container_stream(call, "attach", [])
 
 
 async def portforward(call: Call) -> Response:
     """Carry connections to ports of the pod."""
+    _may_connect(call)
     pod = _assigned(call)
     ports = [port for text in call.info.params.get("ports", ()) for port in text.split(",")]
     query = urlencode({"port": ",".join(ports)}) if ports else ""
@@ -120,6 +126,16 @@ async def _upgraded(call: Call, target: Target) -> Response:
         return await exchange(target, request.method, request.headers, request.body)
     except BackendUnreachable as error:
         raise StatusError(500, "", f"error dialing backend: {error}") from None
+
+
+def _may_connect(call: Call) -> None:
+    """A WebSocket comes as GET, but what it does needs the right to create."""
+    asked = Attributes.of(call.user, call.info)
+    if asked.verb == "create":
+        return
+    decision = call.services.authorizers.decide(replace(asked, verb="create"))
+    if not decision.allowed:
+        raise forbidden(call.info.resource, call.info.name, decision.reason, call.info.group)
 
 
 async def _admit(call: Call) -> None:
