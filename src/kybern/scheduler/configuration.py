@@ -11,6 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kybern.api import yaml
+from kybern.scheduler.extenders.settings import (
+    ExtenderSettings,
+    ExtenderSettingsError,
+    read_extenders,
+)
 
 Obj = dict[str, Any]
 
@@ -77,6 +82,7 @@ class Settings:
     initial_backoff_seconds: float = 1.0
     max_backoff_seconds: float = 10.0
     leader_elect: bool | None = None
+    extenders: list[ExtenderSettings] = field(default_factory=list)
 
 
 def load(text: str | bytes) -> Settings:
@@ -86,8 +92,6 @@ def load(text: str | bytes) -> Settings:
         raise ConfigurationError("expected a KubeSchedulerConfiguration")
     if document.get("apiVersion") != API_VERSION:
         raise ConfigurationError(f"apiVersion: expected {API_VERSION}")
-    if document.get("extenders"):
-        raise ConfigurationError("extenders: not supported")
     for part in (document, *(document.get("profiles") or ())):
         _check_percentage(part.get("percentageOfNodesToScore"))
     settings = Settings()
@@ -96,10 +100,24 @@ def load(text: str | bytes) -> Settings:
     settings.leader_elect = (document.get("leaderElection") or {}).get("leaderElect")
     if profiles := document.get("profiles"):
         settings.profiles = [_profile(profile) for profile in profiles]
+    try:
+        settings.extenders = read_extenders(document.get("extenders") or ())
+    except ExtenderSettingsError as error:
+        raise ConfigurationError(str(error)) from error
+    _leave_to_extenders(settings)
     names = [profile.scheduler_name for profile in settings.profiles]
     if len(set(names)) != len(names):
         raise ConfigurationError("profiles: two profiles have the same schedulerName")
     return settings
+
+
+def _leave_to_extenders(settings: Settings) -> None:
+    """Resources that an extender counts itself are not checked by NodeResourcesFit."""
+    ignored = [name for one in settings.extenders for name in one.unchecked_resources]
+    for profile in settings.profiles:
+        if ignored:
+            args = profile.args.get("NodeResourcesFit") or {}
+            profile.args["NodeResourcesFit"] = {**args, "ignoredResources": ignored}
 
 
 def _check_percentage(value: Any) -> None:

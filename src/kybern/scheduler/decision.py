@@ -169,6 +169,17 @@ class Decider:
         rows = np.flatnonzero(pod_class.base > INFEASIBLE)
         return self._filtered(pod, pod_class, rows, contested)
 
+    def best_of(self, pod_class: PodClass, rows: Rows, extra: Values) -> Placement:
+        """The best of feasible rows, with scores of others added to those of the plugins."""
+        row = int(rows[0])
+        if len(rows) > 1:
+            total = extra.copy()
+            for weighted, _, normalised in pod_class.score_table(rows):
+                total += weighted.weight * normalised
+            row = self._draw(rows[total == total.max()])
+        nodes = self.cluster.nodes
+        return Placement(nodes.names[row], row, len(rows), nodes.node_count)
+
     def _filtered(self, pod: Obj, pod_class: PodClass, rows: Rows, contested: list[int]) -> Rows:
         """Rows of a good ``base`` that pass the filters of the whole cluster and rivals, too."""
         for node_filter in pod_class.cluster_filters:
@@ -233,14 +244,7 @@ class Decider:
             error.confined_by = names
             error.absent = nodes.node_count - len(rows)
             return error
-        if len(good) == 1:
-            row = int(good[0])
-        else:
-            total = np.zeros(len(good), dtype=np.int64)
-            for weighted, _, normalised in pod_class.score_table(good):
-                total += weighted.weight * normalised
-            row = self._draw(good[total == total.max()])
-        return Placement(nodes.names[row], row, len(good), len(rows))
+        return self.best_of(pod_class, good, np.zeros(len(good), dtype=np.int64))
 
     def _confined_rows(self, pod_class: PodClass) -> Rows:
         """The live rows that all confinements name."""

@@ -73,17 +73,48 @@ class PreemptionSearch:
         """``error`` is the attempt that just failed; ``is_preempting``: evictions are under way."""
         if (why := self._not_eligible(pod, error, is_preempting)) is not None:
             return Outcome(None, f"preemption: {why}", keeps_nomination=True)
-        if self._budgets.objects != list(budgets):
-            self._budgets = DisruptionBudgets(budgets)
-        parts = [verdict.rows for verdict in error.verdicts if not verdict.unresolvable]
-        rows: Rows = parts[0] if len(parts) == 1 else np.sort(np.concatenate((NO_ROWS, *parts)))
+        rows = self._promising(error, budgets)
         failures: dict[str, int] = {}
         candidate = self._search(pod, rows, failures)
         if candidate is not None:
             return Outcome(candidate)
+        return self._not_found(error, rows, failures)
+
+    def find_all(
+        self, pod: Obj, error: FitError, budgets: Sequence[Obj], is_preempting: bool
+    ) -> tuple[list[Candidate], Outcome]:
+        """All candidates that ``find`` would choose from, for others to choose; if there are none,
+        the outcome says why."""
+        if (why := self._not_eligible(pod, error, is_preempting)) is not None:
+            return [], Outcome(None, f"preemption: {why}", keeps_nomination=True)
+        rows = self._promising(error, budgets)
+        failures: dict[str, int] = {}
+        wanted, order = self._order(rows) if len(rows) else (0, rows)
+        pod_class = self._decider.pod_class(pod)
+        names = self._cluster.nodes.names
+        found = [
+            Candidate(names[row], eviction.victims, eviction.broken_budgets)
+            for row, eviction in self._candidates(pod, pod_class, order, wanted, failures)
+        ]
+        return found, self._not_found(error, rows, failures)
+
+    def _promising(self, error: FitError, budgets: Sequence[Obj]) -> Rows:
+        """The rows where evictions might help."""
+        if self._budgets.objects != list(budgets):
+            self._budgets = DisruptionBudgets(budgets)
+        parts = [verdict.rows for verdict in error.verdicts if not verdict.unresolvable]
+        return parts[0] if len(parts) == 1 else np.sort(np.concatenate((NO_ROWS, *parts)))
+
+    def _not_found(self, error: FitError, rows: Rows, failures: dict[str, int]) -> Outcome:
         if absent := error.node_count - len(rows):
             failures[NOT_HELPFUL] = failures.get(NOT_HELPFUL, 0) + absent
         return Outcome(None, f"preemption: {histogram(error.node_count, failures)}")
+
+    def _order(self, rows: Rows) -> tuple[int, Rows]:
+        """How many candidates are enough, and the rows from a random one on."""
+        wanted = self._plugin.candidates_wanted(len(rows))
+        offset = self._decider.draw_offset(len(rows))
+        return wanted, np.concatenate((rows[offset:], rows[:offset]))
 
     def _not_eligible(self, pod: Obj, error: FitError, is_preempting: bool) -> str | None:
         if pod["spec"].get("preemptionPolicy") == "Never":
@@ -104,14 +135,13 @@ class PreemptionSearch:
         """Try nodes from a random one on, until enough candidates break no budget."""
         if not len(rows):
             return None
-        wanted = self._plugin.candidates_wanted(len(rows))
-        offset = self._decider.draw_offset(len(rows))
-        order = np.concatenate((rows[offset:], rows[:offset]))
+        wanted, order = self._order(rows)
         pod_class = self._decider.pod_class(pod)
         fit = only_lacks_resources(pod_class)
         rivals = self._rivals(pod)
         if fit is None or any(_brings_terms(r) for there in rivals.values() for r in there):
-            best = self._try_rows(pod, pod_class, order, wanted, failures)
+            found = self._candidates(pod, pod_class, order, wanted, failures)
+            best = _best(found) if found else None
         else:
             evictions = self._evictions_of(pod_class, fit)
             best = evictions.choose(order, wanted, rivals)
@@ -139,9 +169,9 @@ class PreemptionSearch:
         found.refresh(self._budgets)
         return found
 
-    def _try_rows(
+    def _candidates(
         self, pod: Obj, pod_class: PodClass, order: Rows, wanted: int, failures: dict[str, int]
-    ) -> tuple[int, Eviction] | None:
+    ) -> list[tuple[int, Eviction]]:
         """The general way: take pods off the columns and ask the filters, row by row."""
         candidates: list[tuple[int, Eviction]] = []
         clean = 0
@@ -155,7 +185,7 @@ class PreemptionSearch:
             else:
                 for reason in found:
                     failures[reason] = failures.get(reason, 0) + 1
-        return _best(candidates) if candidates else None
+        return candidates
 
     def _try_row(self, pod: Obj, pod_class: PodClass, row: int) -> Eviction | tuple[str, ...]:
         """The least to evict on one node, or the reasons why nothing there helps."""
@@ -185,6 +215,12 @@ class PreemptionSearch:
         finally:
             for placed in out.values():
                 self._cluster.attach(placed)
+
+
+def best_candidate(candidates: Sequence[Candidate]) -> Candidate:
+    """The one to prefer, by upstream's order."""
+    evictions = [(i, Eviction(one.victims, one.broken_budgets)) for i, one in enumerate(candidates)]
+    return candidates[_best(evictions)[0]]
 
 
 def _best(candidates: Sequence[tuple[int, Eviction]]) -> tuple[int, Eviction]:

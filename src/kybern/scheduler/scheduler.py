@@ -41,6 +41,8 @@ from kybern.scheduler.events import EventResource
 from kybern.scheduler.explain.explainer import Explainer
 from kybern.scheduler.explain.publisher import Publisher
 from kybern.scheduler.explain.verdicts import Verdicts
+from kybern.scheduler.extenders.asking import Extenders, registrations_of
+from kybern.scheduler.extenders.http_extender import ExtenderError
 from kybern.scheduler.intake import Intake, is_assigned
 from kybern.scheduler.metrics import ERROR, SCHEDULED, UNSCHEDULABLE, Metrics
 from kybern.scheduler.nominations import Nominations
@@ -53,7 +55,7 @@ from kybern.scheduler.plugins.volume_filter import VolumePlan
 from kybern.scheduler.pod_status import event_note, patch_status, scheduled_condition
 from kybern.scheduler.pod_storage import claim_names
 from kybern.scheduler.prebind import PreBinder, PreBindError
-from kybern.scheduler.preemption_search import PreemptionSearch
+from kybern.scheduler.preemption_search import Outcome, PreemptionSearch
 from kybern.scheduler.preemptor import Preemptor
 from kybern.scheduler.profile import Profile
 from kybern.scheduler.promises import Promise
@@ -95,9 +97,13 @@ class Scheduler:
             for name, profile in self.profiles.items()
         }
         self._recorders = {name: EventRecorder(client, clock, name) for name in self.profiles}
+        self._extenders = Extenders(settings.extenders) if settings.extenders else None
         self.queue = SchedulingQueue(
             clock.monotonic,
-            {name: profile.registrations() for name, profile in self.profiles.items()},
+            {
+                name: {**profile.registrations(), **registrations_of(settings.extenders)}
+                for name, profile in self.profiles.items()
+            },
             self._gate,
             settings.initial_backoff_seconds,
             settings.max_backoff_seconds,
@@ -155,6 +161,8 @@ class Scheduler:
             await self._informers.stop()
             for recorder in self._recorders.values():
                 await recorder.close()
+            if self._extenders is not None:
+                await self._extenders.close()
 
     def _watch_storage(self) -> None:
         storage = self.cluster.storage
@@ -188,7 +196,10 @@ class Scheduler:
             if queued is None:
                 await self._wait()
                 continue
-            self._try(queued)
+            if self._extenders is not None and self._extenders.are_asked_about(queued.pod):
+                await self._try_with_extenders(queued, self._extenders)
+            else:
+                self._try(queued)
             turns += 1
             if turns % DECISIONS_PER_TURN == 0:
                 await asyncio.sleep(0)
@@ -205,29 +216,68 @@ class Scheduler:
             pass
 
     def _try(self, queued: QueuedPod) -> None:
+        if self._skips(queued):
+            return
+        started = self._clock.monotonic()
+        try:
+            outcome = self._deciders[queued.scheduler_name].decide(queued.pod)
+        except Exception as error:
+            logger.exception("deciding about %s failed", object_key(queued.pod))
+            self._attempt_failed(queued, started, error)
+            return
+        if isinstance(outcome, Placement):
+            self._attempted(queued, SCHEDULED, started)
+            self._assume(queued, outcome)
+        else:
+            self._attempted(queued, UNSCHEDULABLE, started)
+            self._no_fit(queued, outcome, self._search_victims(queued, outcome))
+
+    async def _try_with_extenders(self, queued: QueuedPod, extenders: Extenders) -> None:
+        """The same, in several turns; meanwhile the pod may have gone."""
+        if self._skips(queued):
+            return
+        started = self._clock.monotonic()
+        found = None
+        try:
+            outcome = await extenders.decide(self._deciders[queued.scheduler_name], queued.pod)
+            if isinstance(outcome, FitError):
+                found = await self._ask_for_victims(queued, outcome, extenders)
+        except ExtenderError as error:
+            self._attempt_failed(queued, started, error)
+            return
+        if self._is_gone(queued):
+            self.queue.done(queued.uid)
+        elif isinstance(outcome, Placement):
+            self._attempted(queued, SCHEDULED, started)
+            self._assume(queued, outcome)
+        else:
+            self._attempted(queued, UNSCHEDULABLE, started)
+            self._no_fit(queued, outcome, found)
+
+    def _skips(self, queued: QueuedPod) -> bool:
+        """Whether the pod needs no decision (any more)."""
         pod = queued.pod
         if "deletionTimestamp" in pod["metadata"]:
             name = object_key(pod)
             self._record(pod, "Warning", "FailedScheduling", f"skip schedule deleting pod: {name}")
-            self.queue.done(queued.uid)
-            return
-        if queued.uid in self.intake.assumed:
-            self.queue.done(queued.uid)
-            return
-        profile, started = queued.scheduler_name, self._clock.monotonic()
-        try:
-            outcome = self._deciders[profile].decide(pod)
-        except Exception as error:
-            logger.exception("deciding about %s failed", object_key(pod))
-            self.metrics.attempted(profile, ERROR, self._clock.monotonic() - started)
-            self._failed(queued, (), "SchedulerError", str(error))
-            return
-        result = SCHEDULED if isinstance(outcome, Placement) else UNSCHEDULABLE
-        self.metrics.attempted(profile, result, self._clock.monotonic() - started)
-        if isinstance(outcome, Placement):
-            self._assume(queued, outcome)
-        else:
-            self._no_fit(queued, outcome)
+        elif queued.uid not in self.intake.assumed:
+            return False
+        self.queue.done(queued.uid)
+        return True
+
+    def _is_gone(self, queued: QueuedPod) -> bool:
+        current = self._pods.get(object_key(queued.pod))
+        if current is None or current["metadata"]["uid"] != queued.uid:
+            return True
+        return is_assigned(current) or "deletionTimestamp" in current["metadata"]
+
+    def _attempted(self, queued: QueuedPod, result: str, started: float) -> None:
+        seconds = self._clock.monotonic() - started
+        self.metrics.attempted(queued.scheduler_name, result, seconds)
+
+    def _attempt_failed(self, queued: QueuedPod, started: float, error: Exception) -> None:
+        self._attempted(queued, ERROR, started)
+        self._failed(queued, (), "SchedulerError", str(error))
 
     def _assume(self, queued: QueuedPod, placement: Placement) -> None:
         pod, node = queued.pod, placement.node
@@ -262,13 +312,17 @@ class Scheduler:
         pod = queued.pod
         meta = pod["metadata"]
         try:
-            await self._client.create(
-                PODS,
-                DefaultBinder.binding(pod, node),
-                meta["namespace"],
-                name=meta["name"],
-                subresource="binding",
-            )
+            if self._extenders is None or not await self._extenders.bind(pod, node):
+                await self._client.create(
+                    PODS,
+                    DefaultBinder.binding(pod, node),
+                    meta["namespace"],
+                    name=meta["name"],
+                    subresource="binding",
+                )
+        except ExtenderError as error:
+            self._bind_failed(queued, str(error))
+            return
         except (StatusError, ApiUnreachable, ConnectionError, TimeoutError) as error:
             logger.info("binding %s to %s: %s", object_key(pod), node, error)
             self._bind_failed(queued, f'running Bind plugin "DefaultBinder": {error}')
@@ -284,16 +338,36 @@ class Scheduler:
         self.intake.forget(queued.pod)
         self._failed(queued, (), "SchedulerError", message)
 
-    def _no_fit(self, queued: QueuedPod, error: FitError) -> None:
-        """Try to preempt; the pod then waits, with the node nominated, until its room is free."""
-        nomination: str | None = ""
+    def _search_victims(self, queued: QueuedPod, error: FitError) -> Outcome | None:
+        """Where evictions make room for the pod; None if its profile does not preempt."""
         search = self._searches.get(queued.scheduler_name)
-        if error.rejection and DynamicResources.name not in error.rejected_by:
+        if search is None or not error.node_count or _is_asked_of_nobody(error):
+            return None
+        pod = self._pods.get(object_key(queued.pod)) or queued.pod
+        is_preempting = self._preemptor.is_preempting(queued.uid)
+        return search.find(pod, error, self._budgets.list(), is_preempting)
+
+    async def _ask_for_victims(
+        self, queued: QueuedPod, error: FitError, extenders: Extenders
+    ) -> Outcome | None:
+        """The same, where extenders choose among the candidates."""
+        search = self._searches.get(queued.scheduler_name)
+        asked = extenders.preempt_for(queued.pod) and not _is_asked_of_nobody(error)
+        if search is None or not error.node_count or not asked:
+            return self._search_victims(queued, error)
+        pod = self._pods.get(object_key(queued.pod)) or queued.pod
+        is_preempting = self._preemptor.is_preempting(queued.uid)
+        candidates, none = search.find_all(pod, error, self._budgets.list(), is_preempting)
+        chosen = await extenders.choose_victims(pod, candidates) if candidates else None
+        return Outcome(chosen) if chosen is not None else none
+
+    def _no_fit(self, queued: QueuedPod, error: FitError, outcome: Outcome | None) -> None:
+        """Preempt if that helps; the pod waits, with the node nominated, until its room is free."""
+        nomination: str | None = ""
+        if _is_asked_of_nobody(error):
             error.post_filter, nomination = NOT_ASKED, None
-        elif search is not None and error.node_count:
+        elif outcome is not None:
             pod = self._pods.get(object_key(queued.pod)) or queued.pod
-            is_preempting = self._preemptor.is_preempting(queued.uid)
-            outcome = search.find(pod, error, self._budgets.list(), is_preempting)
             if outcome.message:
                 # Upstream asks its plugins one after the other, and people see both answers.
                 error.post_filter = f"{self._free_devices(queued)}, {outcome.message}"
@@ -370,3 +444,9 @@ class Scheduler:
         if held is not None:
             self._publisher.note(pod)
         return held
+
+
+def _is_asked_of_nobody(error: FitError) -> bool:
+    """A plugin turned the pod down before any node was looked at, so none is asked to make room;
+    devices can be freed even then."""
+    return bool(error.rejection) and DynamicResources.name not in error.rejected_by

@@ -17,6 +17,7 @@ from kybern.scheduler.explain.advice import advise
 from kybern.scheduler.explain.candidates import Ranking, rank
 from kybern.scheduler.explain.rejections import closest, rejections
 from kybern.scheduler.explain.verdicts import Verdict, Verdicts
+from kybern.scheduler.extenders.asking import PLUGIN as EXTENDERS
 from kybern.scheduler.nominations import Nominations
 from kybern.scheduler.queue import SchedulingQueue
 
@@ -116,6 +117,10 @@ class Explainer:
     def _waits_for_its_turn(self, pod: Obj, placement: Placement) -> Obj:
         text = f"{placement.node} could take it now"
         queued = self._queue.get(pod["metadata"]["uid"])
+        if queued is not None and EXTENDERS in queued.rejected_by:
+            summary = "extenders turned down the nodes that could take it"
+            advice = ["Ask those who run the extenders; the event has what they answered."]
+            return {"state": "Unschedulable", "summary": summary, "advice": advice}
         wait = queued.backoff_until - self._clock.monotonic() if queued is not None else 0.0
         if wait > 0:
             text += f"; it is tried again within {wait:.0f}s"
