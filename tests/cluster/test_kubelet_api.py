@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 import pytest
@@ -16,12 +17,15 @@ from kubelet_lab import BUSYBOX, STAY, needs_containerd, open_runtime, shell, un
 from kybern.api.objects import condition
 from kybern.api.resources import EVENTS, LEASES, NODES, PODS
 from kybern.api.user import AUTHENTICATED_GROUP, UserInfo
+from kybern.client import Client
 from kybern.component import pki
 from kybern.component.clock import Clock
 from kybern.kubelet.cgroups import Cgroups, remove_tree
 from kybern.kubelet.config import Config
 from kybern.kubelet.main import run
 from kybern.testing import Cluster
+
+V5 = "v5.channel.k8s.io"
 
 pytestmark = [needs_containerd, pytest.mark.asyncio(loop_scope="module")]
 
@@ -276,3 +280,40 @@ async def test_a_manifest_runs_is_mirrored_changes_and_goes(site: Site) -> None:
     file.write_text("no: pod")
     await site.cluster.wait_gone(PODS, "web-lab")
     file.unlink()
+
+
+async def test_a_command_is_told_the_end_of_its_input(site: Site) -> None:
+    client = Client.from_kubeconfig(str(site.cluster.kubeconfig), Clock())
+    await client.create(PODS, _pod("reader"), "default")
+    await site.cluster.wait_for(PODS, "reader", _ready)
+
+    async def execute(script: str, *messages: bytes, tty: bool = False) -> dict[int, bytes]:
+        query = [("command", "sh"), ("command", "-c"), ("command", script), ("stdin", "true")]
+        query += [("stdout", "true"), ("stderr", str(not tty).lower()), ("tty", str(tty).lower())]
+        path = "/api/v1/namespaces/default/pods/reader/exec"
+        channels: dict[int, bytes] = {}
+        async with asyncio.timeout(20):
+            async with await client.websocket(path, urlencode(query), (V5,)) as socket:
+                for message in messages:
+                    await socket.send_bytes(message)
+                async for answer in socket:
+                    channel = answer.data[0]
+                    channels[channel] = channels.get(channel, b"") + answer.data[1:]
+        return channels
+
+    large = b"x" * 300_000
+    heard = await execute("wc -c; echo no >&2; exit 3", b"\0" + large, b"\0y", b"\xff\0")
+    assert heard[1] == b"300001\n"
+    assert heard[2] == b"no\n"
+    status = json.loads(heard[3])
+    assert (status["status"], status["reason"]) == ("Failure", "NonZeroExitCode")
+    assert status["details"]["causes"] == [{"reason": "ExitCode", "message": "3"}]
+    heard = await execute("head -c 1000000 /dev/zero", b"\xff\0")
+    assert len(heard[1]) == 1_000_000
+    assert json.loads(heard[3])["status"] == "Success"
+    sized = "until stty size >/dev/null 2>&1; do sleep 0.05; done; stty size"
+    heard = await execute(sized, b'\4{"Width":90,"Height":30}', tty=True)
+    assert heard[1] == b"30 90\r\n"
+    await client.delete(PODS, "reader", "default")
+    await site.cluster.wait_gone(PODS, "reader")
+    await client.close()

@@ -1,11 +1,12 @@
 """``pods/log``, ``exec``, ``attach`` and ``portforward``: handed on to the pod's kubelet.
 
 The kubelet's answer goes back as it comes. After its 101 the two connections are one: WebSocket
-and SPDY frames pass through unread.
+and SPDY frames pass through unread, but for the WebSocket protocols that ``stream_translation``
+turns into SPDY.
 """
 
 from base64 import b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from urllib.parse import urlencode
 
@@ -25,6 +26,14 @@ from kybern.api.errors import (
 from kybern.apiserver.backends.exchange import BackendUnreachable, Target, exchange
 from kybern.apiserver.call import Call
 from kybern.apiserver.request_info import Attributes
+from kybern.apiserver.stream_translation import (
+    REMOTE_COMMAND,
+    TUNNEL,
+    Dial,
+    remote_command,
+    tunnel,
+    wants,
+)
 from kybern.apiserver.websocket_streams import answer
 from kybern.component.http.messages import Response
 from kybern.component.http.websocket import Message, is_websocket
@@ -102,7 +111,10 @@ async def portforward(call: Call) -> Response:
     ports = [port for text in call.info.params.get("ports", ()) for port in text.split(",")]
     query = urlencode({"port": ",".join(ports)}) if ports else ""
     await _admit(call)
-    return await _upgraded(call, _target(call, pod, f"/portForward/{_path(pod)}", query))
+    target = _target(call, pod, f"/portForward/{_path(pod)}", query)
+    if wants(call.request, TUNNEL):
+        return await tunnel(call.request, _dial(target))
+    return await _upgraded(call, target)
 
 
 async def _container_stream(call: Call, verb: str, command: list[str]) -> Response:
@@ -117,7 +129,14 @@ async def _container_stream(call: Call, verb: str, command: list[str]) -> Respon
     ]
     query = urlencode(flags + [("command", part) for part in command])
     await _admit(call)
-    return await _upgraded(call, _target(call, pod, f"/{verb}/{_path(pod)}/{container}", query))
+    target = _target(call, pod, f"/{verb}/{_path(pod)}/{container}", query)
+    if wants(call.request, REMOTE_COMMAND):
+        streams = [ours for ours, theirs, _ in _STREAM_FLAGS[:3] if (theirs, "1") in flags]
+        if ("tty", "1") in flags:
+            # A terminal has a size, and one output for both.
+            streams = [name for name in streams if name != "stderr"] + ["resize"]
+        return await remote_command(call.request, _dial(target), streams)
+    return await _upgraded(call, target)
 
 
 async def _upgraded(call: Call, target: Target) -> Response:
@@ -136,6 +155,18 @@ def _may_connect(call: Call) -> None:
     decision = call.services.authorizers.decide(replace(asked, verb="create"))
     if not decision.allowed:
         raise forbidden(call.info.resource, call.info.name, decision.reason, call.info.group)
+
+
+def _dial(target: Target) -> Dial:
+    """Upgrades to the kubelet for a client whose protocol is translated."""
+
+    async def dial(headers: Mapping[str, str]) -> Response:
+        try:
+            return await exchange(target, "POST", headers)
+        except BackendUnreachable as error:
+            raise StatusError(500, "", f"error dialing backend: {error}") from None
+
+    return dial
 
 
 async def _admit(call: Call) -> None:
