@@ -311,9 +311,9 @@ async def test_a_command_is_told_the_end_of_its_input(site: Site) -> None:
     heard = await execute("head -c 1000000 /dev/zero", b"\xff\0")
     assert len(heard[1]) == 1_000_000
     assert json.loads(heard[3])["status"] == "Success"
-    sized = "until stty size >/dev/null 2>&1; do sleep 0.05; done; stty size"
+    sized = "until [ \"$(stty size 2>&1)\" = '30 90' ]; do sleep 0.05; done; echo sized"
     heard = await execute(sized, b'\4{"Width":90,"Height":30}', tty=True)
-    assert heard[1] == b"30 90\r\n"
+    assert heard[1] == b"sized\r\n"
     await client.delete(PODS, "reader", "default")
     await site.cluster.wait_gone(PODS, "reader")
     await client.close()
