@@ -20,12 +20,14 @@ from kybern.api.user import AUTHENTICATED_GROUP, UserInfo
 from kybern.client import Client
 from kybern.component import pki
 from kybern.component.clock import Clock
+from kybern.component.http.spdy import SpdyClient
 from kybern.kubelet.cgroups import Cgroups, remove_tree
 from kybern.kubelet.config import Config
 from kybern.kubelet.main import run
 from kybern.testing import Cluster
 
 V5 = "v5.channel.k8s.io"
+TUNNEL = "SPDY/3.1+portforward.k8s.io"
 
 pytestmark = [needs_containerd, pytest.mark.asyncio(loop_scope="module")]
 
@@ -316,4 +318,37 @@ async def test_a_command_is_told_the_end_of_its_input(site: Site) -> None:
     assert heard[1] == b"sized\r\n"
     await client.delete(PODS, "reader", "default")
     await site.cluster.wait_gone(PODS, "reader")
+    await client.close()
+
+
+async def test_a_port_is_reached_through_a_websocket(site: Site) -> None:
+    client = Client.from_kubeconfig(str(site.cluster.kubeconfig), Clock())
+    await client.create(PODS, _pod("server", "nc -ll -p 8080 -e echo heard"), "default")
+    await site.cluster.wait_for(PODS, "server", _ready)
+    path = "/api/v1/namespaces/default/pods/server/portforward"
+
+    async def ask() -> bytes:
+        spdy, heard = SpdyClient(), b""
+        async with asyncio.timeout(5), await client.websocket(path, "", (TUNNEL,)) as socket:
+            for kind in ("error", "data"):
+                fields = {"streamtype": kind, "port": "8080", "requestid": "0"}
+                stream, frame = spdy.open(fields)
+                # kubectl writes a frame in pieces, and empty ones among them.
+                for piece in (frame[:5], b"", frame[5:]):
+                    await socket.send_bytes(piece)
+            async for message in socket:
+                received, answer = spdy.receive(message.data)
+                if answer:
+                    await socket.send_bytes(answer)
+                heard += b"".join(each.data for each in received if each.stream == stream)
+                if any(each.stream == stream and each.ended for each in received):
+                    break
+        return heard
+
+    async def served() -> bool:
+        return await ask() == b"heard\n"
+
+    await until(served, "the answer of the server")
+    await client.delete(PODS, "server", "default")
+    await site.cluster.wait_gone(PODS, "server")
     await client.close()

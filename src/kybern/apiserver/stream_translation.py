@@ -90,6 +90,9 @@ class Pipe:
             await self._change()
         if self._ended:
             raise ConnectionResetError("the other end is closed")
+        if not data:
+            # Clients send empty messages; on the way on they would look like the end.
+            return
         self._chunks.append(data)
         self._changed.set()
 
