@@ -10,9 +10,19 @@ class Config:
     """Flags of ``kybern run scheduler``."""
 
     scheduler_config: str = flag("", "Path of a KubeSchedulerConfiguration file.")
-    metrics_bind_address: str = flag(
+    bind_address: str = flag("0.0.0.0", "Address of the HTTPS port.", name="scheduler-bind-address")
+    secure_port: int = flag(
+        0,
+        "Serve health, metrics and the configuration over HTTPS on this port, to those whom the "
+        "API server allows it (upstream's port is 10259; 0: do not).",
+        name="scheduler-secure-port",
+    )
+    tls_cert_file: str = flag(
         "",
-        "Serve /healthz and /metrics on this host:port, without authentication (empty: do not).",
-        name="scheduler-metrics-bind-address",
+        "Certificate of the HTTPS port (empty: one is made).",
+        name="scheduler-tls-cert-file",
+    )
+    tls_private_key_file: str = flag(
+        "", "Key of that certificate.", name="scheduler-tls-private-key-file"
     )
     leader_elect: bool = flag(True, "Take the Lease kube-system/kube-scheduler before working.")

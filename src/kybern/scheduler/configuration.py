@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kybern.api import yaml
+from kybern.component.duration import go_duration, parse_duration
 from kybern.scheduler.extenders.settings import (
     ExtenderSettings,
     ExtenderSettingsError,
@@ -75,13 +76,25 @@ class ProfileSettings:
 
 
 @dataclass(slots=True)
+class LeaderElection:
+    """The Lease of the leader; ``leader_elect`` is None where the file does not say."""
+
+    leader_elect: bool | None = None
+    name: str = "kube-scheduler"
+    namespace: str = "kube-system"
+    lease_seconds: int = 15
+    renew_deadline: float = 10.0
+    retry_period: float = 2.0
+
+
+@dataclass(slots=True)
 class Settings:
     """The whole configuration."""
 
     profiles: list[ProfileSettings] = field(default_factory=lambda: [ProfileSettings()])
     initial_backoff_seconds: float = 1.0
     max_backoff_seconds: float = 10.0
-    leader_elect: bool | None = None
+    leader_election: LeaderElection = field(default_factory=LeaderElection)
     extenders: list[ExtenderSettings] = field(default_factory=list)
 
 
@@ -97,7 +110,7 @@ def load(text: str | bytes) -> Settings:
     settings = Settings()
     settings.initial_backoff_seconds = document.get("podInitialBackoffSeconds") or 1
     settings.max_backoff_seconds = document.get("podMaxBackoffSeconds") or 10
-    settings.leader_elect = (document.get("leaderElection") or {}).get("leaderElect")
+    settings.leader_election = _leader_election(document.get("leaderElection") or {})
     if profiles := document.get("profiles"):
         settings.profiles = [_profile(profile) for profile in profiles]
     try:
@@ -109,6 +122,29 @@ def load(text: str | bytes) -> Settings:
     if len(set(names)) != len(names):
         raise ConfigurationError("profiles: two profiles have the same schedulerName")
     return settings
+
+
+def _leader_election(document: Obj) -> LeaderElection:
+    found = LeaderElection(
+        document.get("leaderElect"),
+        document.get("resourceName") or "kube-scheduler",
+        document.get("resourceNamespace") or "kube-system",
+        round(_seconds(document, "leaseDuration", 15)),
+        _seconds(document, "renewDeadline", 10),
+        _seconds(document, "retryPeriod", 2),
+    )
+    if found.lease_seconds <= found.renew_deadline:
+        raise ConfigurationError("leaderElection: LeaseDuration must be greater than RenewDeadline")
+    if found.renew_deadline <= found.retry_period:
+        raise ConfigurationError("leaderElection: RenewDeadline must be greater than RetryPeriod")
+    return found
+
+
+def _seconds(document: Obj, name: str, default: float) -> float:
+    try:
+        return float(parse_duration(document[name])) if name in document else default
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"leaderElection.{name}: {error}") from error
 
 
 def _leave_to_extenders(settings: Settings) -> None:
@@ -168,6 +204,53 @@ def _enable_points(points: Obj, enabled: dict[str, EnabledPlugin]) -> None:
 def _weight(entry: Obj) -> int:
     """A weight that is left out is the plugin's default, at least 1."""
     return entry.get("weight") or DEFAULT_PLUGINS.get(entry["name"], 0) or 1
+
+
+def as_document(settings: Settings, elects: bool) -> Obj:
+    """The configuration in force, as ``/configz`` shows it."""
+    election = settings.leader_election
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "KubeSchedulerConfiguration",
+        "podInitialBackoffSeconds": settings.initial_backoff_seconds,
+        "podMaxBackoffSeconds": settings.max_backoff_seconds,
+        "leaderElection": {
+            "leaderElect": elects,
+            "leaseDuration": go_duration(election.lease_seconds),
+            "renewDeadline": go_duration(election.renew_deadline),
+            "retryPeriod": go_duration(election.retry_period),
+            "resourceLock": "leases",
+            "resourceName": election.name,
+            "resourceNamespace": election.namespace,
+        },
+        "profiles": [
+            {
+                "schedulerName": profile.scheduler_name,
+                "plugins": {
+                    "multiPoint": {
+                        "enabled": [{"name": p.name, "weight": p.weight} for p in profile.plugins]
+                    }
+                },
+                "pluginConfig": [{"name": n, "args": args} for n, args in profile.args.items()],
+            }
+            for profile in settings.profiles
+        ],
+        "extenders": [
+            {
+                "urlPrefix": one.url,
+                "filterVerb": one.filter_verb,
+                "prioritizeVerb": one.prioritize_verb,
+                "preemptVerb": one.preempt_verb,
+                "bindVerb": one.bind_verb,
+                "weight": one.weight,
+                "httpTimeout": go_duration(one.timeout),
+                "nodeCacheCapable": one.caches_nodes,
+                "ignorable": one.ignorable,
+                "managedResources": [{"name": name} for name in sorted(one.resources)],
+            }
+            for one in settings.extenders
+        ],
+    }
 
 
 def _disabled(points: Obj, point: str, enabled: dict[str, EnabledPlugin]) -> Sequence[str]:

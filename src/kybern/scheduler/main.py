@@ -14,13 +14,11 @@ from kybern.client import Client, LeaderElector
 from kybern.client.leader_election import LeadershipLost
 from kybern.component.clock import Clock
 from kybern.scheduler.config import Config
-from kybern.scheduler.configuration import Settings, load
-from kybern.scheduler.observing import Observed, observing
+from kybern.scheduler.configuration import LeaderElection, Settings, as_document, load
 from kybern.scheduler.scheduler import Scheduler
+from kybern.scheduler.serving import Observed, serving
 
 logger = logging.getLogger(__name__)
-
-LEASE_NAME = "kube-scheduler"
 
 
 async def run(client: Client, clock: Clock, config: Config) -> None:
@@ -28,29 +26,44 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
     settings = Settings()
     if config.scheduler_config:
         settings = load(await asyncio.to_thread(Path(config.scheduler_config).read_bytes))
-    elect = config.leader_elect if settings.leader_elect is None else settings.leader_elect
-    observed = Observed()
+    election = settings.leader_election
+    elects = config.leader_elect if election.leader_elect is None else election.leader_elect
+    observed = Observed(as_document(settings, elects))
 
     async def schedule() -> None:
         scheduler = Scheduler(client, clock, settings)
-        observed.metrics = scheduler.metrics
+        observed.metrics, observed.is_synced = scheduler.metrics, scheduler.is_synced
         try:
             await scheduler.run()
         finally:
-            observed.metrics = None
+            observed.metrics, observed.is_synced = None, lambda: True
 
-    async with observing(observed, config.metrics_bind_address, clock):
-        if elect:
-            await _lead(client, clock, schedule)
+    async with serving(observed, client, clock, config):
+        if elects:
+            await _lead(client, clock, election, schedule)
         else:
             await schedule()
 
 
-async def _lead(client: Client, clock: Clock, schedule: Callable[[], Awaitable[None]]) -> None:
+async def _lead(
+    client: Client,
+    clock: Clock,
+    election: LeaderElection,
+    schedule: Callable[[], Awaitable[None]],
+) -> None:
     """Schedule while the Lease is held, again and again."""
     identity = f"{socket.gethostname()}_{clock.uid()}"
     while True:
-        elector = LeaderElector(client, clock, LEASE_NAME, identity)
+        elector = LeaderElector(
+            client,
+            clock,
+            election.name,
+            identity,
+            election.namespace,
+            election.lease_seconds,
+            election.renew_deadline,
+            election.retry_period,
+        )
         try:
             await elector.run(schedule)
         except LeadershipLost as error:

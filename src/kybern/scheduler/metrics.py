@@ -5,6 +5,7 @@ profiles, results and parts of the queue, which are few.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -14,11 +15,21 @@ COUNT_BUCKETS = tuple(float(2**step) for step in range(7))
 SCHEDULED, UNSCHEDULABLE, ERROR = "scheduled", "unschedulable", "error"
 
 
-class Metrics:
-    """The counters of one scheduler; ``pending`` says how many pods wait in each queue."""
+@dataclass(frozen=True)
+class Sources:
+    """What is counted only when somebody asks: pods in each queue, things in the cache, and pods
+    that wait, by the plugin that turned them down and by profile."""
 
-    def __init__(self, pending: Callable[[], Mapping[str, int]]) -> None:
-        self._pending = pending
+    pending: Callable[[], Mapping[str, int]]
+    cached: Callable[[], Mapping[str, int]]
+    unschedulable: Callable[[], Mapping[tuple[str, str], int]]
+
+
+class Metrics:
+    """The counters of one scheduler."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
         self._registry = CollectorRegistry()
         outcome = ("result", "profile")
         self._attempts = Counter(
@@ -47,12 +58,20 @@ class Metrics:
             "Preemptions that found room.",
             registry=self._registry,
         )
-        self._pending_pods = Gauge(
-            "scheduler_pending_pods",
-            "Pods that wait, by queue.",
-            ("queue",),
+        self._pending_pods = self._gauge("pending_pods", "Pods that wait, by queue.", "queue")
+        self._cache_size = self._gauge(
+            "cache_size", "Nodes, pods and assumed pods that the scheduler knows.", "type"
+        )
+        self._unschedulable_pods = self._gauge(
+            "unschedulable_pods", "Pods that a plugin turned down.", "plugin", "profile"
+        )
+        leader = Gauge(
+            "leader_election_master_status",
+            "1 while this replica leads: a scheduler that counts is one that does.",
+            ("name",),
             registry=self._registry,
         )
+        leader.labels("kube-scheduler").set(1)
 
     def attempted(self, profile: str, result: str, seconds: float) -> None:
         self._attempts.labels(result, profile).inc()
@@ -68,9 +87,17 @@ class Metrics:
         self._victims.observe(victims)
 
     def text(self) -> bytes:
-        for queue, count in self._pending().items():
+        for queue, count in self._sources.pending().items():
             self._pending_pods.labels(queue).set(count)
+        for kind, count in self._sources.cached().items():
+            self._cache_size.labels(kind).set(count)
+        self._unschedulable_pods.clear()
+        for labels, count in self._sources.unschedulable().items():
+            self._unschedulable_pods.labels(*labels).set(count)
         return generate_latest(self._registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(name, text, labels, namespace="scheduler", registry=self._registry)
 
     def _histogram(
         self, name: str, buckets: tuple[float, ...], text: str, labels: tuple[str, ...] = ()

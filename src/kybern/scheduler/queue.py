@@ -70,6 +70,15 @@ class SchedulingQueue:
             "gated": len(self._gated),
         }
 
+    def rejections(self) -> dict[tuple[str, str], int]:
+        """How many waiting pods each plugin turned down, by plugin and scheduler name."""
+        counts: dict[tuple[str, str], int] = {}
+        for queued in (*self._unschedulable.values(), *self._gated.values()):
+            for plugin in queued.rejected_by:
+                key = (plugin, queued.scheduler_name)
+                counts[key] = counts.get(key, 0) + 1
+        return counts
+
     def get(self, uid: str) -> QueuedPod | None:
         return self._pods.get(uid)
 

@@ -44,7 +44,7 @@ from kybern.scheduler.explain.verdicts import Verdicts
 from kybern.scheduler.extenders.asking import Extenders, registrations_of
 from kybern.scheduler.extenders.http_extender import ExtenderError
 from kybern.scheduler.intake import Intake, is_assigned
-from kybern.scheduler.metrics import ERROR, SCHEDULED, UNSCHEDULABLE, Metrics
+from kybern.scheduler.metrics import ERROR, SCHEDULED, UNSCHEDULABLE, Metrics, Sources
 from kybern.scheduler.nominations import Nominations
 from kybern.scheduler.outbox import Outbox
 from kybern.scheduler.plugins.default_binder import DefaultBinder
@@ -133,7 +133,7 @@ class Scheduler:
             self.verdicts,
         )
         self._publisher = Publisher(client, self._pods, explainer.explain)
-        self.metrics = Metrics(self.queue.counts)
+        self.metrics = Metrics(Sources(self.queue.counts, self._cache_sizes, self.queue.rejections))
         self._wake = asyncio.Event()
         self.queue.on_active = self._wake.set
 
@@ -163,6 +163,18 @@ class Scheduler:
                 await recorder.close()
             if self._extenders is not None:
                 await self._extenders.close()
+
+    def _cache_sizes(self) -> dict[str, int]:
+        cluster, assumed = self.cluster, len(self.intake.assumed)
+        return {
+            "nodes": cluster.nodes.node_count,
+            "pods": len(cluster.pods),
+            "assumed_pods": assumed,
+        }
+
+    def is_synced(self) -> bool:
+        """The pods of the cluster are known, and with them all that came before."""
+        return self._pods.synced()
 
     def _watch_storage(self) -> None:
         storage = self.cluster.storage
