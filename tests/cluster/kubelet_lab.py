@@ -16,7 +16,15 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -223,6 +231,18 @@ class Objects:
 
     async def write_claim_status(self, claim: Obj) -> None:
         raise AssertionError("there are no claims here")
+
+    async def csi_driver(self, name: str) -> Obj | None:
+        return None
+
+    async def volume_attachment(self, name: str) -> Obj | None:
+        return None
+
+    async def volumes_attached(self, node: str) -> list[str]:
+        return []
+
+    async def write_volumes_in_use(self, node: str, names: Sequence[str]) -> None:
+        raise AssertionError("nothing is attached here")
 
     async def runtime_handler(self, runtime_class: str) -> str:
         return runtime_class

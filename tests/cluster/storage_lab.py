@@ -166,8 +166,10 @@ class StorageLab:
 
     def traces(self) -> list[str]:
         """All that volumes and their uses have left on the node."""
-        places = ("kubelet/pods/*", "kubelet/plugins/kubernetes.io/*/*/*", "local-path/*")
-        files = [str(path) for place in places for path in self.directory.glob(place)]
+        plugins = "kubelet/plugins/kubernetes.io"
+        places = ("kubelet/pods/*", f"{plugins}/*/*/*", f"{plugins}/csi/*/*/*", "local-path/*")
+        found = [path for place in places for path in self.directory.glob(place)]
+        files = [str(path) for path in found if path.name not in ("staging", "publish")]
         return [*self.mounts(), *self.loops(), *files]
 
     async def close(self) -> None:

@@ -9,12 +9,13 @@ import logging
 import platform
 from pathlib import Path
 
-from kybern.api.errors import Obj
+from kybern.api.errors import Obj, StatusError
 from kybern.api.quantity import Quantity
 from kybern.api.resources import PODS, SERVICES
 from kybern.client.client import Client
 from kybern.client.events import EventRecorder
 from kybern.client.informer import Informers
+from kybern.client.transport import ApiUnreachable
 from kybern.component.clock import Clock
 from kybern.kubelet import configuration
 from kybern.kubelet.admission.allocations import Allocations
@@ -37,6 +38,7 @@ from kybern.kubelet.node.status import allocatable
 from kybern.kubelet.objects import Objects
 from kybern.kubelet.parts import NodeFacts, Parts, Recorder
 from kybern.kubelet.paths import Paths
+from kybern.kubelet.plugins.registry import PluginRegistry
 from kybern.kubelet.pods import spec
 from kybern.kubelet.pods.backoff import Backoff
 from kybern.kubelet.pods.log_rotation import LogRotation
@@ -49,13 +51,13 @@ from kybern.kubelet.sources.manifests import Manifests
 from kybern.kubelet.sources.references import ApiObjects
 from kybern.kubelet.sources.static_pods import StaticPods, is_mirror
 from kybern.kubelet.status.manager import StatusManager
-from kybern.kubelet.volumes.local import LocalVolumes
+from kybern.kubelet.volumes.csi.drivers import Drivers
+from kybern.kubelet.volumes.csi.node_info import NodeInfo
+from kybern.kubelet.volumes.kinds import make_plugins
 from kybern.kubelet.volumes.manager import VolumeManager
-from kybern.kubelet.volumes.nfs import NfsVolumes
 from kybern.kubelet.volumes.payloads import Payloads
 from kybern.kubelet.volumes.persistent import PersistentVolumes
 from kybern.kubelet.volumes.tokens import Tokens
-from kybern.kubelet.volumes.use import Plugin
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +82,7 @@ def make_parts(
     objects: Objects,
     status: StatusManager,
     recorder: Recorder,
+    drivers: Drivers | None = None,
 ) -> Parts:
     """The parts that pod workers use, for this configuration."""
     runtime = Runtime(config.container_runtime_endpoint)
@@ -87,7 +90,7 @@ def make_parts(
     paths = Paths(Path(config.root_dir))
     tokens = Tokens(objects, clock)
 
-    plugins: dict[str, Plugin] = {"local": LocalVolumes(paths), "nfs": NfsVolumes()}
+    plugins = make_plugins(paths, objects, tokens, clock, facts.name, drivers)
     persistent = PersistentVolumes(objects, paths, plugins, recorder.event)
 
     def report(pod: Obj, container: str, type: str, reason: str, message: str) -> None:
@@ -142,7 +145,9 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
     services = informers.informer(SERVICES)
     recorder = EventRecorder(client, clock, "kubelet", name)
     status = StatusManager(client)
-    parts = make_parts(config, clock, facts, ApiObjects(client, services, clock), status, recorder)
+    drivers = Drivers(NodeInfo(client, name))
+    served = ApiObjects(client, services, clock)
+    parts = make_parts(config, clock, facts, served, status, recorder, drivers)
     workers = PodWorkers(parts)
     parts.probes.on_change = workers.wake
     parts.admission.on_change = workers.wake
@@ -157,6 +162,7 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
     static = StaticPods(manifests, workers, status, client, facts, clock)
     server = NodeServer(config, client, clock, parts, workers)
     try:
+        await parts.volumes.sweep()
         registration.port = await server.start()
         async with asyncio.TaskGroup() as group:
             group.create_task(pleg.run())
@@ -171,6 +177,7 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
             # The services come first: containers get variables for them.
             await informers.start()
             pods.on_change(lambda old, new: _hand_on(workers, static, old, new))
+            group.create_task(_serve_plugins(drivers, root))
             group.create_task(_adopt_orphans(parts, pleg, workers))
             group.create_task(_log_rotation(parts, config).run())
             group.create_task(parts.admission.run())
@@ -183,6 +190,7 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
         await status.close()
         await server.close()
         await recorder.close()
+        await drivers.close()
         await parts.runtime.close()
 
 
@@ -220,6 +228,18 @@ def _reclaiming(
     )
     parts.admission.judges.append(eviction.judge)
     return eviction, collector
+
+
+async def _serve_plugins(drivers: Drivers, root: Path) -> None:
+    """Take plugins that register, once the cluster knows that the node can."""
+    while True:
+        try:
+            await drivers.prepare()
+            break
+        except (StatusError, ApiUnreachable) as error:
+            logger.warning("the CSINode is not there yet: %s", error)
+            await asyncio.sleep(ORPHAN_SECONDS)
+    await PluginRegistry(root / "plugins_registry", {"CSIPlugin": drivers}).run()
 
 
 def _log_rotation(parts: Parts, config: Config) -> LogRotation:

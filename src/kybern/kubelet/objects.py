@@ -5,7 +5,7 @@ API server. It is an interface so that pods can also run where no API server is.
 """
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from kybern.api.errors import Obj
@@ -32,6 +32,22 @@ class Objects(Protocol):
 
     async def write_claim_status(self, claim: Obj) -> None:
         """Write a claim's status; refused if the claim has changed meanwhile."""
+        ...
+
+    async def csi_driver(self, name: str) -> Obj | None:
+        """The CSIDriver, or None."""
+        ...
+
+    async def volume_attachment(self, name: str) -> Obj | None:
+        """The VolumeAttachment as it is now, or None."""
+        ...
+
+    async def volumes_attached(self, node: str) -> list[str]:
+        """The volumes that are attached to this node, as the Node says now."""
+        ...
+
+    async def write_volumes_in_use(self, node: str, names: Sequence[str]) -> None:
+        """Say in the Node which volumes this node uses."""
         ...
 
     async def pull_secrets(self, pod: Obj) -> list[Mapping[str, bytes]]:

@@ -23,6 +23,7 @@ from kybern.kubelet.pods.killing import kill_pod, remove_pod
 from kybern.kubelet.pods.sync import PodSync
 from kybern.kubelet.status.conditions import OWNED
 from kybern.kubelet.status.generate import TERMINAL, Failure, generate
+from kybern.kubelet.volumes.payloads import VolumeError
 from kybern.rpc.client import RpcError
 
 logger = logging.getLogger(__name__)
@@ -275,7 +276,7 @@ class PodWorker:
             try:
                 await step()
                 return
-            except (RpcError, OSError, StatusError) as error:
+            except (RpcError, OSError, StatusError, VolumeError) as error:
                 logger.warning("end of pod %s: %s", self.uid, error)
             except Exception:
                 logger.exception("end of pod %s", self.uid)

@@ -5,17 +5,20 @@ server is away the last known answer holds, so that containers can be started ag
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kybern.api.errors import Obj, StatusError, service_unavailable
 from kybern.api.resources import (
     CONFIG_MAPS,
+    CSI_DRIVERS,
+    NODES,
     PERSISTENT_VOLUME_CLAIMS,
     PERSISTENT_VOLUMES,
     RUNTIME_CLASSES,
     SECRETS,
     SERVICE_ACCOUNTS,
+    VOLUME_ATTACHMENTS,
     Resource,
 )
 from kybern.client.client import Client
@@ -64,6 +67,24 @@ class ApiObjects:
         self._kept.pop((PERSISTENT_VOLUME_CLAIMS, meta["namespace"], meta["name"]), None)
         try:
             await self._client.update_status(PERSISTENT_VOLUME_CLAIMS, claim)
+        except ApiUnreachable as error:
+            raise service_unavailable(str(error)) from None
+
+    async def csi_driver(self, name: str) -> Obj | None:
+        return await self._get(CSI_DRIVERS, "", name)
+
+    async def volume_attachment(self, name: str) -> Obj | None:
+        return await self._get(VOLUME_ATTACHMENTS, "", name, fresh=True)
+
+    async def volumes_attached(self, node: str) -> list[str]:
+        found = await self._get(NODES, "", node, fresh=True) or {}
+        attached = (found.get("status") or {}).get("volumesAttached") or ()
+        return [entry["name"] for entry in attached]
+
+    async def write_volumes_in_use(self, node: str, names: Sequence[str]) -> None:
+        patch = {"status": {"volumesInUse": list(names)}}
+        try:
+            await self._client.patch(NODES, node, patch, subresource="status")
         except ApiUnreachable as error:
             raise service_unavailable(str(error)) from None
 
@@ -117,17 +138,20 @@ class ApiObjects:
         status = answer["status"]
         return status["token"], parse_rfc3339(status["expirationTimestamp"])
 
-    async def _get(self, resource: Resource, namespace: str, name: str) -> Obj | None:
+    async def _get(
+        self, resource: Resource, namespace: str, name: str, *, fresh: bool = False
+    ) -> Obj | None:
+        """The object, or None. ``fresh`` has it read now, and never from what was kept."""
         key = (resource, namespace, name)
         kept = self._kept.get(key)
         now = self._clock.monotonic()
-        if kept is not None and now - kept.read < FRESH_SECONDS:
+        if not fresh and kept is not None and now - kept.read < FRESH_SECONDS:
             return kept.obj
         found: Obj | None = None
         try:
             found = await self._client.get(resource, name, namespace or None)
         except ApiUnreachable as error:
-            if kept is None:
+            if kept is None or fresh:
                 raise service_unavailable(str(error)) from None
             return kept.obj
         except StatusError as error:

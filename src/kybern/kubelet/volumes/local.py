@@ -14,10 +14,10 @@ from pathlib import Path
 from kybern.kubelet.paths import Paths
 from kybern.kubelet.volumes import filesystem, loop, mounting
 from kybern.kubelet.volumes.payloads import VolumeError
-from kybern.kubelet.volumes.use import Use
+from kybern.kubelet.volumes.use import Plugin, Use
 
 
-class LocalVolumes:
+class LocalVolumes(Plugin):
     """The plugin ``kubernetes.io/local-volume``."""
 
     directory = "local-volume"
@@ -57,6 +57,14 @@ class LocalVolumes:
         if staged.exists() and not self._paths.users(self.directory, name):
             mounting.take_away(staged)
 
+    async def sweep(self) -> None:
+        await asyncio.to_thread(self._sweep)
+
+    def _sweep(self) -> None:
+        for staged in sorted((self._paths.plugin(self.directory) / "mounts").glob("*")):
+            if not self._paths.users(self.directory, staged.name):
+                mounting.take_away(staged)
+
     async def map(self, use: Use, mark: Path) -> Path:
         return await asyncio.to_thread(self._map, use, mark)
 
@@ -81,8 +89,9 @@ class LocalVolumes:
             loop.detach(source)
         mark.unlink(missing_ok=True)
 
-    async def grow(self, use: Use, target: Path, size: int, *, is_device: bool) -> None:
+    async def grow(self, use: Use, target: Path, size: int, *, is_device: bool) -> bool:
         await asyncio.to_thread(self._grow, use, is_device)
+        return True
 
     def _grow(self, use: Use, is_device: bool) -> None:
         source = Path(use.source["path"])

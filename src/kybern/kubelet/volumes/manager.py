@@ -161,6 +161,10 @@ class VolumeManager:
             )
         return result
 
+    async def sweep(self) -> None:
+        """Undo what an earlier kubelet began and no pod uses; call it before any pod is set up."""
+        await self._persistent.sweep()
+
     async def tear_down(self, uid: str) -> None:
         """Unmount and remove everything of a pod; harmless if nothing is there."""
         await self._persistent.tear_down(uid)

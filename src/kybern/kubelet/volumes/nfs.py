@@ -5,12 +5,12 @@ from pathlib import Path
 
 from kybern.kubelet.volumes import filesystem, mounting
 from kybern.kubelet.volumes.payloads import VolumeError
-from kybern.kubelet.volumes.use import Use
+from kybern.kubelet.volumes.use import Plugin, Use
 
 _HELPER = "mount.nfs"
 
 
-class NfsVolumes:
+class NfsVolumes(Plugin):
     """The plugin ``kubernetes.io/nfs``."""
 
     directory = "nfs"
@@ -34,8 +34,8 @@ class NfsVolumes:
     async def unmap(self, uid: str, name: str, mark: Path) -> None:
         await asyncio.to_thread(mark.unlink, missing_ok=True)
 
-    async def grow(self, use: Use, target: Path, size: int, *, is_device: bool) -> None:
-        """The server grows by itself."""
+    async def grow(self, use: Use, target: Path, size: int, *, is_device: bool) -> bool:
+        return False
 
 
 def _kernel_knows_nfs() -> bool:

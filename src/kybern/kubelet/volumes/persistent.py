@@ -7,6 +7,7 @@ knows what its predecessor did: the directories below ``pods/UID`` are the only 
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,8 @@ from kybern.kubelet.volumes.directories import check_host_path
 from kybern.kubelet.volumes.ownership import Ownership
 from kybern.kubelet.volumes.payloads import VolumeError
 from kybern.kubelet.volumes.use import MountedVolume, Plugin, Use
+
+logger = logging.getLogger(__name__)
 
 _BLOCK = "Block"
 T = TypeVar("T")
@@ -128,22 +131,19 @@ class PersistentVolumes:
 
     async def _mounted(self, plugin: Plugin, use: Use) -> Path:
         target = self._paths.volume(spec.uid(use.pod), plugin.directory, use.name)
-
-        async def mount() -> None:
-            if not await asyncio.to_thread(_is_ready, target):
-                await plugin.mount(use, target)
-
-        await self._alone(use.name, mount)
-        return target
+        point = plugin.mount_point(target)
+        if await asyncio.to_thread(_is_ready, target, point):
+            await self._alone(use.name, partial(plugin.refresh, use, target))
+        else:
+            await plugin.prepare(use, target, is_device=False)
+            await self._alone(use.name, partial(plugin.mount, use, target))
+        return point
 
     async def _mapped(self, plugin: Plugin, use: Use) -> Path:
         mark = self._paths.device(spec.uid(use.pod), plugin.directory, use.name)
-
-        async def map() -> Path:
-            await asyncio.to_thread(mark.parent.mkdir, parents=True, exist_ok=True)
-            return await plugin.map(use, mark)
-
-        return await self._alone(use.name, map)
+        await asyncio.to_thread(mark.parent.mkdir, parents=True, exist_ok=True)
+        await plugin.prepare(use, mark, is_device=True)
+        return await self._alone(use.name, partial(plugin.map, use, mark))
 
     async def _grow(
         self, plugin: Plugin, use: Use, claim: Obj, bound: Obj, is_device: bool
@@ -152,14 +152,22 @@ class PersistentVolumes:
         size = volumes.capacity(bound)
         place = self._paths.device if is_device else self._paths.volume
         target = place(spec.uid(use.pod), plugin.directory, use.name)
-        await self._alone(
-            use.name, lambda: plugin.grow(use, target, size.value(), is_device=is_device)
-        )
+        work = partial(plugin.grow, use, target, size.value(), is_device=is_device)
+        if not await self._alone(use.name, work):
+            return
         status = claim_growth.grown(claim, size)
         await self._objects.write_claim_status({**claim, "status": status})
         text = f'MountVolume.NodeExpandVolume succeeded for volume "{use.name}" '
         for obj in (use.pod, claim):
             self._report(obj, "Normal", "FileSystemResizeSuccessful", text)
+
+    async def sweep(self) -> None:
+        """Undo what an earlier kubelet began and no pod uses; call it before any pod is set up."""
+        for plugin in self._plugins.values():
+            try:
+                await plugin.sweep()
+            except (VolumeError, OSError) as error:
+                logger.warning("unused volumes stay mounted: %s", error)
 
     async def tear_down(self, uid: str) -> None:
         """Give back all volumes of a pod; raises OSError, VolumeError if one cannot be yet."""
@@ -197,10 +205,10 @@ class PersistentVolumes:
         return await asyncio.shield(task)
 
 
-def _is_ready(target: Path) -> bool:
-    """Make the pod's place; True if the volume is mounted there already."""
+def _is_ready(target: Path, point: Path) -> bool:
+    """Make the pod's place; True if the volume is mounted in it already."""
     target.mkdir(mode=0o750, parents=True, exist_ok=True)
-    return mounting.is_mount_point(target)
+    return mounting.is_mount_point(point)
 
 
 def _check_mode(pod: Obj, name: str, volume: Obj) -> None:

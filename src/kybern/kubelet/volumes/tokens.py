@@ -30,18 +30,22 @@ class Tokens:
 
     async def token(self, pod: Obj, audience: str, seconds: int) -> str:
         """A token that is good for a while yet."""
+        return (await self.dated(pod, audience, seconds))[0]
+
+    async def dated(self, pod: Obj, audience: str, seconds: int) -> tuple[str, float]:
+        """Such a token, and when it expires (epoch seconds)."""
         key = (spec.uid(pod), audience, seconds)
         kept = self._kept.get(key)
         now = self._clock.time()
         if kept is not None:
             due = kept.issued + min(RENEW_AT * (kept.expires - kept.issued), RENEW_AFTER)
             if now < due:
-                return kept.text
+                return kept.text, kept.expires
         text, expires = await self._objects.token(pod, audience, seconds)
         self._kept[key] = _Token(text, now, expires)
         if len(self._kept) > MAX_TOKENS:
             self._kept.popitem(last=False)
-        return text
+        return text, expires
 
     def forget(self, uid: str) -> None:
         for key in [key for key in self._kept if key[0] == uid]:

@@ -1,8 +1,8 @@
 """One pod's use of one volume, as the plugins of persistent volumes see it."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from kybern.api.errors import Obj
 from kybern.kubelet.volumes.ownership import Ownership
@@ -32,32 +32,50 @@ class Use:
     is_inline: bool = False
 
 
-class Plugin(Protocol):
+class Plugin(ABC):
     """A kind of volume that has to be mounted.
 
     ``target`` is the pod's own place for it. That it exists says that the pod uses the volume; a
-    mount at it says that everything is done, so both must survive the kubelet. Calls for one volume
-    never overlap.
+    mount at ``mount_point(target)`` says that everything is done, so both must survive the
+    kubelet. Apart from :meth:`prepare`, calls for one volume never overlap and are never cut off.
+    Failures are VolumeError, OSError and StatusError.
     """
 
     directory: str
 
-    async def mount(self, use: Use, target: Path) -> None:
-        """Mount the volume at ``target``, which is there; raises VolumeError, OSError."""
-        ...
+    def mount_point(self, target: Path) -> Path:
+        """Where in the pod's place the volume is mounted."""
+        return target
 
+    async def prepare(self, use: Use, target: Path, *, is_device: bool) -> None:
+        """What has to be waited for before the volume can be had on this node."""
+        return
+
+    @abstractmethod
+    async def mount(self, use: Use, target: Path) -> None:
+        """Mount the volume in ``target``, which is there."""
+
+    async def refresh(self, use: Use, target: Path) -> None:
+        """Called now and then for a volume that is mounted."""
+        return
+
+    @abstractmethod
     async def unmount(self, uid: str, name: str, target: Path) -> None:
         """Undo :meth:`mount`, whole or in part, from what is on the disk; remove ``target``."""
-        ...
 
+    async def sweep(self) -> None:
+        """Called once by a kubelet that starts, before any pod: undo what no pod uses."""
+        return
+
+    @abstractmethod
     async def map(self, use: Use, mark: Path) -> Path:
-        """The block device of the volume; ``mark`` may be made to remember it."""
-        ...
+        """The block device of the volume; ``mark`` is made to remember it."""
 
+    @abstractmethod
     async def unmap(self, uid: str, name: str, mark: Path) -> None:
         """Undo :meth:`map`; remove ``mark``."""
-        ...
 
-    async def grow(self, use: Use, target: Path, size: int, *, is_device: bool) -> None:
-        """Let a volume in use have the size that it was given, in bytes."""
-        ...
+    @abstractmethod
+    async def grow(self, use: Use, target: Path, size: int, *, is_device: bool) -> bool:
+        """Let a volume in use have the size that it was given, in bytes; False if that is not for
+        this node to do."""
