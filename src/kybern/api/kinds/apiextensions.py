@@ -4,6 +4,7 @@ from kybern.api.errors import Obj
 from kybern.api.kinds.columns import CREATED_AT, NAME
 from kybern.api.kinds.kind import Kind, status_of
 from kybern.api.kinds.strategy import Strategy, spec_changed
+from kybern.api.objects import copy
 from kybern.api.validation.custom_resource_definitions import (
     check_definition_update,
     check_new_definition,
@@ -55,6 +56,42 @@ def _update(new: Obj, old: Obj) -> None:
     new["status"] = status
 
 
+def _read(crd: Obj) -> None:
+    """A kube-apiserver still stores definitions as v1beta1, which says once what all versions
+    share."""
+    spec = crd["spec"]
+    shared = {
+        field: spec.pop(name)
+        for field, name in _SHARED_FIELDS.items()
+        if spec.get(name) is not None
+    }
+    for column in shared.get("additionalPrinterColumns", ()):
+        if "JSONPath" in column:
+            column["jsonPath"] = column.pop("JSONPath")
+    name = spec.pop("version", "")
+    versions = spec.setdefault("versions", [{"name": name, "served": True, "storage": True}])
+    for version in versions:
+        for field, value in shared.items():
+            version.setdefault(field, copy(value))
+    if not spec.get("preserveUnknownFields"):
+        spec.pop("preserveUnknownFields", None)
+    conversion = spec.get("conversion") or {}
+    webhook = {
+        "clientConfig": conversion.pop("webhookClientConfig", None),
+        "conversionReviewVersions": conversion.pop("conversionReviewVersions", None),
+    }
+    if webhook["clientConfig"]:
+        conversion["webhook"] = webhook
+
+
+_SHARED_FIELDS = {
+    "schema": "validation",
+    "subresources": "subresources",
+    "additionalPrinterColumns": "additionalPrinterColumns",
+    "selectableFields": "selectableFields",
+}
+
+
 CUSTOM_RESOURCE_DEFINITION = Kind(
     group="apiextensions.k8s.io",
     kind="CustomResourceDefinition",
@@ -76,6 +113,7 @@ CUSTOM_RESOURCE_DEFINITION = Kind(
         default=_default,
         create=_create,
         update=_update,
+        read=_read,
         namespaced=False,
         status=True,
         generation=spec_changed,

@@ -58,7 +58,9 @@ def _in_storage_version(kind: Kind, obj: Obj, of_message: bool) -> Obj:
         raise ValueError(f"it is a {obj['kind']}, not a {kind.kind}")
     version = obj.setdefault("apiVersion", kind.storage_api_version)
     if of_message:
-        # Messages leave out what Go's types show as empty.
+        # A kube-apiserver fills in defaults as it reads. What Go's types show as empty, messages
+        # leave out.
+        kind.strategy.default(obj)
         group, _, name = version.rpartition("/")
         obj = schema_for(group, name, kind.kind).normalise(obj)
     obj["metadata"].pop("resourceVersion", None)
