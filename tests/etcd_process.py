@@ -24,17 +24,18 @@ needs_etcd = pytest.mark.skipif(BINARY is None, reason="etcd is not installed (e
 
 @dataclass(frozen=True)
 class Pems:
-    """Files of an authority, and of one certificate that serves and is shown by clients."""
+    """Files of an authority, of the certificate that serves and of the one that clients show."""
 
     authority: Path
     certificate: Path
     key: Path
+    client_certificate: Path
+    client_key: Path
 
     @property
     def tls(self) -> Tls:
-        return Tls(
-            self.authority.read_bytes(), self.certificate.read_bytes(), self.key.read_bytes()
-        )
+        files = (self.authority, self.client_certificate, self.client_key)
+        return Tls(*(file.read_bytes() for file in files))
 
 
 def _free_port() -> int:
@@ -92,7 +93,7 @@ class Etcd:
         context = None
         if self.pems:
             context = ssl.create_default_context(cafile=str(self.pems.authority))
-            context.load_cert_chain(self.pems.certificate, self.pems.key)
+            context.load_cert_chain(self.pems.client_certificate, self.pems.client_key)
         deadline = time.monotonic() + 20
         while True:
             assert self.process.poll() is None, "etcd ended"
