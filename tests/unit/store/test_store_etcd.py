@@ -46,7 +46,10 @@ async def take(watch: AsyncIterator[Change], count: int) -> list[Change]:
         return [await anext(watch) for _ in range(count)]
 
 
-def test_tls_with_client_certificates(etcd: Etcd, tmp_path: Path) -> None:
+def test_tls_with_client_certificates(
+    etcd: Etcd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kybern.rpc.etcd.PATIENCE_SECONDS", 0.2)
     authority = pki.load_or_create_authority(tmp_path, "ca", "etcd-ca", Clock())
     pairs = {
         "server": authority.issue_server("etcd", ["127.0.0.1"]),
@@ -114,9 +117,7 @@ async def test_an_etcd_that_stays_away_is_a_clear_error(
         assert store.problem
 
 
-async def test_keys_of_one_lease_go_together(
-    etcd: Etcd, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_keys_of_one_lease_go_together(etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kybern.store.etcd_leases.EXTRA_SHARE", 1.0)
     async with opened(etcd.client()) as store:
         watch = store.watch("/e/", await store.revision())
