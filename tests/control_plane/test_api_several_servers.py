@@ -5,6 +5,7 @@ import base64
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -21,6 +22,7 @@ from kybern.apiserver import kubernetes_service
 from kybern.apiserver.config import Config
 from kybern.apiserver.loopback import Loopback
 from kybern.client import Client
+from kybern.component import pki
 from kybern.component.clock import Clock
 from kybern.rpc.etcd import EtcdClient, proto
 from kybern.store.etcd import EtcdStore
@@ -109,6 +111,25 @@ async def test_a_namespace_of_one_takes_objects_through_the_other(pair: Pair) ->
     for i in range(5):
         await pair.a.made("/api/v1/namespaces", {"metadata": {"name": f"n{i}"}})
         await pair.b.made(f"/api/v1/namespaces/n{i}/configmaps", named("c"))
+
+
+async def test_a_token_of_one_is_good_at_the_other_at_once(
+    etcd: Etcd, etcd_prefix: str, tmp_path: Path
+) -> None:
+    pki.load_or_create_key(tmp_path, "sa")
+    keys = {
+        "service_account_signing_key_file": str(tmp_path / "sa.key"),
+        "service_account_key_file": (str(tmp_path / "sa.pub"),),
+    }
+    accounts = "/api/v1/namespaces/default/serviceaccounts"
+    review = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+    async with server(etcd, etcd_prefix, **keys) as a, server(etcd, etcd_prefix, **keys) as b:
+        for i in range(10):
+            await a.made(accounts, {"metadata": {"name": f"s{i}"}})
+            issued = await a.made(f"{accounts}/s{i}/token", {"spec": {}})
+            bearer = {"authorization": f"Bearer {issued['status']['token']}"}
+            who = await b("POST", review, {}, user=None, headers=bearer)
+            assert who.body["status"]["userInfo"]["username"].endswith(f":s{i}"), who.body
 
 
 async def test_changes_through_both_lose_nothing(pair: Pair) -> None:
@@ -278,6 +299,21 @@ async def test_objects_of_a_kube_apiserver_are_understood(pair: Pair) -> None:
     pod["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
     assert found == pod
     assert names(await pair.b("GET", PODS, query="fieldSelector=spec.nodeName%3Dn1")) == ["old"]
+    definition = (
+        b'{"kind":"CustomResourceDefinition","apiVersion":"apiextensions.k8s.io/v1beta1",'
+        b'"metadata":{"name":"widgets.example.com","uid":"w"},"spec":{"group":"example.com",'
+        b'"version":"v1","names":{"plural":"widgets","singular":"widget","kind":"Widget",'
+        b'"listKind":"WidgetList"},"scope":"Namespaced","validation":{"openAPIV3Schema":'
+        b'{"type":"object","properties":{"n":{"type":"integer"}}}},"versions":[{"name":"v1",'
+        b'"served":true,"storage":true}],"conversion":{"strategy":"None"},'
+        b'"preserveUnknownFields":false},"status":{"conditions":[],"acceptedNames":'
+        b'{"plural":"","kind":""},"storedVersions":["v1"]}}\n'
+    )
+    path = "/apiextensions.k8s.io/customresourcedefinitions/widgets.example.com"
+    await pair.put(pair.prefix + path, definition)
+    spec = (await pair.a("GET", f"/apis/apiextensions.k8s.io/v1{path[21:]}")).body["spec"]
+    assert spec["versions"][0]["schema"]["openAPIV3Schema"]["type"] == "object"
+    assert not spec.keys() & {"version", "validation", "preserveUnknownFields"}
     listed = (await pair.b("GET", CM)).body["items"]
     assert [item["data"] for item in listed] == [{"metadata": "{"}]
     assert listed[0]["metadata"]["resourceVersion"] != "1"

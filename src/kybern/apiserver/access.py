@@ -71,7 +71,7 @@ class Access:
         self.authorizers = Authorizers(self._authorizers(rbac))
         self._impersonation = Impersonation(self.authorizers)
         verifier = TokenVerifier(self.token_keys, config.service_account_issuer, config.audiences)
-        accounts = ServiceAccountTokens(verifier, self.lookup, clock)
+        accounts = ServiceAccountTokens(verifier, self.lookup, clock, self._caches.catch_up)
         static: list[TokenAuthenticator] = []
         if config.token_auth_file:
             static.append(StaticTokens(Path(config.token_auth_file)))

@@ -136,8 +136,8 @@ class Pipeline:
             cache = call.cache
             if not cache.loaded:
                 await cache.start()
-            if _must_be_current(info):
-                await self._services.caches.catch_up()
+        if _must_be_current(info):
+            await self._services.caches.catch_up()
         try:
             response = await verb(call)
         except StatusError as error:

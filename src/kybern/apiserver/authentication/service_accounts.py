@@ -6,6 +6,7 @@ the caches report. The table is bounded.
 """
 
 import hashlib
+from collections.abc import Awaitable, Callable
 
 from kybern.api.errors import Obj
 from kybern.api.resources import NODES, PODS, SECRETS, SERVICE_ACCOUNTS, Resource
@@ -29,8 +30,15 @@ _Bound = tuple[str, str, str]
 class ServiceAccountTokens:
     """Authenticates bound tokens against the objects that exist."""
 
-    def __init__(self, verifier: TokenVerifier, lookup: Lookup, clock: Clock) -> None:
+    def __init__(
+        self,
+        verifier: TokenVerifier,
+        lookup: Lookup,
+        clock: Clock,
+        catch_up: Callable[[], Awaitable[None]],
+    ) -> None:
         self._verifier = verifier
+        self._catch_up = catch_up
         self._lookup = lookup
         self._clock = clock
         self._known: dict[bytes, tuple[UserInfo, float]] = {}
@@ -51,7 +59,12 @@ class ServiceAccountTokens:
         try:
             user = self.user(claims)
         except InvalidToken:
-            return None
+            # What it is bound to may have been made through another server just now.
+            await self._catch_up()
+            try:
+                user = self.user(claims)
+            except InvalidToken:
+                return None
         self._remember(digest, user, claims)
         return user
 
