@@ -161,12 +161,15 @@ async def test_metrics_count_requests_and_objects() -> None:
             await call("GET", "/api/v1/namespaces/default/configmaps", user=JANE)
         assert (await call("GET", "/metrics", user=JANE)).status == 403
         lines = (await call("GET", "/metrics")).body["text"].splitlines()
-        labels = (
-            'component="apiserver",group="",resource="configmaps",scope="namespace",'
-            'subresource="",verb="LIST",version="v1"'
-        )
-        assert f'apiserver_request_total{{code="403",{labels}}} 3' in lines
+        resource = 'group="",resource="configmaps",scope="namespace",subresource=""'
+        labels = f'component="apiserver",{resource},verb="LIST",version="v1"'
+        counted = f'code="403",component="apiserver",dry_run="",{resource},verb="LIST",version="v1"'
+        assert f"apiserver_request_total{{{counted}}} 3" in lines
         assert f"apiserver_request_duration_seconds_count{{{labels}}} 3" in lines
         assert f'apiserver_request_duration_seconds_bucket{{{labels},le="+Inf"}} 3' in lines
         assert 'apiserver_storage_objects{resource="namespaces"} 4' in lines
-        assert "apiserver_current_inflight_requests 1" in lines
+        assert 'apiserver_resource_objects{group="",resource="namespaces"} 4' in lines
+        assert 'apiserver_current_inflight_requests{request_kind="readOnly"} 1' in lines
+        assert 'apiserver_current_inflight_requests{request_kind="mutating"} 0' in lines
+        assert 'authorization_attempts_total{result="no-opinion"} 4' in lines
+        assert any(line.startswith('authentication_attempts{result="success"}') for line in lines)

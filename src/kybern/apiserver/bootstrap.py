@@ -22,6 +22,7 @@ from kybern.api.resources import (
     ROLES,
     SERVICE_CIDRS,
 )
+from kybern.apiserver import health
 from kybern.apiserver.authorization import bootstrap_policy
 from kybern.apiserver.authorization.reconcile import reconcile_binding, reconcile_role
 from kybern.apiserver.config import Config
@@ -45,20 +46,31 @@ _READY = "Kubernetes default Service CIDR is ready"
 
 
 async def bootstrap(
-    loopback: Loopback, config: Config, clock: Clock, client_ca: str, front_proxy_ca: str
+    loopback: Loopback,
+    config: Config,
+    clock: Clock,
+    client_ca: str,
+    front_proxy_ca: str,
+    steps: health.StartSteps,
 ) -> None:
     """Make what is missing; the CAs are PEM texts, or empty where the server has none."""
     for name in SYSTEM_NAMESPACES:
         await loopback.ensure(NAMESPACES, {"metadata": {"name": name}})
+    steps.done(health.NAMESPACES)
     await _policy(loopback)
+    steps.done(health.ROLES)
     for name, (value, description) in _PRIORITY_CLASSES.items():
         await loopback.ensure(
             PRIORITY_CLASSES,
             {"metadata": {"name": name}, "value": value, "description": description},
         )
+    steps.done(health.PRIORITY_CLASSES)
     await _service_cidr(loopback, config, clock)
+    steps.done(health.SERVICE_CIDR)
     await _authentication_config(loopback, config, client_ca, front_proxy_ca)
+    steps.done(health.AUTHENTICATION_INFO)
     await _token_tracking(loopback, clock)
+    steps.done(health.TOKEN_TRACKING)
 
 
 async def _policy(loopback: Loopback) -> None:

@@ -14,8 +14,10 @@ from kybern.apiserver.config import Config
 from kybern.apiserver.health import Check, HealthEndpoint
 from kybern.apiserver.negotiation import parse_accept
 from kybern.apiserver.request_info import RequestInfo
+from kybern.apiserver.status_pages import FlagsPage, StatusPage
 from kybern.apiserver.tokens import PublicKey, discovery_document, key_set
 from kybern.apiserver.version import version_info
+from kybern.component.clock import Clock
 from kybern.component.http.messages import Request, Response
 
 Endpoint = Callable[[Request, RequestInfo, UserInfo], Awaitable[Response]]
@@ -24,10 +26,14 @@ _UNLISTED = "/debug/"
 
 
 def own_endpoints(
-    config: Config, keys: list[PublicKey], live: Mapping[str, Check], ready: Mapping[str, Check]
+    config: Config,
+    clock: Clock,
+    keys: list[PublicKey],
+    live: Mapping[str, Check],
+    ready: Mapping[str, Check],
 ) -> dict[str, Endpoint]:
     """Endpoints by path; those that end in a slash answer for everything below."""
-    readyz = HealthEndpoint("readyz", {**live, **ready})
+    readyz = HealthEndpoint("readyz", ready)
     livez = HealthEndpoint("livez", live)
     healthz = HealthEndpoint("healthz", live)
     discovery = discovery_document(
@@ -43,6 +49,8 @@ def own_endpoints(
         "/readyz": readyz,
         "/readyz/": readyz,
         "/version": _version,
+        "/statusz": StatusPage(clock),
+        "/flagz": FlagsPage(config),
         "/.well-known/openid-configuration": _document(discovery, "application/json"),
         "/openid/v1/jwks": _document(key_set(keys), "application/jwk-set+json"),
     }

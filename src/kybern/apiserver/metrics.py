@@ -6,9 +6,10 @@ what they are about, which is bounded by what the server serves.
 
 import resource
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 from kybern.api.user import UserInfo
+from kybern.apiserver.cache import ResourceCache
 from kybern.apiserver.request_info import RequestInfo
 from kybern.apiserver.version import version_info
 from kybern.component.http.messages import Request, Response
@@ -16,6 +17,7 @@ from kybern.component.http.messages import Request, Response
 _BUCKETS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10)
 _BUCKETS_LONG = (15, 20, 30, 45, 60)
 BUCKETS = _BUCKETS + _BUCKETS_LONG
+_SIZES = tuple(1000.0 * 10**exponent for exponent in range(7))
 # A guard against labels that clients could choose freely.
 _MAX_SERIES = 20_000
 _LONG_RUNNING = frozenset({"watch", "connect", "proxy"})
@@ -30,35 +32,65 @@ _VERBS = {
     "deletecollection": "DELETE",
 }
 
+_READS = frozenset({"get", "list", "watch", "head", "options"})
+# Users who are counted by name; all others are too many.
+_NAMED_USERS = frozenset(
+    {"admin", "client", "kube_proxy", "kubelet", "system:serviceaccount:kube-system:default"}
+)
+
 # Verb, group, version, resource, subresource and scope.
 _Series = tuple[str, str, str, str, str, str]
 
 
 class Metrics:
-    """The counters of one server. ``objects`` counts stored objects by resource when asked;
+    """The counters of one server. ``paths`` are those outside the resources that it answers;
     ``sources`` are functions whose lines are shown, too."""
 
-    def __init__(self, objects: Callable[[], Mapping[str, int]]) -> None:
-        self._objects = objects
+    def __init__(self, paths: Container[str]) -> None:
+        self._paths = paths
         self.sources: list[Callable[[], Iterable[str]]] = []
-        self._requests: dict[tuple[_Series, int], int] = {}
+        self._requests: dict[tuple[_Series, int, str], int] = {}
         self._durations: dict[_Series, list[float]] = {}
-        self.in_flight = 0
+        self._sizes: dict[_Series, list[float]] = {}
+        self._in_flight = {"mutating": 0, "readOnly": 0}
+        self._users: dict[str, int] = {}
+        self._attempts = {"success": 0, "failure": 0}
+        self._decisions = {"allowed": 0, "no-opinion": 0}
 
-    def observe(self, info: RequestInfo, served: bool, status: int, seconds: float) -> None:
+    def entered(self, info: RequestInfo) -> None:
+        """A request is being answered."""
+        self._in_flight["readOnly" if info.verb in _READS else "mutating"] += 1
+
+    def left(self, info: RequestInfo) -> None:
+        """A request is answered, or given up."""
+        self._in_flight["readOnly" if info.verb in _READS else "mutating"] -= 1
+
+    def authenticated(self, user: UserInfo | None) -> None:
+        """Count an attempt; None if nobody was found."""
+        self._attempts["failure" if user is None else "success"] += 1
+        if user is not None:
+            name = user.name
+            if name not in _NAMED_USERS:
+                name = "email_id" if "@" in name else "other"
+            self._users[name] = self._users.get(name, 0) + 1
+
+    def authorized(self, allowed: bool) -> None:
+        """Count a decision."""
+        self._decisions["allowed" if allowed else "no-opinion"] += 1
+
+    def observe(self, info: RequestInfo, served: bool, response: Response, seconds: float) -> None:
         """Count one request that was answered."""
-        series = _series(info, served)
-        key = (series, status)
+        series = self._series(info, served)
+        dry_run = "All" if info.params and info.param("dryRun") == "All" else ""
+        key = (series, response.status, dry_run)
         if key not in self._requests and len(self._requests) >= _MAX_SERIES:
             return
         self._requests[key] = self._requests.get(key, 0) + 1
         if info.verb in _LONG_RUNNING:
             return
-        counts = self._durations.get(series)
-        if counts is None:
-            counts = self._durations[series] = [0.0] * (len(BUCKETS) + 2)
-        counts[bisect_left(BUCKETS, seconds)] += 1
-        counts[-1] += seconds
+        _add(self._durations, series, BUCKETS, seconds)
+        if series[0] in ("GET", "LIST") and isinstance(response.body, bytes):
+            _add(self._sizes, series, _SIZES, len(response.body))
 
     async def __call__(self, request: Request, info: RequestInfo, user: UserInfo) -> Response:
         """The endpoint."""
@@ -69,17 +101,40 @@ class Metrics:
         lines = [
             *_head("apiserver_request_total", "counter", "Requests by what they asked and got."),
             *(
-                f"apiserver_request_total{{{_labels(series, str(code))}}} {count}"
-                for (series, code), count in self._requests.items()
+                f"apiserver_request_total{{{_labels(series, code=str(code), dry_run=dry)}}} {count}"
+                for (series, code, dry), count in self._requests.items()
             ),
             *_head("apiserver_request_duration_seconds", "histogram", "Time to the answer."),
-            *self._histograms(),
-            *_head("apiserver_current_inflight_requests", "gauge", "Requests being answered."),
-            f"apiserver_current_inflight_requests {self.in_flight}",
-            *_head("apiserver_storage_objects", "gauge", "Stored objects by resource."),
-            *(
-                f'apiserver_storage_objects{{resource="{name}"}} {count}'
-                for name, count in sorted(self._objects().items())
+            *_histograms("apiserver_request_duration_seconds", self._durations, BUCKETS),
+            *_head("apiserver_response_sizes", "histogram", "Bytes of the answers to reads."),
+            *_histograms("apiserver_response_sizes", self._sizes, _SIZES),
+            *_family(
+                "apiserver_current_inflight_requests",
+                "gauge",
+                "Requests being answered.",
+                "request_kind",
+                self._in_flight,
+            ),
+            *_family(
+                "authentication_attempts",
+                "counter",
+                "Requests by whether their user was found.",
+                "result",
+                self._attempts,
+            ),
+            *_family(
+                "authenticated_user_requests",
+                "counter",
+                "Requests by user.",
+                "username",
+                self._users,
+            ),
+            *_family(
+                "authorization_attempts_total",
+                "counter",
+                "Requests by whether they were allowed.",
+                "result",
+                self._decisions,
             ),
             *(line for source in self.sources for line in source()),
             *_build(),
@@ -87,35 +142,79 @@ class Metrics:
         ]
         return "\n".join(lines) + "\n"
 
-    def _histograms(self) -> list[str]:
-        name = "apiserver_request_duration_seconds"
-        lines: list[str] = []
-        for series, counts in self._durations.items():
-            labels = _labels(series)
-            total = 0
-            for bound, count in zip((*map(str, BUCKETS), "+Inf"), counts[:-1], strict=True):
-                total += int(count)
-                lines.append(f'{name}_bucket{{{labels},le="{bound}"}} {total}')
-            lines.append(f"{name}_sum{{{labels}}} {counts[-1]:.9f}")
-            lines.append(f"{name}_count{{{labels}}} {total}")
-        return lines
+    def _series(self, info: RequestInfo, served: bool) -> _Series:
+        if not info.is_resource_request or not served:
+            path = info.path if info.path in self._paths else ""
+            return (_VERBS.get(info.verb, info.verb.upper()), "", "", "", path, "")
+        if info.name:
+            scope = "resource"
+        else:
+            scope = "namespace" if info.namespace else "cluster"
+        verb = _VERBS.get(info.verb, "CONNECT")
+        return (verb, info.group, info.version, info.resource, info.subresource, scope)
 
 
-def _series(info: RequestInfo, served: bool) -> _Series:
-    if not info.is_resource_request or not served:
-        return (_VERBS.get(info.verb, info.verb.upper()), "", "", "", "", "")
-    if info.name:
-        scope = "resource"
-    else:
-        scope = "namespace" if info.namespace else "cluster"
-    verb = _VERBS.get(info.verb, "CONNECT")
-    return (verb, info.group, info.version, info.resource, info.subresource, scope)
+def caches_exposition(caches: Callable[[], Iterable[ResourceCache]]) -> Callable[[], list[str]]:
+    """A source of lines about what is cached: objects, open watches and the events they got."""
+
+    def lines() -> list[str]:
+        objects: dict[str, int] = {}
+        by_group: list[str] = []
+        watches: list[str] = []
+        events: list[str] = []
+        for cache in caches():
+            kind = cache.kind
+            name = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+            objects[name] = len(cache)
+            labels = f'group="{kind.group}",resource="{kind.plural}"'
+            by_group.append(f"apiserver_resource_objects{{{labels}}} {len(cache)}")
+            labels += f',version="{kind.storage_version}"'
+            if cache.watches:
+                watch = f'component="apiserver",{labels},scope="",subresource="",verb="WATCH"'
+                watches.append(f"apiserver_longrunning_requests{{{watch}}} {cache.watches}")
+            if cache.events_sent:
+                events.append(f"apiserver_watch_events_total{{{labels}}} {cache.events_sent}")
+        about = "Stored objects by resource."
+        return [
+            *_family("apiserver_storage_objects", "gauge", about, "resource", objects),
+            *_head("apiserver_resource_objects", "gauge", about),
+            *by_group,
+            *_head("apiserver_longrunning_requests", "gauge", "Watches that are open."),
+            *watches,
+            *_head("apiserver_watch_events_total", "counter", "Events sent to watches."),
+            *events,
+        ]
+
+    return lines
 
 
-def _labels(series: _Series, code: str = "") -> str:
+def _add(
+    into: dict[_Series, list[float]], series: _Series, bounds: Sequence[float], value: float
+) -> None:
+    """Count a value in its bucket; the last place is the sum of all."""
+    counts = into.get(series)
+    if counts is None:
+        counts = into[series] = [0.0] * (len(bounds) + 2)
+    counts[bisect_left(bounds, value)] += 1
+    counts[-1] += value
+
+
+def _histograms(name: str, held: dict[_Series, list[float]], bounds: Sequence[float]) -> list[str]:
+    lines: list[str] = []
+    for series, counts in held.items():
+        labels = _labels(series)
+        total = 0
+        for bound, count in zip((*map(str, bounds), "+Inf"), counts[:-1], strict=True):
+            total += int(count)
+            lines.append(f'{name}_bucket{{{labels},le="{bound}"}} {total}')
+        lines.append(f"{name}_sum{{{labels}}} {counts[-1]:.9g}")
+        lines.append(f"{name}_count{{{labels}}} {total}")
+    return lines
+
+
+def _labels(series: _Series, **more: str) -> str:
     verb, group, version, plural, subresource, scope = series
     labels = {
-        "code": code,
         "component": "apiserver",
         "group": group,
         "resource": plural,
@@ -124,9 +223,16 @@ def _labels(series: _Series, code: str = "") -> str:
         "verb": verb,
         "version": version,
     }
-    if not code:
-        del labels["code"]
-    return ",".join(f'{name}="{value}"' for name, value in labels.items())
+    labels |= more
+    return ",".join(f'{name}="{labels[name]}"' for name in sorted(labels))
+
+
+def _family(
+    name: str, kind: str, help_text: str, label: str, values: Mapping[str, int]
+) -> list[str]:
+    """A metric with one label."""
+    lines = [f'{name}{{{label}="{value}"}} {values[value]}' for value in sorted(values)]
+    return [*_head(name, kind, help_text), *lines]
 
 
 def _head(name: str, kind: str, help_text: str) -> list[str]:

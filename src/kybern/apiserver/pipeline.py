@@ -54,7 +54,7 @@ class Pipeline:
         clock = self._services.clock
         info = request_info(request)
         start = clock.monotonic()
-        metrics.in_flight += 1
+        metrics.entered(info)
         try:
             response = await self._answer(request, info)
         except StatusError as error:
@@ -66,15 +66,15 @@ class Pipeline:
             log.exception("%s %s failed", request.method, request.path)
             response = _failure(request, info, internal_error(type(error).__name__))
         finally:
-            metrics.in_flight -= 1
+            metrics.left(info)
         served = self._services.registry.lookup(info.group, info.version, info.resource)
         seconds = clock.monotonic() - start
-        metrics.observe(info, served is not None, response.status, seconds)
+        metrics.observe(info, served is not None, response, seconds)
         response.headers.setdefault("Cache-Control", "no-cache, private")
         return response
 
     async def _answer(self, request: Request, info: RequestInfo) -> Response:
-        user = await self._authenticate(request, info)
+        user = await self._known(request, info)
         try:
             place = self._limiter.enter(user, info)
             if place is None:
@@ -84,6 +84,15 @@ class Pipeline:
         except TurnedAway as refused:
             return too_many_requests(refused.headers)
         return await self._placed(request, info, user, place)
+
+    async def _known(self, request: Request, info: RequestInfo) -> UserInfo:
+        try:
+            user = await self._authenticate(request, info)
+        except StatusError:
+            self._metrics.authenticated(None)
+            raise
+        self._metrics.authenticated(user)
+        return user
 
     async def _placed(
         self, request: Request, info: RequestInfo, user: UserInfo, place: Place
@@ -107,6 +116,7 @@ class Pipeline:
     async def _authorize(self, user: UserInfo, info: RequestInfo) -> None:
         attributes = Attributes.of(user, info)
         decision = await self._services.authorizers.authorize(attributes)
+        self._metrics.authorized(decision.allowed)
         if not decision.allowed:
             raise forbidden_request(attributes, decision.reason)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kybern.api.kinds import builtin_registry
 from kybern.api.resources import POD_EXPLANATIONS
+from kybern.apiserver import health
 from kybern.apiserver.access import Access
 from kybern.apiserver.allocation.cluster_ips import ClusterIps
 from kybern.apiserver.allocation.node_ports import NodePorts
@@ -16,7 +17,7 @@ from kybern.apiserver.allocation.repair import Repair
 from kybern.apiserver.allocation.services import ServiceAllocator
 from kybern.apiserver.backends.kubelets import Kubelets
 from kybern.apiserver.bootstrap import bootstrap
-from kybern.apiserver.cache import CacheSet
+from kybern.apiserver.cache import CacheSet, ResourceCache
 from kybern.apiserver.call import Services
 from kybern.apiserver.config import Config
 from kybern.apiserver.custom_resources.controller import CustomResources
@@ -28,9 +29,10 @@ from kybern.apiserver.flow_control.dump import dumps
 from kybern.apiserver.flow_control.exposition import exposition
 from kybern.apiserver.flow_control.stored import CachedResources
 from kybern.apiserver.flow_control.upkeep import Upkeep
+from kybern.apiserver.health import Check
 from kybern.apiserver.in_flight import InFlight
 from kybern.apiserver.loopback import Loopback
-from kybern.apiserver.metrics import Metrics
+from kybern.apiserver.metrics import Metrics, caches_exposition
 from kybern.apiserver.openapi import OpenApi
 from kybern.apiserver.pipeline import Endpoint, Pipeline
 from kybern.component.clock import Clock
@@ -58,11 +60,13 @@ class ApiServer:
         self._custom: CustomResources | None = None
         self._repair: asyncio.Task[None] | None = None
         self._upkeep: Upkeep | None = None
-        self._ready = False
+        self._steps = health.StartSteps()
+        self._closing = False
 
     async def start(self) -> None:
         """Load what is stored, and make the objects that every cluster has."""
         await self.caches.start()
+        self._steps.done(health.CACHES)
         loopback = Loopback(self.handler)
         await self.access.start(loopback)
         ips = ClusterIps(self.config, self.access.lookup, loopback, self.clock)
@@ -85,9 +89,9 @@ class ApiServer:
             ),
         )
         self._custom = CustomResources(services, self.access.lookup, loopback)
-        metrics = Metrics(self._stored_objects)
         endpoints = self._endpoints(self._custom)
-        endpoints["/metrics"] = metrics
+        metrics = endpoints["/metrics"] = Metrics(endpoints)
+        metrics.sources.append(caches_exposition(self._stored))
         control = self._flow_control()
         if control is not None:
             endpoints |= dumps(control)
@@ -102,14 +106,17 @@ class ApiServer:
             self.clock,
             _read(self.config.client_ca_file),
             _read(self.config.requestheader_client_ca_file),
+            self._steps,
         )
         self._upkeep = Upkeep(control, self.access.lookup, self.handler)
         await self._upkeep.start()
+        self._steps.done(health.FLOW_CONTROL, health.FLOW_CONTROL_OBJECTS)
         repair = Repair(self.access.lookup, ips, ports)
         self._repair = asyncio.create_task(repair.run(), name="allocation-repair")
+        self._steps.done(health.REPAIR)
         await self._custom.start()
+        self._steps.done(health.CUSTOM_RESOURCES, health.CUSTOM_RESOURCES_LOADED)
         explanations.start()
-        self._ready = True
 
     async def handler(self, request: Request) -> Response:
         """Answer a request; never raises."""
@@ -118,7 +125,7 @@ class ApiServer:
 
     async def close(self) -> None:
         """Stop following the store, which stays open."""
-        self._ready = False
+        self._closing = True
         if self._custom is not None:
             await self._custom.close()
         if self._upkeep is not None:
@@ -133,9 +140,10 @@ class ApiServer:
         discovery = Discovery(self.registry, f"{address}:{self.config.secure_port}")
         endpoints = own_endpoints(
             self.config,
+            self.clock,
             self.access.token_keys,
-            {"ping": lambda: "", "log": lambda: "", "etcd": lambda: self.caches.problem},
-            {"poststarthook/bootstrap": lambda: "" if self._ready else "not finished"},
+            self._live_checks(),
+            self._ready_checks(),
         )
         for path in ("/api", "/api/", "/apis", "/apis/"):
             endpoints[path] = discovery
@@ -145,6 +153,25 @@ class ApiServer:
         endpoints["/"] = PathIndex(endpoints, self.registry)
         return endpoints
 
+    def _live_checks(self) -> dict[str, Check]:
+        return {"ping": _fine, "log": _fine, "etcd": self._problem, **self._steps.checks()}
+
+    def _ready_checks(self) -> dict[str, Check]:
+        """Upstream's checks of a server that may be sent requests."""
+        steps = self._steps.checks()
+        return {
+            "ping": _fine,
+            "log": _fine,
+            "etcd": self._problem,
+            "etcd-readiness": self._problem,
+            "informer-sync": steps[f"poststarthook/{health.CACHES}"],
+            **steps,
+            "shutdown": lambda: "process is shutting down" if self._closing else "",
+        }
+
+    def _problem(self) -> str:
+        return self.caches.problem
+
     def _flow_control(self) -> FlowControl | None:
         """Priority and fairness, unless it is switched off."""
         config = self.config
@@ -153,14 +180,13 @@ class ApiServer:
         seats = config.max_requests_inflight + config.max_mutating_requests_inflight
         return FlowControl(seats, CachedResources(self.registry, self.caches), self.clock)
 
-    def _stored_objects(self) -> dict[str, int]:
-        caches = [self.caches.cache(kind) for kind in self.registry.kinds() if kind.stored]
-        counts: dict[str, int] = {}
-        for cache in caches:
-            kind = cache.kind
-            name = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
-            counts[name] = counts.get(name, 0) + len(cache)
-        return counts
+    def _stored(self) -> list[ResourceCache]:
+        return [self.caches.cache(kind) for kind in self.registry.kinds() if kind.stored]
+
+
+def _fine() -> str:
+    """The check of what works if anything does."""
+    return ""
 
 
 def _read(path: str) -> str:

@@ -104,6 +104,8 @@ class ResourceCache:
         self._terms = TermIndex(self._indexed)
         self._watchers = Watchers(self._indexed)
         self.payload_bytes = 0
+        # How many events all watches together were sent.
+        self.events_sent = 0
 
     @property
     def loaded(self) -> bool:
@@ -170,6 +172,11 @@ class ResourceCache:
             on_close=lambda watch: self._watchers.remove(watch, self._only_key(watch.selection)),
             allow_bookmarks=allow_bookmarks,
         )
+
+    @property
+    def watches(self) -> int:
+        """How many watches are open."""
+        return len(self._watchers)
 
     def watches_of(self, key: str) -> int:
         """How many watches every change of a key is shown to, whatever it changes."""

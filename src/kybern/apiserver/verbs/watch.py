@@ -82,6 +82,7 @@ async def _stream(call: Call, opened: Watch, options: ListOptions) -> AsyncItera
                 events = await opened.batch()
             if not events:
                 return
+            call.cache.events_sent += len(events)
             yield b"".join([encode(event) for event in events])
     except TimeoutError:
         return
