@@ -352,3 +352,48 @@ async def test_a_port_is_reached_through_a_websocket(site: Site) -> None:
     await client.delete(PODS, "server", "default")
     await site.cluster.wait_gone(PODS, "server")
     await client.close()
+
+
+async def test_usage_is_told_to_who_scales_and_who_looks(site: Site) -> None:
+    client = site.cluster.client
+    probe = {"exec": {"command": ["true"]}, "periodSeconds": 1}
+    pod = _pod("busy", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; " + STAY)
+    pod["spec"]["containers"][0]["livenessProbe"] = probe
+    pod["spec"]["volumes"] = [{"name": "scratch", "emptyDir": {}}]
+    await client.create(PODS, pod, "default")
+    await site.cluster.wait_for(PODS, "busy", _ready)
+    whose = ("admin", "system:masters")
+
+    async def metrics() -> dict[str, float]:
+        _, text = await site.get("/metrics/resource", *whose)
+        rows = (line.split() for line in text.splitlines() if not line.startswith("#"))
+        return {row[0]: float(row[1]) for row in rows}
+
+    container = '{container="main",namespace="default",pod="busy"}'
+
+    async def counted() -> bool:
+        return (await metrics()).get(f"container_cpu_usage_seconds_total{container}", 0) > 0.01
+
+    await until(counted, "the container's CPU time")
+    found = await metrics()
+    assert found[f"container_memory_working_set_bytes{container}"] > 0
+    assert abs(found[f"container_start_time_seconds{container}"] - Clock().time()) < 100
+    assert found['pod_cpu_usage_seconds_total{namespace="default",pod="busy"}'] > 0.01
+    assert found["node_cpu_usage_seconds_total"] > found["resource_scrape_error"] == 0
+    assert found["node_memory_working_set_bytes"] > 0
+    summary = json.loads((await site.get("/stats/summary", *whose))[1])
+    assert summary["node"]["fs"]["capacityBytes"] > summary["node"]["fs"]["availableBytes"] > 0
+    assert summary["node"]["rlimit"]["curproc"] > 0
+    (shown,) = (each for each in summary["pods"] if each["podRef"]["name"] == "busy")
+    assert shown["memory"]["workingSetBytes"] > 0
+    assert shown["process_stats"]["process_count"] > 0
+    assert shown["containers"][0]["startTime"]
+    assert [volume["name"] for volume in shown["volume"]] == ["scratch"]
+
+    async def probed() -> bool:
+        _, text = await site.get("/metrics/probes", *whose)
+        return 'probe_type="Liveness",result="successful"} ' in text
+
+    await until(probed, "the count of a probe")
+    await client.delete(PODS, "busy", "default")
+    await site.cluster.wait_gone(PODS, "busy")

@@ -7,6 +7,7 @@ leaves the pod's behind, so the kubelet makes it before the sandbox and removes 
 import asyncio
 import errno
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from kybern.api.errors import Obj
@@ -21,6 +22,17 @@ _V1_CONTROLLERS = ("cpu", "memory", "pids")
 _V1_UNLIMITED = 2**62
 # What the kernel answers where a controller is missing or a parent does not hand it down.
 _PASSED_OVER = (errno.ENOENT, errno.EACCES, errno.EPERM)
+
+
+@dataclass(frozen=True, slots=True)
+class CgroupUsage:
+    """What a pod has used: CPU nanoseconds, bytes of memory, processes."""
+
+    cpu: int
+    memory: int
+    working_set: int
+    rss: int
+    processes: int
 
 
 class Cgroups:
@@ -62,6 +74,26 @@ class Cgroups:
             if found is not None:
                 return found
         return None
+
+    def usage(self, pod: Obj) -> CgroupUsage | None:
+        """What the pod as a whole has used; None if its cgroup is not there. Blocks."""
+        relative = self.parent(pod).lstrip("/")
+        try:
+            if self.unified:
+                directory = self._mount / relative
+                cpu = _statistics(directory / "cpu.stat")["usage_usec"] * 1000
+                memory = int((directory / "memory.current").read_text())
+                kinds = _statistics(directory / "memory.stat")
+                idle, rss = kinds["inactive_file"], kinds["anon"]
+            else:
+                cpu = int((self._mount / "cpuacct" / relative / "cpuacct.usage").read_text())
+                directory = self._mount / "memory" / relative
+                memory = int((directory / "memory.usage_in_bytes").read_text())
+                kinds = _statistics(directory / "memory.stat")
+                idle, rss = kinds["total_inactive_file"], kinds["total_rss"]
+        except (OSError, ValueError, KeyError):
+            return None
+        return CgroupUsage(cpu, memory, max(memory - idle, 0), rss, self.processes(pod))
 
     def processes(self, pod: Obj) -> int:
         """How many processes and threads the pod has; 0 where they are not counted."""
@@ -163,6 +195,12 @@ class Cgroups:
             relative = self._path(qos, uid).lstrip("/")
             for hierarchy in self.hierarchies():
                 remove_tree(hierarchy / relative)
+
+
+def _statistics(file: Path) -> dict[str, int]:
+    """A file of names and numbers."""
+    pairs = (line.split() for line in file.read_text().splitlines())
+    return {name: int(number) for name, number in pairs}
 
 
 def remove_tree(directory: Path) -> None:

@@ -17,13 +17,8 @@ from kybern.kubelet.pods import spec
 
 # A directory of more files than this is not counted to its end: it is large enough to be noticed.
 MAX_ENTRIES = 1_000_000
-_LOCAL = {
-    "emptyDir": "empty-dir",
-    "configMap": "configmap",
-    "secret": "secret",
-    "downwardAPI": "downward-api",
-    "projected": "projected",
-}
+# Secrets and projected volumes live in memory.
+_LOCAL = {"emptyDir": "empty-dir", "configMap": "configmap", "downwardAPI": "downward-api"}
 
 
 async def measure(pods: Sequence[Obj], parts: Parts) -> Usage:

@@ -46,9 +46,29 @@ def read_machine(root_dir: Path) -> Machine:
     )
 
 
-def available_memory() -> int:
-    """Bytes that new work could use now."""
-    return memory_info().get("MemAvailable", 0)
+def cpu_nanoseconds() -> int:
+    """The time that the machine's cores have worked since it started, steal and idling left out."""
+    user, nice, system, _, _, interrupts, soft = map(int, _text("/proc/stat").split()[1:8])
+    ticks = user + nice + system + interrupts + soft
+    return ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+
+
+def interfaces(file: Path) -> list[dict[str, object]]:
+    """Bytes and errors of every network interface, from a ``net/dev`` file of the kernel."""
+    found: list[dict[str, object]] = []
+    for line in file.read_text().splitlines()[2:]:
+        name, _, counters = line.partition(":")
+        numbers = [int(number) for number in counters.split()]
+        found.append(
+            {
+                "name": name.strip(),
+                "rxBytes": numbers[0],
+                "rxErrors": numbers[2],
+                "txBytes": numbers[8],
+                "txErrors": numbers[10],
+            }
+        )
+    return found
 
 
 def memory_info() -> dict[str, int]:

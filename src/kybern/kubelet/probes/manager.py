@@ -14,6 +14,7 @@ from kybern.api.errors import Obj
 from kybern.component.clock import Clock
 from kybern.kubelet.cri.state import RUNNING, ContainerState, RuntimePod
 from kybern.kubelet.pods import spec
+from kybern.kubelet.probes import metrics
 from kybern.kubelet.probes.checks import Checks, Outcome
 
 logger = logging.getLogger(__name__)
@@ -128,6 +129,8 @@ class ProbeManager:
                 key = (identity, kind)
                 if key not in wanted and (task := self._tasks.pop(key, None)):
                     task.cancel()
+                    target = self._targets[identity]
+                    metrics.forget(target.pod, target.container["name"], kind)
             if not any((identity, kind) in wanted for kind in KINDS):
                 del self._targets[identity]
                 for kind in KINDS:
@@ -185,6 +188,7 @@ class ProbeManager:
         """Probe, trying again when the probe itself broke, and report what people should know."""
         target = self._targets[identity]
         outcome = Outcome(None)
+        began = self._clock.monotonic()
         for _ in range(TRIES):
             try:
                 outcome = await self._checks.check(probe, target.container, identity, target.ip)
@@ -192,6 +196,8 @@ class ProbeManager:
                 outcome = Outcome(None, str(error))
             if outcome.passed is not None:
                 break
+        seconds = self._clock.monotonic() - began
+        metrics.count(target.pod, target.container["name"], kind, outcome.passed, seconds)
         if outcome.passed is not True:
             what = "failed" if outcome.passed is False else "errored and resulted in unknown state"
             message = f"{kind.capitalize()} probe {what}: {outcome.output}"

@@ -13,9 +13,12 @@ from kybern.kubelet.cri.state import CREATED, RUNNING, ContainerState
 from kybern.kubelet.parts import Parts
 from kybern.kubelet.pods import spec
 from kybern.kubelet.pods.workers import PodWorkers
+from kybern.kubelet.probes.metrics import PROBES
 from kybern.kubelet.server.logs import parse_options, read_log
+from kybern.kubelet.server.metrics import resource_metrics
 from kybern.kubelet.server.relay import relay
 from kybern.kubelet.server.stats import Stats
+from kybern.kubelet.status.containers import container_status
 
 JSON = {"Content-Type": "application/json"}
 TEXT = {"Content-Type": "text/plain; charset=utf-8"}
@@ -117,8 +120,11 @@ class Routes:
 
     async def _metrics(self, request: Request, rest: list[str]) -> Response:
         if rest == ["resource"]:
-            return Response(200, dict(METRICS), (await self._stats.resource_metrics()).encode())
-        if rest in ([], ["probes"], ["cadvisor"]):
+            text = resource_metrics(await self._stats.sample())
+            return Response(200, dict(METRICS), text.encode())
+        if rest == ["probes"]:
+            return Response(200, dict(METRICS), generate_latest(PROBES))
+        if rest in ([], ["cadvisor"]):
             return Response(200, dict(METRICS), generate_latest())
         raise no_such_path()
 
@@ -183,15 +189,6 @@ class Routes:
                 f'container "{name}" in pod "{pod_name}" is waiting to start: {reason}'
             )
         raise bad_request(f'container "{name}" in pod "{pod_name}" is not available')
-
-
-def container_status(status: Obj, name: str) -> Obj:
-    """One container's status out of a pod's."""
-    for group in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"):
-        for found in status.get(group) or ():
-            if found["name"] == name:
-                return found
-    return {}
 
 
 async def _with_first(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:

@@ -43,6 +43,15 @@ def time_of(nanoseconds: int) -> str | None:
     return rfc3339(nanoseconds / 1e9) if nanoseconds > 0 else None
 
 
+def container_status(status: Obj, name: str) -> Obj:
+    """One container's status out of a pod's."""
+    for group in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"):
+        for found in status.get(group) or ():
+            if found["name"] == name:
+                return found
+    return {}
+
+
 def container_statuses(
     pod: Obj,
     containers: Sequence[Obj],
