@@ -6,14 +6,17 @@ matchLabelKeys were merged into the selector by the API server when the pod was 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
+
+import orjson
 
 from kybern.api.selectors import LabelSelector
 
 Obj = dict[str, Any]
 Labels = Mapping[str, str]
 
-NO_NAMESPACES = LabelSelector(nothing=True)
+REMEMBERED = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,12 @@ def affinity_terms(pod: Obj) -> AffinityTerms:
     together, apart = affinity.get("podAffinity") or {}, affinity.get("podAntiAffinity") or {}
     if not together and not apart:
         return NO_TERMS
-    namespace = pod["metadata"].get("namespace", "")
+    return _parsed(orjson.dumps((together, apart)), pod["metadata"].get("namespace", ""))
+
+
+@lru_cache(REMEMBERED)
+def _parsed(written: bytes, namespace: str) -> AffinityTerms:
+    together, apart = orjson.loads(written)
     return AffinityTerms(
         required=_required(together, namespace),
         preferred=_preferred(together, namespace),

@@ -17,7 +17,7 @@ from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.columns.column import Rows, Values
 from kybern.scheduler.diagnosis import FitError
 from kybern.scheduler.node_facts import NodeFacts, WeightedScore, sharing_key
-from kybern.scheduler.nominations import Nominations
+from kybern.scheduler.nominations import NO_ROWS, Nominations
 from kybern.scheduler.plugin import Filter, Obj, Verdict
 from kybern.scheduler.pod_class import INFEASIBLE, PodClass
 from kybern.scheduler.pod_shape import make_shape, shape_key
@@ -70,8 +70,8 @@ class Decider:
         nominated = (pod.get("status") or {}).get("nominatedNodeName")
         if nominated and (placement := self._try_nominated(pod, pod_class, nominated)):
             return placement
-        contested = self.nominations.contested_rows(pod, self.cluster.nodes.rows)
-        if pod_class.is_plain and not contested:
+        contested = self.nominations.contested_rows(pod, self.cluster.nodes)
+        if pod_class.is_plain and not len(contested):
             return self._pick_plain(pod_class)
         rows = np.flatnonzero(pod_class.base > INFEASIBLE)
         return self._pick(pod, pod_class, rows, contested)
@@ -120,16 +120,13 @@ class Decider:
         if (found := self._classes.pop(key, None)) is not None:
             found.close()
 
-    def diagnose(self, pod: Obj, pod_class: PodClass, rows: Rows, contested: list[int]) -> FitError:
+    def diagnose(self, pod: Obj, pod_class: PodClass, rows: Rows, contested: Rows) -> FitError:
         """Explain why none of ``rows`` (all live nodes, or the confined ones) will do."""
-        verdicts = pod_class.diagnose(rows)
-        if not contested:
-            return FitError(self.cluster.nodes.node_count, verdicts)
-        turned_down = np.concatenate([v.rows for v in verdicts]) if verdicts else rows[:0]
-        open_rows = np.setdiff1d(rows, turned_down)
-        for row in np.intersect1d(np.array(contested, dtype=np.intp), open_rows):
+        verdicts, left = pod_class.diagnose(rows)
+        if len(left):
             # It fits as the node is; with the pods nominated there it does not.
-            verdicts += self._with_nominated(pod, int(row), pod_class)
+            for row in np.intersect1d(contested, left).tolist():
+                verdicts += self._with_nominated(pod, row, pod_class)
         return FitError(self.cluster.nodes.node_count, verdicts)
 
     def draw_offset(self, count: int) -> int:
@@ -144,7 +141,7 @@ class Decider:
         rivals = self.nominations.rivals(pod, self.cluster.nodes.names[row])
         supposed = [self.cluster.suppose(rival, row) for rival in rivals]
         try:
-            return pod_class.diagnose(np.array([row], dtype=np.intp))
+            return pod_class.diagnose(np.array([row], dtype=np.intp))[0]
         finally:
             for placed in supposed:
                 self.cluster.detach(placed)
@@ -153,7 +150,7 @@ class Decider:
         base = pod_class.base
         top = base.max()
         if top == INFEASIBLE:
-            return self._no_fit(pod_class.shape.pod, pod_class, [])
+            return self._no_fit(pod_class.shape.pod, pod_class, NO_ROWS)
         row = self._draw(np.flatnonzero(base == top))
         count = self.cluster.nodes.node_count
         return Placement(self.cluster.nodes.names[row], row, -1, count)
@@ -165,7 +162,7 @@ class Decider:
         if pod_class.confinements:
             return self._fitting(pod, pod_class, self._confined_rows(pod_class))
         pod_class.refresh()
-        contested = self.nominations.contested_rows(pod, self.cluster.nodes.rows)
+        contested = self.nominations.contested_rows(pod, self.cluster.nodes)
         rows = np.flatnonzero(pod_class.base > INFEASIBLE)
         return self._filtered(pod, pod_class, rows, contested)
 
@@ -180,19 +177,19 @@ class Decider:
         nodes = self.cluster.nodes
         return Placement(nodes.names[row], row, len(rows), nodes.node_count)
 
-    def _filtered(self, pod: Obj, pod_class: PodClass, rows: Rows, contested: list[int]) -> Rows:
+    def _filtered(self, pod: Obj, pod_class: PodClass, rows: Rows, contested: Rows) -> Rows:
         """Rows of a good ``base`` that pass the filters of the whole cluster and rivals, too."""
         for node_filter in pod_class.cluster_filters:
             if len(rows):
                 rows = rows[node_filter.feasible(rows)]
-        if contested:
-            left = np.intersect1d(np.array(contested, dtype=np.intp), rows).tolist()
+        if len(contested):
+            left = np.intersect1d(contested, rows).tolist()
             lost = [row for row in left if not self.fits_with_nominated(pod, pod_class, row)]
             rows = rows[~np.isin(rows, lost)]
         return rows
 
     def _pick(
-        self, pod: Obj, pod_class: PodClass, rows: Rows, contested: list[int]
+        self, pod: Obj, pod_class: PodClass, rows: Rows, contested: Rows
     ) -> Placement | FitError:
         rows = self._filtered(pod, pod_class, rows, contested)
         if not len(rows):
@@ -240,7 +237,7 @@ class Decider:
         rows = self._confined_rows(pod_class)
         good = self._fitting(pod, pod_class, rows)
         if not len(good):
-            error = self.diagnose(pod, pod_class, rows, [int(row) for row in rows])
+            error = self.diagnose(pod, pod_class, rows, rows)
             error.confined_by = names
             error.absent = nodes.node_count - len(rows)
             return error
@@ -269,7 +266,7 @@ class Decider:
         contested = self.nominations.rivals(pod, self.cluster.nodes.names[row])
         return not contested or self.fits_with_nominated(pod, pod_class, row)
 
-    def _no_fit(self, pod: Obj, pod_class: PodClass, contested: list[int]) -> FitError:
+    def _no_fit(self, pod: Obj, pod_class: PodClass, contested: Rows) -> FitError:
         rows = np.flatnonzero(self.cluster.nodes.alive.values)
         return self.diagnose(pod, pod_class, rows, contested)
 

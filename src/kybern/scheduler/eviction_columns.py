@@ -15,6 +15,7 @@ import numpy as np
 from kybern.scheduler.columns.cluster import ClusterColumns, PlacedPod
 from kybern.scheduler.columns.column import Rows, Values
 from kybern.scheduler.disruption_budgets import DisruptionBudgets
+from kybern.scheduler.nominations import Nominations
 from kybern.scheduler.plugin import Basis
 from kybern.scheduler.plugins.node_resources_fit import FitFilter
 from kybern.scheduler.pod_class import PodClass
@@ -72,47 +73,53 @@ def only_lacks_resources(pod_class: PodClass) -> FitFilter | None:
 
 
 class Evictions:
-    """One class's answers; ``rivals`` in its methods are nominated pods that count as there."""
+    """One class's answers, with the pods nominated to a row counted as there."""
 
-    def __init__(self, cluster: ClusterColumns, priority: int, fit: FitFilter) -> None:
+    def __init__(
+        self, cluster: ClusterColumns, nominations: Nominations, priority: int, fit: FitFilter
+    ) -> None:
         self._cluster = cluster
+        self._nominations = nominations
         self._priority = priority
         self._fit = fit
         self._budgets = DisruptionBudgets()
         self._epoch = -1
         self._facts_position = 0
         self._usage_position = 0
+        self._nominated_position = 0
         self._forget()
 
     def refresh(self, budgets: DisruptionBudgets) -> None:
-        """Forget what changes of nodes, pods and budgets made doubtful."""
+        """Forget what changes of nodes, pods, nominations and budgets made doubtful."""
         nodes = self._cluster.nodes
         facts = nodes.facts.since(self._facts_position)
         usage = nodes.usage.since(self._usage_position)
+        nominated = self._nominations.changes.since(self._nominated_position)
         is_same = self._epoch == nodes.epoch and self._budgets.objects == budgets.objects
-        if facts is None or usage is None or not is_same:
+        if facts is None or usage is None or nominated is None or not is_same:
             self._forget()
-        elif facts or usage:
-            self._state[np.array(facts + usage, dtype=np.intp)] = UNKNOWN
+        elif changed := facts + usage + nominated:
+            self._state[np.array(changed, dtype=np.intp)] = UNKNOWN
         self._budgets = budgets
         self._epoch = nodes.epoch
         self._facts_position = nodes.facts.end
         self._usage_position = nodes.usage.end
+        self._nominated_position = self._nominations.changes.end
 
-    def choose(
-        self, order: Rows, wanted: int, rivals: dict[int, list[Obj]]
-    ) -> tuple[int, Eviction] | None:
+    def choose(self, pod: Obj, order: Rows, wanted: int) -> tuple[int, Eviction] | None:
         """The best of the first ``wanted`` rows in ``order`` that help, or of more rows if none of
         these spares all budgets; None if no row helps (then all were looked at)."""
-        contested = list(rivals)
-        self._state[contested] = UNKNOWN
+        # Where the pod itself is nominated, it is no rival of its own.
+        own = self._cluster.nodes.rows.get(self._nominations.node_of(pod["metadata"]["uid"]))
+        if own is not None:
+            self._state[own] = UNKNOWN
         found: list[Rows] = []
         taken, clean, position = 0, False, 0
         while position < len(order) and not (clean and taken >= wanted):
             part = order[position : position + (wanted - taken if taken < wanted else LOT)]
             position += len(part)
             for row in part[self._state[part] == UNKNOWN].tolist():
-                self._solve(row, rivals.get(row, ()))
+                self._solve(row, self._nominations.rivals(pod, self._cluster.nodes.names[row]))
             helping = part[self._state[part] == HELPS]
             spares = np.flatnonzero(self._broken[helping] == 0)
             if taken >= wanted and len(spares):
@@ -121,7 +128,8 @@ class Evictions:
             taken += len(helping)
             found.append(helping)
         best = self._best(np.concatenate(found)) if taken else None
-        self._state[contested] = UNKNOWN
+        if own is not None:
+            self._state[own] = UNKNOWN
         return best
 
     def reasons(self, rows: Rows) -> dict[str, int]:

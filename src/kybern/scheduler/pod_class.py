@@ -98,8 +98,9 @@ class PodClass:
             node_filter.fits(row) for _, node_filter in self.filters
         )
 
-    def diagnose(self, rows: Rows) -> list[Verdict]:
-        """Why each of ``rows`` was turned down: the first plugin that did, in profile order."""
+    def diagnose(self, rows: Rows) -> tuple[list[Verdict], Rows]:
+        """Why each of ``rows`` was turned down, by the first plugin that did in profile order, and
+        the rows that none turned down."""
         verdicts: list[Verdict] = []
         for name, node_filter in self.filters:
             if not len(rows):
@@ -109,7 +110,7 @@ class PodClass:
             if len(failed):
                 verdicts += node_filter.verdicts(name, failed)
                 rows = rows[ok]
-        return verdicts
+        return verdicts, rows
 
     def score_table(self, rows: Rows) -> list[tuple[WeightedScore, Values, Values]]:
         """Each plugin's raw and normalised scores (without weight) for feasible rows."""

@@ -25,6 +25,7 @@ from kybern.scheduler.eviction_columns import (
     importance,
     only_lacks_resources,
 )
+from kybern.scheduler.nominations import NO_ROWS
 from kybern.scheduler.plugins.default_preemption import DefaultPreemption
 from kybern.scheduler.plugins.node_resources_fit import FitFilter
 from kybern.scheduler.pod_class import PodClass
@@ -32,8 +33,6 @@ from kybern.scheduler.pod_class import PodClass
 Obj = dict[str, Any]
 
 NOT_HELPFUL = "Preemption is not helpful for scheduling"
-
-NO_ROWS: Rows = np.zeros(0, dtype=np.intp)
 
 # How many classes' evictions are remembered; a storm of preemption has few classes.
 REMEMBERED = 32
@@ -138,13 +137,12 @@ class PreemptionSearch:
         wanted, order = self._order(rows)
         pod_class = self._decider.pod_class(pod)
         fit = only_lacks_resources(pod_class)
-        rivals = self._rivals(pod)
-        if fit is None or any(_brings_terms(r) for there in rivals.values() for r in there):
+        if fit is None or self._decider.nominations.bring_terms:
             found = self._candidates(pod, pod_class, order, wanted, failures)
             best = _best(found) if found else None
         else:
             evictions = self._evictions_of(pod_class, fit)
-            best = evictions.choose(order, wanted, rivals)
+            best = evictions.choose(pod, order, wanted)
             if best is None:
                 failures.update(evictions.reasons(order))
         if best is None:
@@ -153,16 +151,11 @@ class PreemptionSearch:
         node = self._cluster.nodes.names[row]
         return Candidate(node, eviction.victims, eviction.broken_budgets)
 
-    def _rivals(self, pod: Obj) -> dict[int, list[Obj]]:
-        """Nominated pods that the pod must leave room for, by row."""
-        nodes, nominations = self._cluster.nodes, self._decider.nominations
-        contested = nominations.contested_rows(pod, nodes.rows)
-        return {row: nominations.rivals(pod, nodes.names[row]) for row in contested}
-
     def _evictions_of(self, pod_class: PodClass, fit: FitFilter) -> Evictions:
         found = self._evictions.pop(pod_class, None)
         if found is None:
-            found = Evictions(self._cluster, pod_class.shape.priority, fit)
+            nominations = self._decider.nominations
+            found = Evictions(self._cluster, nominations, pod_class.shape.priority, fit)
         self._evictions[pod_class] = found
         if len(self._evictions) > REMEMBERED:
             self._evictions.popitem(last=False)
@@ -200,7 +193,7 @@ class PreemptionSearch:
         try:
             if not self._decider.fits_now(pod, pod_class, row):
                 rows = np.array([row], dtype=np.intp)
-                error = self._decider.diagnose(pod, pod_class, rows, [row])
+                error = self._decider.diagnose(pod, pod_class, rows, rows)
                 return error.verdicts[0].reasons
             breaking, harmless = self._budgets.split(sorted(lower, key=importance))
             broken = 0
@@ -227,11 +220,6 @@ def _best(candidates: Sequence[tuple[int, Eviction]]) -> tuple[int, Eviction]:
     rank = min(eviction.rank for _, eviction in candidates)
     equal = [one for one in candidates if one[1].rank == rank]
     return max(equal, key=lambda one: one[1].earliest_start)
-
-
-def _brings_terms(pod: Obj) -> bool:
-    """The pod's own affinity may keep others off a node, whatever room there is."""
-    return "affinity" in pod["spec"]
 
 
 def _is_going(pod: Obj) -> bool:

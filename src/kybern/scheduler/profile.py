@@ -36,12 +36,15 @@ class Profile:
             if enabled.scores and enabled.weight and kind.score is not Plugin.score:
                 self.scoring.append((plugin, enabled.weight))
 
+        self._versioned = [
+            plugin for plugin in self.by_name.values() if type(plugin).version is not Plugin.version
+        ]
         spread = self.by_name.get(PodTopologySpread.name)
         self._spread = spread if isinstance(spread, PodTopologySpread) else None
 
     def version(self) -> int:
         """Changes when classes made earlier are out of date."""
-        return sum(plugin.version() for plugin in self.by_name.values())
+        return sum(plugin.version() for plugin in self._versioned)
 
     def default_selector(self, pod: Obj) -> LabelSelector | None:
         """The selector of the workloads around the pod, where a plugin spreads by it."""

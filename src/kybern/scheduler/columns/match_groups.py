@@ -10,9 +10,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from kybern.scheduler.affinity_terms import NO_TERMS, AffinityTerms, affinity_terms
+from kybern.scheduler.columns.change_log import ChangeLog
 from kybern.scheduler.columns.column import Column
 
 Obj = dict[str, Any]
+
+# Who sums a counter up and is further behind than this sums up anew.
+LOGGED = 512
 
 
 class GroupKey(NamedTuple):
@@ -38,15 +42,24 @@ Weigh = Callable[[MatchGroup], int]
 
 
 class RowCounter:
-    """A weighted number of pods for each node row."""
+    """A weighted number of pods for each node row; the log says what was added to which row."""
 
-    __slots__ = ("counts", "key", "users", "weigh")
+    __slots__ = ("counts", "key", "log", "users", "weigh")
 
     def __init__(self, key: Any, weigh: Weigh, capacity: int) -> None:
         self.key = key
         self.weigh = weigh
         self.users = 0
         self.counts = Column(capacity)
+        self.log: ChangeLog[tuple[int, int]] = ChangeLog(LOGGED)
+
+    def add(self, row: int, weight: int) -> None:
+        self.counts.cells[row] += weight
+        self.log.append((row, weight))
+
+    def clear(self) -> None:
+        self.counts.values[:] = 0
+        self.log.forget()
 
 
 class MatchGroups:
@@ -107,13 +120,13 @@ class MatchGroups:
                     group.counters.append((counter, weight))
         group.rows[row] = group.rows.get(row, 0) + 1
         for counter, weight in group.counters:
-            counter.counts.cells[row] += weight
+            counter.add(row, weight)
         return group
 
     def remove(self, group: MatchGroup, row: int) -> None:
         """A pod of this group left."""
         for counter, weight in group.counters:
-            counter.counts.cells[row] -= weight
+            counter.add(row, -weight)
         left = group.rows[row] - 1
         if left:
             group.rows[row] = left
@@ -145,7 +158,7 @@ class MatchGroups:
         for group in self._groups.values():
             group.counters.clear()
         for counter in self._counters.values():
-            counter.counts.values[:] = 0
+            counter.clear()
             self._link(counter)
 
     def clear(self) -> None:
@@ -154,14 +167,14 @@ class MatchGroups:
         for kinds in self._term_keys.values():
             kinds.clear()
         for counter in self._counters.values():
-            counter.counts.values[:] = 0
+            counter.clear()
 
     def _link(self, counter: RowCounter) -> None:
         for group in self._groups.values():
             if weight := counter.weigh(group):
                 group.counters.append((counter, weight))
                 for row, pods in group.rows.items():
-                    counter.counts.cells[row] += weight * pods
+                    counter.add(row, weight * pods)
 
     def _count_terms(self, terms: AffinityTerms, change: int) -> None:
         if not terms:

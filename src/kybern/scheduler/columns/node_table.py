@@ -53,8 +53,8 @@ class NodeTable:
         self.labels: dict[str, LabelColumn] = {}
         self.taints = TaintSets()
         self.images = ImageTable()
-        self.facts = ChangeLog()
-        self.usage = ChangeLog()
+        self.facts: ChangeLog[int] = ChangeLog()
+        self.usage: ChangeLog[int] = ChangeLog()
         self.epoch = 0
         self.node_count = 0
         self.on_growth: list[Callable[[int], None]] = []
@@ -101,7 +101,7 @@ class NodeTable:
 
     def count(self, rows: Any) -> int:
         """How many rows an index array or a slice selects."""
-        return len(self.alive.values[rows])
+        return len(self.alive.values[rows] if isinstance(rows, slice) else rows)
 
     def positions(self, rows: Any) -> Rows:
         """The row numbers that an index array or a slice selects."""

@@ -161,8 +161,8 @@ def _kept_for_others(pod: Obj, decider: Decider) -> list[str]:
     if any(confinement.rejection for _, confinement in pod_class.confinements):
         return []
     nodes = decider.cluster.nodes
-    contested = decider.nominations.contested_rows(pod, nodes.rows)
-    return [nodes.names[row] for row in contested if pod_class.fits(row)]
+    contested = decider.nominations.contested_rows(pod, nodes)
+    return [nodes.names[row] for row in contested.tolist() if pod_class.fits(row)]
 
 
 def _why_turned_down(error: FitError, near: list[Obj]) -> str:

@@ -71,7 +71,7 @@ class Extenders:
             return placement
         live = np.flatnonzero(decider.cluster.nodes.alive.values)
         others = np.setdiff1d(live, rows)
-        contested = decider.nominations.contested_rows(pod, decider.cluster.nodes.rows)
+        contested = decider.nominations.contested_rows(pod, decider.cluster.nodes)
         error = decider.diagnose(pod, decider.pod_class(pod), others, contested)
         error.verdicts = [*error.verdicts, *verdicts]
         error.rejected_by = (PLUGIN,)

@@ -7,8 +7,8 @@ import numpy as np
 
 from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.columns.column import Mask, Rows
-from kybern.scheduler.columns.domain_sums import domain_sums
-from kybern.scheduler.columns.match_groups import MatchGroup, RowCounter, Weigh
+from kybern.scheduler.columns.domain_sums import DomainSums
+from kybern.scheduler.columns.match_groups import MatchGroup, Weigh
 from kybern.scheduler.plugin import Basis, Filter, Verdict
 from kybern.scheduler.pod_shape import PodShape
 
@@ -26,15 +26,18 @@ class PodAffinityFilter(Filter):
         self._cluster = cluster
         self._shape = shape
         terms = shape.terms
-        self._together_keys = tuple(dict.fromkeys(t.topology_key for t in terms.required))
-        self._together = self._counter("together", terms.required, self._matches_all())
+        matches_all = self._matches_all()
+        self._together = [
+            self._sums(key, "together", terms.required, matches_all)
+            for key in dict.fromkeys(term.topology_key for term in terms.required)
+        ]
         self._apart = [
-            (term.topology_key, self._counter("apart", term, self._matches_one(term)))
+            self._sums(term.topology_key, "apart", term, self._matches_one(term))
             for term in terms.required_anti
         ]
         who = (shape.namespace, tuple(sorted(shape.labels.items())))
         self._others = [
-            (key, self._counter("owners", (key, who), self._owned_against(key))) for key in others
+            self._sums(key, "owners", (key, who), self._owned_against(key)) for key in others
         ]
         labels = cluster.namespace_labels(shape.namespace)
         self._matches_itself = all(
@@ -56,13 +59,13 @@ class PodAffinityFilter(Filter):
 
     def is_idle(self) -> bool:
         """The pod has no terms of its own, and those of pods in place do not speak of it."""
-        if self._together_keys or self._apart:
+        if self._together or self._apart:
             return False
-        return not any(counter.counts.values.any() for _, counter in self._others)
+        return not any(sums.counter.counts.values.any() for sums in self._others)
 
     def close(self) -> None:
-        for counter in [self._together, *(c for _, c in self._apart + self._others)]:
-            self._cluster.groups.release(counter)
+        for sums in self._together + self._apart + self._others:
+            self._cluster.groups.release(sums.counter)
 
     def _near(self, rows: Any) -> Mask:
         """Pods that meet all required terms run in the row's domain of every key."""
@@ -70,27 +73,24 @@ class PodAffinityFilter(Filter):
         labelled: Mask = np.ones(nodes.count(rows), dtype=np.bool_)
         found: Mask = np.ones(len(labelled), dtype=np.bool_)
         is_first = self._matches_itself
-        for key in self._together_keys:
-            column = nodes.label(key)
-            domains = column.domains.values[rows]
-            sums = domain_sums(self._together, column)
+        for sums in self._together:
+            by_domain, domains = sums.by_domain(), sums.domains(rows)
             labelled &= domains >= 0
-            found &= sums[domains] > 0
-            is_first = is_first and not sums.any()
+            found &= by_domain[domains] > 0
+            is_first = is_first and not by_domain.any()
         # The first of a series with affinity to itself may go anywhere that has the labels.
         return labelled if is_first else labelled & found
 
-    def _repelled(self, rows: Any, *kinds: Sequence[tuple[str, RowCounter]]) -> Mask:
-        nodes = self._cluster.nodes
-        result: Mask = np.zeros(nodes.count(rows), dtype=np.bool_)
+    def _repelled(self, rows: Any, *kinds: Sequence[DomainSums]) -> Mask:
+        result: Mask = np.zeros(self._cluster.nodes.count(rows), dtype=np.bool_)
         for kind in kinds:
-            for key, counter in kind:
-                column = nodes.label(key)
-                result |= domain_sums(counter, column)[column.domains.values[rows]] > 0
+            for sums in kind:
+                result |= sums.over(rows) > 0
         return result
 
-    def _counter(self, kind: str, key: Any, weigh: Weigh) -> RowCounter:
-        return self._cluster.groups.counter((kind, key), weigh)
+    def _sums(self, topology_key: str, kind: str, key: Any, weigh: Weigh) -> DomainSums:
+        counter = self._cluster.groups.counter((kind, key), weigh)
+        return DomainSums(self._cluster.nodes, topology_key, counter)
 
     def _matches_all(self) -> Weigh:
         cluster, terms = self._cluster, self._shape.terms.required

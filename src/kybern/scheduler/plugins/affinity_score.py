@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from kybern.scheduler.affinity_terms import AffinityTerm
 from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.columns.column import Rows, Values
-from kybern.scheduler.columns.domain_sums import domain_sums
+from kybern.scheduler.columns.domain_sums import DomainSums
 from kybern.scheduler.columns.match_groups import MatchGroup, Weigh
 from kybern.scheduler.plugin import MAX_SCORE, Basis, Score
 from kybern.scheduler.pod_shape import PodShape
@@ -27,8 +27,9 @@ class PodAffinityScore(Score):
     ) -> None:
         self._cluster = cluster
         who = (shape.namespace, tuple(sorted(shape.labels.items())), shape.terms, hard_weight)
-        self._counters = [
-            (
+        self._sums = [
+            DomainSums(
+                cluster.nodes,
                 key,
                 cluster.groups.counter(
                     ("preferred", key, who), _weigh(cluster, shape, key, hard_weight)
@@ -40,9 +41,8 @@ class PodAffinityScore(Score):
     def raw(self, rows: Any) -> Values:
         nodes = self._cluster.nodes
         total: Values = np.zeros(nodes.count(rows), dtype=np.int64)
-        for key, counter in self._counters:
-            column = nodes.label(key)
-            total += domain_sums(counter, column)[column.domains.values[rows]]
+        for sums in self._sums:
+            total += sums.over(rows)
         return total
 
     def normalised(self, raw: Values, rows: Rows) -> Values:
@@ -54,8 +54,8 @@ class PodAffinityScore(Score):
         return scaled
 
     def close(self) -> None:
-        for _, counter in self._counters:
-            self._cluster.groups.release(counter)
+        for sums in self._sums:
+            self._cluster.groups.release(sums.counter)
 
 
 def _weigh(cluster: ClusterColumns, shape: PodShape, key: str, hard_weight: int) -> Weigh:

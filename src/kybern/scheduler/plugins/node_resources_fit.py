@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kybern.scheduler.columns.cluster import ClusterColumns
-from kybern.scheduler.columns.column import Mask, Rows, Values
+from kybern.scheduler.columns.column import Mask, Rows
 from kybern.scheduler.columns.node_table import NodeTable, allocatable_amount
 from kybern.scheduler.events import (
     Action,
@@ -161,11 +161,16 @@ class FitFilter(Filter):
             kinds |= (has - requested.values[rows] < amount).astype(np.int64) << bit
             hopeless |= has < amount
         kinds = kinds << 1 | hopeless
-        result: list[Verdict] = []
-        for kind in _distinct(kinds):
-            texts = tuple(text for bit, text in enumerate(self._texts, 1) if kind >> bit & 1)
-            result.append(Verdict(plugin, texts, bool(kind & 1), rows[kinds == kind]))
-        return result
+        first = int(kinds[0])
+        if (kinds == first).all():
+            # Full clusters are full alike; nothing has to be sorted.
+            return [self._verdict(plugin, first, rows)]
+        found = np.unique(kinds).tolist()
+        return [self._verdict(plugin, kind, rows[kinds == kind]) for kind in found]
+
+    def _verdict(self, plugin: str, kind: int, rows: Rows) -> Verdict:
+        texts = tuple(text for bit, text in enumerate(self._texts, 1) if kind >> bit & 1)
+        return Verdict(plugin, texts, bool(kind & 1), rows)
 
 
 def _of_containers(shape: PodShape) -> Requests:
@@ -175,12 +180,6 @@ def _of_containers(shape: PodShape) -> Requests:
         return shape.requests
     spec = {name: value for name, value in shape.spec.items() if name != "resources"}
     return requests_of({**shape.pod, "spec": spec})
-
-
-def _distinct(kinds: Values) -> list[int]:
-    """The numbers that occur; nodes that are full alike need no sorting."""
-    first = int(kinds[0])
-    return [first] if (kinds == first).all() else np.unique(kinds).tolist()
 
 
 def _pod_changed(pod: Obj, old: Obj | None, new: Obj | None) -> Hint:

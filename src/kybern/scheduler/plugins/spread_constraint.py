@@ -9,7 +9,7 @@ import numpy as np
 from kybern.api.node_fit import required_terms
 from kybern.api.selectors import LabelSelector, Requirement
 from kybern.scheduler.columns.cluster import ClusterColumns
-from kybern.scheduler.columns.column import Mask
+from kybern.scheduler.columns.column import Mask, Values
 from kybern.scheduler.columns.match_groups import MatchGroup, RowCounter
 from kybern.scheduler.columns.taints import has_untolerated
 from kybern.scheduler.node_selector import SelectorMask
@@ -70,14 +70,28 @@ class CountedNodes:
         self._affinity = SelectorMask(cluster.nodes, selector, required_terms(shape.spec))
         self._seen = (-1, -1)
         self._masks: list[Mask] = []
+        self._domains: list[Values] = []
 
     def masks(self) -> list[Mask]:
         """One mask over all rows for each constraint."""
-        now = (self._nodes.epoch, self._nodes.facts.end)
-        if now != self._seen:
-            self._masks = self._compute()
-            self._seen = now
+        self._refresh()
         return self._masks
+
+    def domains(self) -> list[Values]:
+        """The ids of the domains that such rows are in, for each constraint."""
+        self._refresh()
+        return self._domains
+
+    def _refresh(self) -> None:
+        now = (self._nodes.epoch, self._nodes.facts.end)
+        if now == self._seen:
+            return
+        self._masks = self._compute()
+        self._domains = [
+            _labelled(self._nodes.label(constraint.key).domains.values[mask])
+            for constraint, mask in zip(self._constraints, self._masks, strict=True)
+        ]
+        self._seen = now
 
     def _compute(self) -> list[Mask]:
         nodes = self._nodes
@@ -99,6 +113,10 @@ class CountedNodes:
                 mask &= ~tainted
             result.append(mask)
         return result
+
+
+def _labelled(domains: Values) -> Values:
+    return np.unique(domains[domains >= 0])
 
 
 def _read(constraint: Obj, labels: Mapping[str, str]) -> Constraint:

@@ -7,7 +7,7 @@ import numpy as np
 
 from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.columns.column import Mask, Rows
-from kybern.scheduler.columns.domain_sums import domain_sums
+from kybern.scheduler.columns.domain_sums import DomainSums
 from kybern.scheduler.plugin import Basis, Filter, Verdict
 from kybern.scheduler.plugins.spread_constraint import Constraint, CountedNodes, counter_of
 from kybern.scheduler.pod_shape import PodShape
@@ -24,7 +24,10 @@ class SpreadFilter(Filter):
         self._cluster = cluster
         self._constraints = constraints
         self._counted = CountedNodes(cluster, shape, constraints, needs_all_keys=True)
-        self._counters = [counter_of(cluster, shape.namespace, c.selector) for c in constraints]
+        self._sums = [
+            DomainSums(cluster.nodes, c.key, counter_of(cluster, shape.namespace, c.selector))
+            for c in constraints
+        ]
         self._own = [int(c.selector.matches(shape.labels)) for c in constraints]
 
     def feasible(self, rows: Any) -> Mask:
@@ -49,8 +52,8 @@ class SpreadFilter(Filter):
         return result
 
     def close(self) -> None:
-        for counter in self._counters:
-            self._cluster.groups.release(counter)
+        for sums in self._sums:
+            self._cluster.groups.release(sums.counter)
 
     def _judge(self, rows: Any) -> list[tuple[Mask, Mask]]:
         """For each constraint: the row has the label; the row's domain is not too full."""
@@ -58,14 +61,11 @@ class SpreadFilter(Filter):
         masks = self._counted.masks()
         for index, constraint in enumerate(self._constraints):
             column = self._cluster.nodes.label(constraint.key)
-            sums = domain_sums(self._counters[index], column, masks[index])
-            there = np.zeros(len(sums), dtype=np.bool_)
-            there[column.domains.values[masks[index]]] = True
-            there[-1] = False
-            loads = sums[there]
+            sums = self._sums[index].by_domain(masks[index])
+            loads = sums[self._counted.domains()[index]]
             enough = len(loads) >= constraint.min_domains
             least = int(loads.min()) if enough and len(loads) else 0
             domains = column.domains.values[rows]
-            skew = sums[domains] + (self._own[index] - least)
-            result.append((domains >= 0, skew <= constraint.max_skew))
+            is_balanced = sums <= constraint.max_skew - self._own[index] + least
+            result.append((domains >= 0, is_balanced[domains]))
         return result

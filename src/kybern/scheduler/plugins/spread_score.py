@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.columns.column import Rows, Values
-from kybern.scheduler.columns.domain_sums import domain_sums
+from kybern.scheduler.columns.domain_sums import DomainSums
 from kybern.scheduler.plugin import MAX_SCORE, Basis, Score
 from kybern.scheduler.plugins.spread_constraint import Constraint, CountedNodes, counter_of
 from kybern.scheduler.pod_shape import PodShape
@@ -37,7 +37,10 @@ class SpreadScore(Score):
         self._constraints = constraints
         self._needs_all_keys = needs_all_keys
         self._counted = CountedNodes(cluster, shape, constraints, needs_all_keys)
-        self._counters = [counter_of(cluster, shape.namespace, c.selector) for c in constraints]
+        self._sums = [
+            DomainSums(cluster.nodes, c.key, counter_of(cluster, shape.namespace, c.selector))
+            for c in constraints
+        ]
 
     def raw(self, rows: Any) -> Values:
         """``rows`` are the feasible ones; rows without a needed label get ``IGNORED``."""
@@ -65,16 +68,15 @@ class SpreadScore(Score):
         return np.where(judged, MAX_SCORE * (most + least - raw) // most, 0)
 
     def close(self) -> None:
-        for counter in self._counters:
-            self._cluster.groups.release(counter)
+        for sums in self._sums:
+            self._cluster.groups.release(sums.counter)
 
     def _counts(self, index: int, rows: Any, domains: Values, ignored: Any) -> tuple[Values, int]:
         """Matching pods in each row's domain, and how many domains the feasible rows span."""
-        counter = self._counters[index]
         if self._constraints[index].key == HOSTNAME:
-            return counter.counts.values[rows], len(domains) - int(ignored.sum())
-        column = self._cluster.nodes.label(self._constraints[index].key)
-        sums = domain_sums(counter, column, self._counted.masks()[index])
+            counts = self._sums[index].counter.counts.values[rows]
+            return counts, len(domains) - int(ignored.sum())
+        sums = self._sums[index].by_domain(self._counted.masks()[index])
         seen = np.zeros(len(sums), dtype=np.bool_)
         seen[domains[~ignored]] = True
         return sums[domains], int(seen.sum())
