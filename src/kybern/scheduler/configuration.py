@@ -44,6 +44,7 @@ DEFAULT_PLUGINS: dict[str, int] = {
     "NodeResourcesBalancedAllocation": 1,
     "ImageLocality": 1,
     "DefaultBinder": 0,
+    "NodeDeclaredFeatures": 0,
 }
 
 FILTER_POINTS = ("preFilter", "filter")

@@ -29,7 +29,8 @@ class Action(IntFlag):
     UPDATE_POD_TOLERATION = 512
     UPDATE_POD_GATES_ELIMINATED = 1024
     UPDATE_OTHER = 2048
-    UPDATE = 4 + 8 + 16 + 32 + 64 + 128 + 256 + 512 + 1024 + 2048
+    UPDATE_NODE_DECLARED_FEATURE = 4096
+    UPDATE = 4 + 8 + 16 + 32 + 64 + 128 + 256 + 512 + 1024 + 2048 + 4096
     ALL = 3 + UPDATE
 
 
@@ -136,6 +137,8 @@ def node_changes(old: Obj, new: Obj) -> list[ClusterEvent]:
         actions.append(Action.UPDATE_NODE_CONDITION)
     if old_meta.get("annotations") != new_meta.get("annotations"):
         actions.append(Action.UPDATE_NODE_ANNOTATION)
+    if old_status.get("declaredFeatures") != new_status.get("declaredFeatures"):
+        actions.append(Action.UPDATE_NODE_DECLARED_FEATURE)
     return [ClusterEvent(EventResource.NODE, action) for action in actions]
 
 

@@ -63,6 +63,7 @@ def shape_key(
             [spec.get(name) for name in SPEC_FIELDS],
             _containers(spec),
             storage and (storage, storage_version),
+            *needed_features(spec),
         )
     ) + fingerprint(pod)
 
@@ -88,6 +89,19 @@ def make_shape(
         terms=affinity_terms(pod),
         default_selector=default_selector,
     )
+
+
+def needed_features(spec: Obj) -> tuple[str, ...]:
+    """Features that the pod's node has to declare."""
+    found: list[str] = []
+    if spec.get("hostUsers") is False and spec.get("hostNetwork"):
+        found.append("UserNamespacesHostNetworkSupport")
+    for container in (*spec["containers"], *(spec.get("initContainers") or ())):
+        rules = container.get("restartPolicyRules") or ()
+        if any(rule.get("action") == "RestartAllContainers" for rule in rules):
+            found.append("RestartAllContainersOnContainerExits")
+            break
+    return tuple(found)
 
 
 def _containers(spec: Obj) -> list[Any]:

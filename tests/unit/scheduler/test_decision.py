@@ -7,6 +7,7 @@ from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.configuration import ProfileSettings, load
 from kybern.scheduler.decision import Decider, Placement
 from kybern.scheduler.diagnosis import FitError
+from kybern.scheduler.events import Action, ClusterEvent, EventResource, node_changes
 from kybern.scheduler.nominations import Nominations
 from kybern.scheduler.plugins.default_preemption import DefaultPreemption
 from kybern.scheduler.preemption_search import Outcome, PreemptionSearch
@@ -210,3 +211,21 @@ def test_label_values_of_gone_nodes_do_not_pile_up() -> None:
     assert len(column.values) <= 2 * core.cluster.nodes.capacity + 1
     selected = pod("p", nodeSelector={"kubernetes.io/hostname": "stays"})
     assert core.decide(selected) == "stays"
+
+
+def test_pods_that_need_a_feature_go_where_it_is_declared() -> None:
+    able, unable = node("able"), node("unable", cpu="64")
+    able["status"]["declaredFeatures"] = ["RestartAllContainersOnContainerExits"]
+    core = Core(able, unable)
+    wish = pod("p")
+    wish["spec"]["containers"][0]["restartPolicyRules"] = [{"action": "RestartAllContainers"}]
+    assert core.decide(pod("plain")) == "unable"
+    assert core.decide(wish) == "able"
+    core.cluster.set_node({**able, "status": {**able["status"], "declaredFeatures": []}})
+    assert core.decide(wish) == (
+        "0/2 nodes are available: 2 node(s) didn't match Pod's required features."
+    )
+    rootless = pod("q", hostNetwork=True, hostUsers=False)
+    assert core.decide(rootless).endswith("2 node(s) didn't match Pod's required features.")
+    changed = node_changes(able, node("able"))
+    assert changed == [ClusterEvent(EventResource.NODE, Action.UPDATE_NODE_DECLARED_FEATURE)]

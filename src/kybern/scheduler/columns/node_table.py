@@ -210,4 +210,5 @@ def _scheduling_facts(node: Obj) -> tuple[Any, ...]:
         spec.get("unschedulable"),
         status.get("allocatable"),
         status.get("images"),
+        status.get("declaredFeatures"),
     )

@@ -15,6 +15,7 @@ from kybern.scheduler.diagnosis import FitError
 from kybern.scheduler.explain.amounts import readable, words
 from kybern.scheduler.plugins.affinity_filter import AFFINITY, ANTI_AFFINITY
 from kybern.scheduler.plugins.volume_binding import UNBOUND
+from kybern.scheduler.pod_shape import needed_features
 from kybern.scheduler.pod_storage import claim_names
 
 Obj = dict[str, Any]
@@ -227,6 +228,11 @@ def _devices(case: Case) -> list[str]:
     return ["See what its resource claims wait for: kubectl describe resourceclaims"]
 
 
+def _features(case: Case) -> list[str]:
+    names = ", ".join(needed_features(case.pod["spec"]))
+    return [f"Add a node whose kubelet has the features that the pod needs: {names}."]
+
+
 def _named(case: Case) -> list[str]:
     return ["Add the node that the pod asks for by name, or make room there."]
 
@@ -250,4 +256,5 @@ ADVICE: dict[str, Callable[[Case], list[str]]] = {
     "PodTopologySpread": _spreading,
     "InterPodAffinity": _affinity,
     "DynamicResources": _devices,
+    "NodeDeclaredFeatures": _features,
 }

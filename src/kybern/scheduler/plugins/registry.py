@@ -15,6 +15,7 @@ from kybern.scheduler.plugins.dynamic_resources import DynamicResources
 from kybern.scheduler.plugins.image_locality import ImageLocality
 from kybern.scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from kybern.scheduler.plugins.node_affinity import NodeAffinity
+from kybern.scheduler.plugins.node_declared_features import NodeDeclaredFeatures
 from kybern.scheduler.plugins.node_name import NodeName
 from kybern.scheduler.plugins.node_ports import NodePorts
 from kybern.scheduler.plugins.node_resources_balanced_allocation import (
@@ -53,6 +54,7 @@ SHIPPED: dict[str, type[Plugin]] = {
         DynamicResources,
         DefaultPreemption,
         DefaultBinder,
+        NodeDeclaredFeatures,
     )
 }
 
