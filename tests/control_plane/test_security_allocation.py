@@ -10,6 +10,7 @@ from kybern.apiserver.allocation.cluster_ips import ClusterIps
 from kybern.apiserver.allocation.node_ports import NodePorts
 from kybern.apiserver.allocation.repair import Repair
 from kybern.apiserver.allocation.services import ServiceAllocator
+from kybern.apiserver.allocation.warnings import Warnings
 from kybern.apiserver.config import Config
 from kybern.apiserver.loopback import Loopback
 from kybern.store.memory import MemoryStore
@@ -157,7 +158,8 @@ async def test_repair_frees_what_a_killed_server_left_behind() -> None:
     async with running() as call:
         server = call.server
         lookup = server.access.lookup
-        ips = ClusterIps(server.config, lookup, Loopback(server.handler), server.clock)
+        loopback = Loopback(server.handler)
+        ips = ClusterIps(server.config, lookup, loopback, server.clock)
         ports = NodePorts(server.config.node_ports, server.store, server.clock)
         # As if the server had died between the allocation and the write of the Service.
         orphan: Obj = service("gone", type="NodePort", clusterIP="10.96.0.9")
@@ -165,10 +167,46 @@ async def test_repair_frees_what_a_killed_server_left_behind() -> None:
         orphan["spec"]["ports"] = [{"port": 80, "protocol": "TCP", "nodePort": 30009}]
         await ServiceAllocator(ips, ports).create(orphan, False)
         kept = await call.made(SERVICES, service("kept", type="NodePort"))
-        repair = Repair(lookup, ips, ports)
+        repair = Repair(lookup, ips, ports, Warnings(loopback, server.clock))
         await repair.once()
         assert "10.96.0.9" in await addresses(call)
         await repair.once()
         assert await addresses(call) == {kept["spec"]["clusterIP"]}
         taken = await ports.taken()
         assert taken == {kept["spec"]["ports"][0]["nodePort"]}
+        events = (await call("GET", "/apis/events.k8s.io/v1/events")).body["items"]
+        assert [(event["reason"], event["regarding"]["name"]) for event in events] == [
+            ("IPAddressNotAllocated", "10.96.0.9")
+        ]
+
+
+async def test_repair_records_what_services_hold_and_tells_of_it_once() -> None:
+    async with running() as call:
+        server = call.server
+        loopback = Loopback(server.handler)
+        ips = ClusterIps(server.config, server.access.lookup, loopback, server.clock)
+        ports = NodePorts(server.config.node_ports, server.store, server.clock)
+        made = await call.made(SERVICES, service("web", type="NodePort"))
+        address = made["spec"]["clusterIP"]
+        port = made["spec"]["ports"][0]["nodePort"]
+        await call("DELETE", f"{ADDRESSES}/{address}")
+        await ports.release([port])
+        warnings = Warnings(loopback, server.clock)
+        repair = Repair(server.access.lookup, ips, ports, warnings)
+        for _ in range(2):
+            await repair.once()
+        assert await addresses(call) == {address}
+        assert await ports.taken() == {port}
+        # A record that names another Service is written anew.
+        await ips.release(address)
+        await ips.record({"metadata": {"name": "other", "namespace": "default"}}, address)
+        await repair.once()
+        record = (await call("GET", f"{ADDRESSES}/{address}")).body
+        assert record["spec"]["parentRef"]["name"] == "web"
+        events = (await call("GET", "/apis/events.k8s.io/v1/events")).body["items"]
+        assert sorted(event["note"] for event in events) == [
+            f"Cluster IP [IPv4]: {address} is not allocated; repairing",
+            f"Port {port} is not allocated; repairing",
+            f"the ClusterIP [IPv4]: {address} for Service default/web has a wrong reference; "
+            "repairing",
+        ]

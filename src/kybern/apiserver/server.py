@@ -15,6 +15,7 @@ from kybern.apiserver.allocation.cluster_ips import ClusterIps
 from kybern.apiserver.allocation.node_ports import NodePorts
 from kybern.apiserver.allocation.repair import Repair
 from kybern.apiserver.allocation.services import ServiceAllocator
+from kybern.apiserver.allocation.warnings import Warnings
 from kybern.apiserver.backends.kubelets import Kubelets
 from kybern.apiserver.bootstrap import bootstrap
 from kybern.apiserver.cache import CacheSet, ResourceCache
@@ -111,7 +112,7 @@ class ApiServer:
         self._upkeep = Upkeep(control, self.access.lookup, self.handler)
         await self._upkeep.start()
         self._steps.done(health.FLOW_CONTROL, health.FLOW_CONTROL_OBJECTS)
-        repair = Repair(self.access.lookup, ips, ports)
+        repair = Repair(self.access.lookup, ips, ports, Warnings(loopback, self.clock))
         self._repair = asyncio.create_task(repair.run(), name="allocation-repair")
         self._steps.done(health.REPAIR)
         await self._custom.start()

@@ -39,6 +39,7 @@ from kybern.controllers.replicaset import ReplicaSetController, ReplicationContr
 from kybern.controllers.resourceclaim import ResourceClaimController
 from kybern.controllers.resourcequota import ResourceQuotaController
 from kybern.controllers.root_ca_publisher import RootCaPublisher
+from kybern.controllers.service_cidrs import ServiceCidrsController
 from kybern.controllers.serviceaccount import ServiceAccountController
 from kybern.controllers.serviceaccount_token import ServiceAccountTokenController
 from kybern.controllers.statefulset import StatefulSetController
@@ -76,6 +77,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     EndpointsController,
     EndpointSliceController,
     EndpointSliceMirroringController,
+    ServiceCidrsController,
     ReplicationControllerController,
     ReplicaSetController,
     DeploymentController,

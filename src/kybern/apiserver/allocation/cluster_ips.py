@@ -49,12 +49,14 @@ class ClusterIps:
         return list(dict.fromkeys(family_of(network) for network in self._configured))
 
     def networks(self, family: str) -> list[Network]:
-        """The configured ranges of a family and those that ServiceCIDR objects add."""
-        networks = list(self._configured)
-        for found in self._lookup.list(SERVICE_CIDRS):
-            if not found["metadata"].get("deletionTimestamp"):
-                networks += [ipaddress.ip_network(c) for c in found["spec"].get("cidrs") or []]
-        return [n for n in dict.fromkeys(networks) if family_of(n) == family]
+        """The ranges that addresses of a family may be taken from now."""
+        ready = [found for found in self._lookup.list(SERVICE_CIDRS) if _is_ready(found)]
+        return [network for network in _networks(ready) if family_of(network) == family]
+
+    def in_range(self, address: str) -> bool:
+        """Whether an address is of any range, be it ready or not."""
+        parsed = ipaddress.ip_address(address)
+        return any(parsed in network for network in _networks(self._lookup.list(SERVICE_CIDRS)))
 
     async def take(self, service: Obj, address: str, dry_run: bool) -> None:
         """Take one address for a Service; raises AddressTaken."""
@@ -84,6 +86,10 @@ class ClusterIps:
                     return address
         raise RangeFull("range is full")
 
+    async def record(self, service: Obj, address: str) -> None:
+        """Take the address that a Service has already, whatever its range; raises StatusError."""
+        await self._claim(service, address, False)
+
     async def release(self, address: str) -> None:
         """Give an address back; one that is free already is no failure."""
         await self._loopback.delete(IP_ADDRESSES, address)
@@ -97,15 +103,12 @@ class ClusterIps:
             "namespace": metadata.get("namespace", ""),
             "name": metadata["name"],
         }
-        labels = {
-            _FAMILY_LABEL: family_of(ipaddress.ip_address(address)),
-            _MANAGED_LABEL: MANAGED_BY,
+        record = {
+            "metadata": {"name": address, "labels": labels_of(address)},
+            "spec": {"parentRef": owner},
         }
         try:
-            await self._loopback.create(
-                IP_ADDRESSES,
-                {"metadata": {"name": address, "labels": labels}, "spec": {"parentRef": owner}},
-            )
+            await self._loopback.create(IP_ADDRESSES, record)
         except StatusError as error:
             if error.reason == "AlreadyExists":
                 return False
@@ -137,6 +140,25 @@ def family_of(
     network: Network | ipaddress.IPv4Address | ipaddress.IPv6Address,
 ) -> str:
     return f"IPv{network.version}"
+
+
+def labels_of(address: str) -> dict[str, str]:
+    """What the record of an address is labelled with."""
+    family = family_of(ipaddress.ip_address(address))
+    return {_FAMILY_LABEL: family, _MANAGED_LABEL: MANAGED_BY}
+
+
+def _networks(service_cidrs: list[Obj]) -> list[Network]:
+    texts = [text for found in service_cidrs for text in found["spec"].get("cidrs") or []]
+    return [ipaddress.ip_network(text) for text in dict.fromkeys(texts)]
+
+
+def _is_ready(service_cidr: Obj) -> bool:
+    """Whether addresses may be taken from a range; one that nobody has looked at is ready."""
+    if service_cidr["metadata"].get("deletionTimestamp"):
+        return False
+    conditions = (service_cidr.get("status") or {}).get("conditions") or []
+    return all(c["status"] == "True" for c in conditions if c["type"] == "Ready")
 
 
 def _allocatable(network: Network, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

@@ -30,6 +30,11 @@ class NodePorts:
         self._store = store
         self._clock = clock
 
+    @property
+    def ports(self) -> range:
+        """The ports that there are to take."""
+        return self._ports
+
     async def take(self, port: int, dry_run: bool) -> None:
         """Take one port; raises PortTaken."""
         if port not in self._ports:
