@@ -20,6 +20,7 @@ from kybern.component.clock import Clock
 from kybern.kubelet import configuration
 from kybern.kubelet.admission.allocations import Allocations
 from kybern.kubelet.admission.gate import Admission
+from kybern.kubelet.admission.predicates import without_app_armor
 from kybern.kubelet.cgroups import Cgroups
 from kybern.kubelet.config import Config
 from kybern.kubelet.cri.client import Runtime
@@ -32,7 +33,7 @@ from kybern.kubelet.images.puller import Puller
 from kybern.kubelet.lifecycle import Hooks
 from kybern.kubelet.network_files import ClusterDns
 from kybern.kubelet.node.lease import NodeLease
-from kybern.kubelet.node.machine import default_address, read_machine
+from kybern.kubelet.node.machine import default_address, has_app_armor, read_machine
 from kybern.kubelet.node.registration import NodeRegistration, new_node
 from kybern.kubelet.node.status import allocatable
 from kybern.kubelet.objects import Objects
@@ -100,6 +101,11 @@ def make_parts(
     allocations = Allocations(paths)
     allocations.load()
     cgroups = Cgroups(config.cgroup_root)
+    admission = Admission(
+        allocations, lambda: facts.node, lambda: facts.allocatable, clock, recorder.event
+    )
+    if not has_app_armor():
+        admission.judges.append(without_app_armor)
     return Parts(
         clock=clock,
         facts=facts,
@@ -117,9 +123,7 @@ def make_parts(
         recorder=recorder,
         dns=ClusterDns(config.cluster_dns, config.cluster_domain, config.resolv_conf),
         crash_backoff=crash_backoff(config),
-        admission=Admission(
-            allocations, lambda: facts.node, lambda: facts.allocatable, clock, recorder.event
-        ),
+        admission=admission,
         seccomp_root=f"{config.root_dir}/seccomp",
     )
 

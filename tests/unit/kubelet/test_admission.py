@@ -9,7 +9,7 @@ from kubelet_pods import container, pod
 from kybern.component.clock import Clock
 from kybern.kubelet.admission.allocations import Allocations
 from kybern.kubelet.admission.gate import Admission
-from kybern.kubelet.admission.predicates import holder, refusal
+from kybern.kubelet.admission.predicates import holder, refusal, without_app_armor
 from kybern.kubelet.paths import Paths
 
 Obj = dict[str, Any]
@@ -79,6 +79,20 @@ def test_only_no_execute_taints_refuse_and_static_pods_run_regardless() -> None:
     static = pod()
     static["metadata"]["annotations"] = {"kubernetes.io/config.source": "file"}
     assert reason(static, node=tainted("NoExecute")) == ""
+
+
+def test_what_the_node_cannot_enforce_is_refused() -> None:
+    strict = pod(securityContext={"supplementalGroupsPolicy": "Strict"})
+    assert reason(strict) == "SupplementalGroupsPolicyNotSupported"
+    able = {**NODE, "status": {"features": {"supplementalGroupsPolicy": True}}}
+    assert reason(strict, node=able) == ""
+    assert (
+        without_app_armor(pod(securityContext={"appArmorProfile": {"type": "Unconfined"}})) is None
+    )
+    confined = container(securityContext={"appArmorProfile": {"type": "RuntimeDefault"}})
+    found = without_app_armor(pod(confined))
+    assert found is not None
+    assert found.reason == "AppArmor"
 
 
 class Gate:

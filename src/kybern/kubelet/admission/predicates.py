@@ -68,11 +68,35 @@ def refusal(
             "PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS"
         )
     return (
-        insufficient(pod, allocatable, others)
+        _unsupported(pod, node)
+        or insufficient(pod, allocatable, others)
         or _misplaced(pod, node)
         or _taken_ports(pod, others)
         or _untolerated(pod, node)
     )
+
+
+def _unsupported(pod: Obj, node: Obj) -> Refusal | None:
+    """What the pod asks of the runtime that this one cannot do."""
+    context = pod["spec"].get("securityContext") or {}
+    features = (node.get("status") or {}).get("features") or {}
+    strict = context.get("supplementalGroupsPolicy") == "Strict"
+    if strict and not features.get("supplementalGroupsPolicy"):
+        return Refusal(
+            "SupplementalGroupsPolicyNotSupported",
+            "SupplementalGroupsPolicy=Strict is not supported in this node",
+        )
+    return None
+
+
+def without_app_armor(pod: Obj) -> Refusal | None:
+    """On a machine without AppArmor: whether the pod wants to be confined by it."""
+    contexts = [pod["spec"].get("securityContext") or {}]
+    contexts += [c.get("securityContext") or {} for c in spec.all_containers(pod)]
+    kinds = [(context.get("appArmorProfile") or {}).get("type") for context in contexts]
+    if all(kind in (None, "Unconfined") for kind in kinds):
+        return None
+    return Refusal("AppArmor", "Cannot enforce AppArmor: AppArmor is not enabled on the host")
 
 
 def insufficient(pod: Obj, allocatable: Obj, others: Sequence[Holder]) -> Refusal | None:

@@ -23,6 +23,16 @@ _MASKED_PATHS = (
 _READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
+_INHERITED = (
+    "runAsUser",
+    "runAsGroup",
+    "runAsNonRoot",
+    "seLinuxOptions",
+    "seccompProfile",
+    "appArmorProfile",
+)
+
+
 class NonRootError(Exception):
     """``runAsNonRoot`` is asked for and the container would run as root."""
 
@@ -31,11 +41,7 @@ def effective(pod: Obj, container: Obj) -> Obj:
     """The container's security context over the pod's, for the fields that both have."""
     shared = pod["spec"].get("securityContext") or {}
     own = container.get("securityContext") or {}
-    inherited = {
-        key: shared[key]
-        for key in ("runAsUser", "runAsGroup", "runAsNonRoot", "seLinuxOptions", "seccompProfile")
-        if shared.get(key) is not None
-    }
+    inherited = {key: shared[key] for key in _INHERITED if shared.get(key) is not None}
     return {**inherited, **{key: value for key, value in own.items() if value is not None}}
 
 
@@ -68,6 +74,16 @@ def seccomp_profile(context: Obj, localhost_root: str = "") -> Any:
     return cri.SecurityProfile(profile_type=getattr(cri.SecurityProfile, kind))
 
 
+def _set_app_armor(message: Any, declared: Obj) -> None:
+    """The AppArmor profile, in the field of today and in the one that older runtimes read."""
+    kind, local = declared["type"], declared.get("localhostProfile", "")
+    message.apparmor.profile_type = getattr(cri.SecurityProfile, kind)
+    if kind == "Localhost":
+        message.apparmor.localhost_ref = local
+    older = {"RuntimeDefault": "runtime/default", "Localhost": f"localhost/{local}"}
+    message.apparmor_profile = older.get(kind, "unconfined")
+
+
 def container_security(
     pod: Obj, container: Obj, image: Any, seccomp_root: str, target_id: str = ""
 ) -> Any:
@@ -87,6 +103,8 @@ def container_security(
             {"seccompProfile": {"type": "Unconfined"}} if privileged else context, seccomp_root
         ),
     )
+    if not privileged and (declared := context.get("appArmorProfile")) is not None:
+        _set_app_armor(message, declared)
     if shared.get("fsGroup") is not None:
         message.supplemental_groups.append(shared["fsGroup"])
     if shared.get("supplementalGroupsPolicy") == "Strict":

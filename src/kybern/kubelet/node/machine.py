@@ -46,6 +46,11 @@ def read_machine(root_dir: Path) -> Machine:
     )
 
 
+def has_app_armor() -> bool:
+    """Whether the kernel confines programs by AppArmor profiles."""
+    return _text("/sys/module/apparmor/parameters/enabled") == "Y"
+
+
 def cpu_nanoseconds() -> int:
     """The time that the machine's cores have worked since it started, steal and idling left out."""
     user, nice, system, _, _, interrupts, soft = map(int, _text("/proc/stat").split()[1:8])

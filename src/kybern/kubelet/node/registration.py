@@ -56,6 +56,7 @@ class NodeRegistration:
         self._node: Obj | None = None
         self._reported = 0.0
         self._runtime_version = ""
+        self._features: Obj = {}
         self._answered: float | None = None
         self._network_problem = ""
         self.pressures: Callable[[], Collection[str]] = tuple
@@ -126,6 +127,7 @@ class NodeRegistration:
                 return f"container runtime is down: {error.message}", ""
             return "", self._network_problem
         self._answered = self._clock.monotonic()
+        self._features = status.features(answer)
         states = {condition.type: condition for condition in answer.status.conditions}
         runtime = _problem(states.get("RuntimeReady"), "container runtime not ready")
         network = _problem(states.get("NetworkReady"), "container runtime network not ready")
@@ -150,6 +152,7 @@ class NodeRegistration:
             "daemonEndpoints": {"kubeletEndpoint": {"Port": self.port}},
             "nodeInfo": status.node_info(self._machine, self._runtime_version),
             "images": status.images(found),
+            **self._features,
         }
 
     async def _register(self, found: Obj) -> None:

@@ -96,6 +96,24 @@ def node_info(machine: Machine, runtime_version: str) -> Obj:
     }
 
 
+def features(answer: Any) -> Obj:
+    """What the runtime says that it can do, from its answer to Status."""
+    handlers = [
+        {
+            "name": handler.name,
+            "features": {
+                "recursiveReadOnlyMounts": handler.features.recursive_read_only_mounts,
+                "userNamespaces": handler.features.user_namespaces,
+            },
+        }
+        for handler in answer.runtime_handlers
+    ]
+    told: Obj = {
+        "features": {"supplementalGroupsPolicy": answer.features.supplemental_groups_policy}
+    }
+    return {**told, "runtimeHandlers": handlers} if handlers else told
+
+
 def images(found: Sequence[Any]) -> list[Obj]:
     """The largest images, as the scheduler's image locality wants to know them."""
     listed = sorted(found, key=lambda image: image.size, reverse=True)[:MAX_IMAGES]

@@ -57,9 +57,11 @@ async def start_sandbox(pod: Obj, parts: Parts, attempt: int) -> None:
     logs = parts.paths.logs(pod)
     await asyncio.to_thread(logs.mkdir, parents=True, exist_ok=True)
     try:
+        if pod["spec"].get("hostUsers") is False:
+            raise SyncFailure("user namespaces are not supported")
         handler = await _runtime_handler(pod, parts)
         await parts.runtime.run_sandbox(make_sandbox_config(pod, parts, attempt), handler)
-    except (RpcError, StatusError) as error:
+    except (RpcError, StatusError, SyncFailure) as error:
         message = f"Failed to create pod sandbox: {error}"
         parts.report(pod, None, "Warning", "FailedCreatePodSandBox", message)
         raise SyncFailure(message) from error
