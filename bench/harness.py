@@ -162,6 +162,17 @@ async def kybern_server(directory: Path) -> AsyncIterator[Server]:
         yield server
 
 
+@contextlib.contextmanager
+def etcd_server(directory: Path, etcd: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """One member on loopback, which may take a second to answer."""
+    command = [etcd, "--data-dir", str(directory / "etcd")]
+    command += [f"--listen-client-urls=http://127.0.0.1:{port}"]
+    command += [f"--advertise-client-urls=http://127.0.0.1:{port}"]
+    command += [f"--listen-peer-urls=http://127.0.0.1:{free_port()}"]
+    with process(command, directory / "etcd.log") as running:
+        yield running
+
+
 @contextlib.asynccontextmanager
 async def peer_server(directory: Path, kube_apiserver: str, etcd: str) -> AsyncIterator[Server]:
     """kube-apiserver on etcd, with its usual admission and authorization."""
@@ -171,11 +182,7 @@ async def peer_server(directory: Path, kube_apiserver: str, etcd: str) -> AsyncI
     authority.issue_client("admin", ["system:masters"]).save(directory, "admin")
     pki.load_or_create_key(directory, "sa")
     start = time.perf_counter()
-    client, peer, port = free_port(), free_port(), free_port()
-    etcd_command = [etcd, "--data-dir", str(directory / "etcd")]
-    etcd_command += [f"--listen-client-urls=http://127.0.0.1:{client}"]
-    etcd_command += [f"--advertise-client-urls=http://127.0.0.1:{client}"]
-    etcd_command += [f"--listen-peer-urls=http://127.0.0.1:{peer}"]
+    client, port = free_port(), free_port()
     server_command = [
         kube_apiserver,
         f"--etcd-servers=http://127.0.0.1:{client}",
@@ -194,7 +201,7 @@ async def peer_server(directory: Path, kube_apiserver: str, etcd: str) -> AsyncI
     ]
     log = directory / "kube-apiserver.log"
     with (
-        process(etcd_command, directory / "etcd.log") as store,
+        etcd_server(directory, etcd, client) as store,
         process(server_command, log) as running,
     ):
         server = Server(

@@ -1,10 +1,12 @@
 """Durable compare-and-swap writes per second of each store, and LIST and WATCH of the cache.
 
-    .venv/bin/python bench/store.py
+    .venv/bin/python bench/store.py [--etcd PATH]
 
-CPU is that of this process, clients included, in microseconds per operation.
+CPU is that of this process, clients included, in microseconds per operation; where etcd is found,
+that of its process comes on top.
 """
 
+import argparse
 import asyncio
 import tempfile
 import time
@@ -14,10 +16,13 @@ from typing import Any
 
 import uvloop
 
+from harness import etcd_server, find_binary, free_port
 from kybern.api.kinds import builtin_registry
 from kybern.api.selectors import LabelSelector
 from kybern.apiserver.cache import CacheSet
 from kybern.component.clock import Clock
+from kybern.rpc.etcd import EtcdClient
+from kybern.store.etcd import EtcdStore
 from kybern.store.interface import Store
 from kybern.store.memory import MemoryStore
 from kybern.store.sqlite import SqliteStore
@@ -123,14 +128,24 @@ async def bench_watch(caches: CacheSet, watchers: int, events: int) -> None:
     await measure(f"cache: deliver an event to {watchers} watchers", events, work)
 
 
-async def main() -> None:
+async def main(etcd: str) -> None:
     await bench_writes("memory", MemoryStore())
     with tempfile.TemporaryDirectory() as directory:
         store = SqliteStore.open(Path(directory) / "store.db")
         await bench_writes("sqlite", store)
         await store.close()
+        if etcd:
+            port = free_port()
+            with etcd_server(Path(directory), etcd, port):
+                shared = EtcdStore(EtcdClient([f"http://127.0.0.1:{port}"]), prefix="/bench")
+                await bench_writes("etcd", shared)
+                await shared.close()
+        else:
+            print("No etcd was found to measure beside.")
     await bench_cache()
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--etcd", default="", help="path of etcd")
+    uvloop.run(main(find_binary(parser.parse_args().etcd, "etcd")))

@@ -34,6 +34,7 @@ data_dir_option = click.option(
 output_option = click.option(
     "-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Output form."
 )
+_EXISTING = click.Path(exists=True, dir_okay=False, resolve_path=True)
 
 
 @click.group(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
@@ -64,6 +65,11 @@ def main() -> None:
     callback=lambda context, option, given: _component_flags(given),
     help="A flag for one component, as in controller-manager:node-monitor-grace-period=20.",
 )
+@click.option("--etcd-servers", help="URLs of an etcd to keep the objects in, instead of a file.")
+@click.option("--etcd-cafile", type=_EXISTING, help="Authorities of etcd's certificates.")
+@click.option("--etcd-certfile", type=_EXISTING, help="Client certificate for etcd.")
+@click.option("--etcd-keyfile", type=_EXISTING, help="Key of the client certificate for etcd.")
+@click.option("--etcd-prefix", help="What all keys in etcd begin with.  [default: /registry]")
 @click.option("-q", "--quiet", is_flag=True, help="No progress display.")
 def up(
     data_dir: Path | None,
@@ -93,6 +99,13 @@ def _wanted_record(data_dir: Path, wanted: dict[str, Any]) -> Record:
     except FileNotFoundError:
         known = None
     given = {name: value for name, value in wanted.items() if value is not None}
+    etcd = tuple(
+        f"apiserver:{name.replace('_', '-')}={given.pop(name)}"
+        for name in sorted(given)
+        if name.startswith("etcd_")
+    )
+    if etcd:
+        given["flags"] = (*given.get("flags", ()), *etcd)
     if "disable" in given:
         given["disable"] = tuple(part for part in given["disable"].split(",") if part)
     if known is None:

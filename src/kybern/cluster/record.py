@@ -48,6 +48,11 @@ class Record:
         return [f"--{flag}" for component, _, flag in parted if component in components]
 
     @property
+    def has_peers(self) -> bool:
+        """Whether other control planes may work on the same objects, in an etcd that they share."""
+        return any(flag.startswith("--etcd-servers=") for flag in self.flags_of("apiserver"))
+
+    @property
     def kubeconfig(self) -> Path:
         return self.data_dir / "kubeconfig"
 
@@ -113,7 +118,7 @@ def processes(record: Record) -> list[tuple[str, list[str]]]:
                     f"--cluster-signing-cert-file={pki / 'ca.crt'}",
                     f"--cluster-signing-key-file={pki / 'ca.key'}",
                     f"--service-account-private-key-file={pki / 'sa.key'}",
-                    "--leader-elect=false",
+                    f"--leader-elect={str(record.has_peers).lower()}",
                     verbosity,
                     *record.flags_of(*control),
                 ],
