@@ -14,12 +14,9 @@ import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
 from kybern.rpc.etcd import EtcdClient, Tls
 
 BINARY = shutil.which("etcd")
-needs_etcd = pytest.mark.skipif(BINARY is None, reason="etcd is not installed (etcd-server)")
 
 
 @dataclass(frozen=True)

@@ -225,8 +225,10 @@ async def test_paging_goes_on_at_the_other_server_until_it_is_compacted(pair: Pa
 
 
 async def test_events_go_with_their_lease_and_watchers_are_told(
-    etcd: Etcd, etcd_prefix: str
+    etcd: Etcd, etcd_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # So that all share one lease, and end at one revision.
+    monkeypatch.setattr("kybern.store.etcd_leases.EXTRA_SHARE", 1.0)
     events = "/api/v1/namespaces/default/events"
     async with (
         server(etcd, etcd_prefix, event_ttl=1) as a,
@@ -241,10 +243,12 @@ async def test_events_go_with_their_lease_and_watchers_are_told(
         gone = []
         async with asyncio.timeout(10):
             async for event in client.watch(EVENTS, "default", resource_version=version):
-                gone.append((event["type"], event["object"]["metadata"]["name"]))
+                gone.append((event["type"], event["object"]["metadata"]))
                 if len(gone) == 3:
                     break
-        assert sorted(gone) == [("DELETED", "e0"), ("DELETED", "e1"), ("DELETED", "e2")]
+        assert {type_ for type_, _ in gone} == {"DELETED"}
+        assert sorted(metadata["name"] for _, metadata in gone) == ["e0", "e1", "e2"]
+        assert len({metadata["resourceVersion"] for _, metadata in gone}) == 1
         assert (await a("GET", events)).body["items"] == []
 
 
