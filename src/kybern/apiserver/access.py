@@ -5,7 +5,7 @@ hands its parts to the pipeline: ``authenticate``, ``authorizers``, ``admission`
 ``token_requests``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -51,11 +51,19 @@ class Access:
     reviews: Mapping[str, Review]
     token_requests: TokenRequests
 
-    def __init__(self, config: Config, caches: CacheSet, registry: Registry, clock: Clock) -> None:
+    def __init__(
+        self,
+        config: Config,
+        caches: CacheSet,
+        registry: Registry,
+        clock: Clock,
+        gates: Collection[str] = (),
+    ) -> None:
         self._config = config
         self._caches = caches
         self._registry = registry
         self._clock = clock
+        self._gates = gates
         self.lookup = CacheLookup(caches, registry)
         self._key = _signing_key(config)
         self._header_names = _header_names(config)
@@ -127,7 +135,7 @@ class Access:
             if mode == "RBAC":
                 chosen.append(rbac)
             elif mode == "Node":
-                chosen.append(NodeAuthorizer(NodeGraph(self.lookup)))
+                chosen.append(NodeAuthorizer(NodeGraph(self.lookup), self._gates))
             else:
                 raise ValueError(f'unknown authorization mode "{mode}"')
         return chosen

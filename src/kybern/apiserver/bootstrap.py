@@ -6,7 +6,7 @@ once the server knows its address (``kubernetes_service.py``). Everything is ide
 is kept, except that RBAC policy is brought up to date.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 
 import orjson
@@ -52,12 +52,16 @@ async def bootstrap(
     client_ca: str,
     front_proxy_ca: str,
     steps: health.StartSteps,
+    gates: Collection[str] = (),
 ) -> None:
-    """Make what is missing; the CAs are PEM texts, or empty where the server has none."""
+    """Make what is missing; the CAs are PEM texts, or empty where the server has none.
+
+    ``gates`` are the feature gates that are on.
+    """
     for name in SYSTEM_NAMESPACES:
         await loopback.ensure(NAMESPACES, {"metadata": {"name": name}})
     steps.done(health.NAMESPACES)
-    await _policy(loopback)
+    await _policy(loopback, gates)
     steps.done(health.ROLES)
     for name, (value, description) in _PRIORITY_CLASSES.items():
         await loopback.ensure(
@@ -73,12 +77,12 @@ async def bootstrap(
     steps.done(health.TOKEN_TRACKING)
 
 
-async def _policy(loopback: Loopback) -> None:
-    for role in bootstrap_policy.cluster_roles():
+async def _policy(loopback: Loopback, gates: Collection[str]) -> None:
+    for role in bootstrap_policy.cluster_roles(gates):
         await reconcile_role(loopback, CLUSTER_ROLES, role)
     for role in bootstrap_policy.roles():
         await reconcile_role(loopback, ROLES, role)
-    for binding in bootstrap_policy.cluster_role_bindings():
+    for binding in bootstrap_policy.cluster_role_bindings(gates):
         await reconcile_binding(loopback, CLUSTER_ROLE_BINDINGS, binding)
     for binding in bootstrap_policy.role_bindings():
         await reconcile_binding(loopback, ROLE_BINDINGS, binding)

@@ -6,6 +6,8 @@ process (tests) needs no files at all.
 
 from dataclasses import dataclass
 
+from kybern.apiserver.api_enablement import SWITCHABLE_GATES
+from kybern.component.feature_gates import switches_help
 from kybern.component.flags import flag
 
 
@@ -99,6 +101,12 @@ class Config:
     admission_control_config_file: str = flag(
         "", "YAML file with the configurations of admission plugins."
     )
+    runtime_config: tuple[str, ...] = flag(
+        (),
+        "Pairs of an API and true or false: api/all, api/ga, api/beta or api/alpha; GROUP/VERSION "
+        "(/v1 is the core group's); GROUP/VERSION/RESOURCE. Beta and alpha versions are off.",
+    )
+    feature_gates: tuple[str, ...] = flag((), switches_help(SWITCHABLE_GATES))
     enable_priority_and_fairness: bool = flag(
         True, "Queue and turn away requests by FlowSchemas and PriorityLevelConfigurations."
     )

@@ -7,7 +7,7 @@ directly.
 import asyncio
 from pathlib import Path
 
-from kybern.api.kinds import builtin_registry
+from kybern.api.kinds import builtin_registry, group_versions
 from kybern.api.resources import POD_EXPLANATIONS
 from kybern.apiserver import health
 from kybern.apiserver.access import Access
@@ -16,6 +16,7 @@ from kybern.apiserver.allocation.node_ports import NodePorts
 from kybern.apiserver.allocation.repair import Repair
 from kybern.apiserver.allocation.services import ServiceAllocator
 from kybern.apiserver.allocation.warnings import Warnings
+from kybern.apiserver.api_enablement import SWITCHABLE_GATES, ApiEnablement
 from kybern.apiserver.backends.kubelets import Kubelets
 from kybern.apiserver.bootstrap import bootstrap
 from kybern.apiserver.cache import CacheSet, ResourceCache
@@ -37,6 +38,7 @@ from kybern.apiserver.metrics import Metrics, caches_exposition
 from kybern.apiserver.openapi import OpenApi
 from kybern.apiserver.pipeline import Endpoint, Pipeline
 from kybern.component.clock import Clock
+from kybern.component.feature_gates import FeatureGates
 from kybern.component.http.messages import Request, Response
 from kybern.store.interface import Store
 
@@ -48,14 +50,17 @@ class ApiServer:
         self.config = config
         self.store = store
         self.clock = clock
-        self.registry = builtin_registry()
+        self.gates = FeatureGates(config.feature_gates, SWITCHABLE_GATES)
+        self._switched = [gate for gate in SWITCHABLE_GATES if self.gates.enabled(gate)]
+        enablement = ApiEnablement(config.runtime_config, group_versions(), self.gates)
+        self.registry = builtin_registry(enablement.serves)
         self.caches = CacheSet(
             store,
             clock,
             compaction_interval=config.etcd_compaction_interval,
             event_ttl=config.event_ttl,
         )
-        self.access = Access(config, self.caches, self.registry, clock)
+        self.access = Access(config, self.caches, self.registry, clock, self._switched)
         self.services: Services | None = None
         self._pipeline: Pipeline | None = None
         self._custom: CustomResources | None = None
@@ -93,6 +98,7 @@ class ApiServer:
         endpoints = self._endpoints(self._custom)
         metrics = endpoints["/metrics"] = Metrics(endpoints)
         metrics.sources.append(caches_exposition(self._stored))
+        metrics.sources.append(self.gates.exposition)
         control = self._flow_control()
         if control is not None:
             endpoints |= dumps(control)
@@ -108,6 +114,7 @@ class ApiServer:
             _read(self.config.client_ca_file),
             _read(self.config.requestheader_client_ca_file),
             self._steps,
+            self._switched,
         )
         self._upkeep = Upkeep(control, self.access.lookup, self.handler)
         await self._upkeep.start()

@@ -66,11 +66,13 @@ class Controller(ABC):
     """One control loop.
 
     ``name`` is upstream's, as ``--controllers`` takes it; ``account`` is the service account that
-    RBAC's bootstrap policy gives the controller its rights through.
+    RBAC's bootstrap policy gives the controller its rights through; ``needs`` is a resource that
+    not every API server serves, without which the controller does not run.
     """
 
     name: str
     account: str = ""
+    needs: Resource | None = None
     workers = 5
 
     def __init__(self, context: Context) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import socket
 
+from kybern.api.resources import Resource
 from kybern.client import Client, Informers, LeaderElector
 from kybern.client.leader_election import LeadershipLost
 from kybern.component.clock import Clock
@@ -18,6 +19,7 @@ from kybern.controllers.certificates import (
     CertificateCleaner,
     CertificateSigner,
 )
+from kybern.controllers.cluster_trust_bundle_publisher import ClusterTrustBundlePublisher
 from kybern.controllers.clusterrole_aggregation import ClusterRoleAggregationController
 from kybern.controllers.config import Config
 from kybern.controllers.controller import Context, Controller
@@ -68,6 +70,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     BootstrapSigner,
     ClusterRoleAggregationController,
     RootCaPublisher,
+    ClusterTrustBundlePublisher,
     CertificateApprover,
     CertificateSigner,
     CertificateCleaner,
@@ -118,13 +121,28 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
 async def _run_controllers(client: Client, clock: Clock, config: Config) -> None:
     context = Context(client, clock, config, Informers(client))
     try:
-        wanted = [kind(context) for kind in CONTROLLERS if is_wanted(kind.name, config)]
+        wanted = [
+            kind(context)
+            for kind in CONTROLLERS
+            if is_wanted(kind.name, config) and await _is_served(client, kind.needs)
+        ]
         await context.informers.start()
         async with asyncio.TaskGroup() as group:
             for controller in wanted:
                 group.create_task(controller.run(), name=controller.name)
     finally:
         await context.close()
+
+
+async def _is_served(client: Client, resource: Resource | None) -> bool:
+    """Whether the API server has a resource; there is nothing to ask where none is named."""
+    if resource is None:
+        return True
+    answer = await client.request("GET", f"/apis/{resource.group}/{resource.version}")
+    if answer.status == 404:
+        return False
+    served = answer.json().get("resources") or ()
+    return any(entry["name"] == resource.plural for entry in served)
 
 
 def is_wanted(name: str, config: Config) -> bool:

@@ -9,7 +9,7 @@ from kybern.api.kinds import ServedKind, builtin_registry
 from kybern.api.objects import copy
 from kybern.api.schema import schema_for
 
-_REGISTRY = builtin_registry()
+_REGISTRY = builtin_registry(lambda group, version, plural: True)
 _UID = "7d1f5a0e-3c7b-4f5e-9d57-0a8e5f3c2b11"
 _CREATED = "2026-01-01T00:00:00Z"
 

@@ -6,7 +6,7 @@ one file per kind holds its rules and columns. Rules that several kinds share ar
 ``api/defaults`` and ``api/validation``.
 """
 
-from kybern.api.kinds.builtin import builtin_registry
+from kybern.api.kinds.builtin import builtin_registry, group_versions
 from kybern.api.kinds.kind import Column, Kind, ServedKind, Subresource
 from kybern.api.kinds.registry import Group, Registry, storage_version_hash
 from kybern.api.kinds.strategy import Strategy
@@ -20,5 +20,6 @@ __all__ = [
     "Strategy",
     "Subresource",
     "builtin_registry",
+    "group_versions",
     "storage_version_hash",
 ]

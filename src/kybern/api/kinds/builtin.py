@@ -1,5 +1,7 @@
 """The list of built-in kinds, which is what a server knows when it starts."""
 
+from collections.abc import Callable, Iterator
+
 from kybern.api.kinds.admissionregistration.policies import (
     MUTATING_ADMISSION_POLICY,
     MUTATING_ADMISSION_POLICY_BINDING,
@@ -12,6 +14,7 @@ from kybern.api.kinds.admissionregistration.webhooks import (
 )
 from kybern.api.kinds.apiextensions import CUSTOM_RESOURCE_DEFINITION
 from kybern.api.kinds.apiregistration import API_SERVICE
+from kybern.api.kinds.apiserverinternal import STORAGE_VERSION
 from kybern.api.kinds.apps.controllerrevision import CONTROLLER_REVISION
 from kybern.api.kinds.apps.daemonset import DAEMON_SET
 from kybern.api.kinds.apps.deployment import DEPLOYMENT
@@ -27,8 +30,10 @@ from kybern.api.kinds.authorization import (
 from kybern.api.kinds.autoscaling.horizontalpodautoscaler import HORIZONTAL_POD_AUTOSCALER
 from kybern.api.kinds.batch.cronjob import CRON_JOB
 from kybern.api.kinds.batch.job import JOB
-from kybern.api.kinds.certificates import CERTIFICATE_SIGNING_REQUEST
-from kybern.api.kinds.coordination import LEASE
+from kybern.api.kinds.certificates.certificatesigningrequest import CERTIFICATE_SIGNING_REQUEST
+from kybern.api.kinds.certificates.clustertrustbundle import CLUSTER_TRUST_BUNDLE
+from kybern.api.kinds.certificates.podcertificaterequest import POD_CERTIFICATE_REQUEST
+from kybern.api.kinds.coordination import LEASE, LEASE_CANDIDATE
 from kybern.api.kinds.core.binding import BINDING
 from kybern.api.kinds.core.componentstatus import COMPONENT_STATUS
 from kybern.api.kinds.core.configmap import CONFIG_MAP
@@ -46,6 +51,7 @@ from kybern.api.kinds.core.resourcequota import RESOURCE_QUOTA
 from kybern.api.kinds.core.secret import SECRET
 from kybern.api.kinds.core.service import SERVICE
 from kybern.api.kinds.core.serviceaccount import SERVICE_ACCOUNT
+from kybern.api.kinds.devicetaintrule import DEVICE_TAINT_RULE
 from kybern.api.kinds.discovery import ENDPOINT_SLICE
 from kybern.api.kinds.flowcontrol import FLOW_SCHEMA, PRIORITY_LEVEL_CONFIGURATION
 from kybern.api.kinds.kind import Kind
@@ -93,7 +99,11 @@ KINDS: tuple[Kind, ...] = (
     CRON_JOB,
     JOB,
     CERTIFICATE_SIGNING_REQUEST,
+    CLUSTER_TRUST_BUNDLE,
+    POD_CERTIFICATE_REQUEST,
     LEASE,
+    LEASE_CANDIDATE,
+    STORAGE_VERSION,
     BINDING,
     COMPONENT_STATUS,
     CONFIG_MAP,
@@ -126,6 +136,7 @@ KINDS: tuple[Kind, ...] = (
     ROLE_BINDING,
     ROLE,
     DEVICE_CLASS,
+    DEVICE_TAINT_RULE,
     RESOURCE_CLAIM,
     RESOURCE_CLAIM_TEMPLATE,
     RESOURCE_SLICE,
@@ -139,6 +150,25 @@ KINDS: tuple[Kind, ...] = (
 )
 
 
-def builtin_registry() -> Registry:
-    """A registry of its own with every built-in kind of the stable groups."""
-    return Registry(KINDS)
+def is_stable(group: str, version: str, plural: str) -> bool:
+    """Whether a version is served without being switched on."""
+    return "alpha" not in version and "beta" not in version
+
+
+def builtin_registry(serves: Callable[[str, str, str], bool] = is_stable) -> Registry:
+    """A registry of its own with every built-in kind, under the versions that are to be served."""
+    registry = Registry()
+    for kind in KINDS:
+        served = [
+            entry for entry in kind.served() if serves(entry.group, entry.version, kind.plural)
+        ]
+        if served:
+            registry.add(kind, served)
+    return registry
+
+
+def group_versions() -> Iterator[tuple[str, str]]:
+    """Every group and version that built-in kinds have, served or not."""
+    for kind in KINDS:
+        for entry in kind.served():
+            yield entry.group, entry.version

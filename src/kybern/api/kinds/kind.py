@@ -62,7 +62,8 @@ class Kind:
     ``field_aliases`` maps an ``apiVersion`` to the names it uses instead of the stored ones.
     ``hashed_as`` is the group and version that the storage version hash in discovery is made of,
     where upstream's differs from the storage version. ``unselectable`` refuses a field selector
-    of another ``name`` than the selectable fields.
+    of another ``name`` than the selectable fields. ``deprecations`` are the warnings of single
+    versions, ``deprecation`` is that of all.
     """
 
     group: str
@@ -85,6 +86,7 @@ class Kind:
     hashed_as: str = ""
     deprecation: str = ""
     unselectable: str = "field label not supported: {name}"
+    deprecations: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "singular", self.singular or self.kind.lower())
@@ -110,7 +112,10 @@ class Kind:
 
     def served(self) -> tuple["ServedKind", ...]:
         """The kind under each of its versions, preferred first."""
-        own = tuple(ServedKind(self, self.group, version) for version in self.versions)
+        own = tuple(
+            ServedKind(self, self.group, version, deprecation=self.deprecations.get(version, ""))
+            for version in self.versions
+        )
         others = (text.split("/") for text in self.also_served_as)
         return own + tuple(ServedKind(self, group, version) for group, version in others)
 

@@ -3,6 +3,11 @@
 from kybern.api.errors import Obj
 from kybern.api.kinds.columns import AGE, NAME, at, field
 from kybern.api.kinds.kind import Column, Kind, status_of
+from kybern.api.kinds.resource_conversion import (
+    convert_claim,
+    convert_slice,
+    convert_template,
+)
 from kybern.api.kinds.strategy import Strategy, spec_changed
 from kybern.api.validation.device_claims import (
     check_claim,
@@ -25,20 +30,24 @@ def _default_request(request: Obj) -> None:
         request["count"] = 1
 
 
-def _default_claim_spec(spec: Obj) -> None:
+def _default_claim_spec(spec: Obj, version: str) -> None:
     for request in (spec.get("devices") or {}).get("requests") or ():
         if request.get("exactly") is not None:
             _default_request(request["exactly"])
+        elif version.endswith("/v1beta1") and not request.get("firstAvailable"):
+            # There, a request without alternatives is the exact one itself.
+            _default_request(request)
         for alternative in request.get("firstAvailable") or ():
             _default_request(alternative)
 
 
 def _default_claim(claim: Obj) -> None:
-    _default_claim_spec(claim.setdefault("spec", {}))
+    _default_claim_spec(claim.setdefault("spec", {}), claim.get("apiVersion", ""))
 
 
 def _default_template(template: Obj) -> None:
-    _default_claim_spec(template.setdefault("spec", {}).setdefault("spec", {}))
+    spec = template.setdefault("spec", {}).setdefault("spec", {})
+    _default_claim_spec(spec, template.get("apiVersion", ""))
 
 
 def _date_taints(resource_slice: Obj, now: str) -> None:
@@ -71,10 +80,24 @@ SLICE_COLUMNS = (
 )
 
 
+VERSIONS = ("v1", "v1beta2", "v1beta1")
+
+
+def _deprecations(kind: str) -> dict[str, str]:
+    since = {"v1beta2": ("v1.36", "v1.39"), "v1beta1": ("v1.35", "v1.38")}
+    return {
+        version: f"resource.k8s.io/{version} {kind} is deprecated in {deprecated}+, "
+        f"unavailable in {removed}+"
+        for version, (deprecated, removed) in since.items()
+    }
+
+
 DEVICE_CLASS = Kind(
     group="resource.k8s.io",
     kind="DeviceClass",
     plural="deviceclasses",
+    versions=VERSIONS,
+    deprecations=_deprecations("DeviceClass"),
     namespaced=False,
     strategy=Strategy(
         metadata_checks=2, check=check_device_class, namespaced=False, generation=spec_changed
@@ -86,10 +109,13 @@ RESOURCE_CLAIM = Kind(
     group="resource.k8s.io",
     kind="ResourceClaim",
     plural="resourceclaims",
+    versions=VERSIONS,
+    deprecations=_deprecations("ResourceClaim"),
     subresources=(status_of("ResourceClaim"),),
     strategy=Strategy(
         metadata_checks=2,
         default=_default_claim,
+        convert=convert_claim,
         create=lambda o: o.__setitem__("status", {}),
         check=check_claim,
         checks_on_update=0,
@@ -105,9 +131,12 @@ RESOURCE_CLAIM_TEMPLATE = Kind(
     group="resource.k8s.io",
     kind="ResourceClaimTemplate",
     plural="resourceclaimtemplates",
+    versions=VERSIONS,
+    deprecations=_deprecations("ResourceClaimTemplate"),
     strategy=Strategy(
         metadata_checks=2,
         default=_default_template,
+        convert=convert_template,
         check=check_claim_template,
         check_update=check_claim_update,
     ),
@@ -118,9 +147,12 @@ RESOURCE_SLICE = Kind(
     group="resource.k8s.io",
     kind="ResourceSlice",
     plural="resourceslices",
+    versions=VERSIONS,
+    deprecations=_deprecations("ResourceSlice"),
     namespaced=False,
     strategy=Strategy(
         stamp=_date_taints,
+        convert=convert_slice,
         check=check_slice,
         check_update=check_slice_update,
         warnings=driver_warnings,

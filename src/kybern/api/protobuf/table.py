@@ -26,6 +26,7 @@ _PACKAGES = {
     "discovery.k8s.io": "api.discovery",
     "events.k8s.io": "api.events",
     "flowcontrol.apiserver.k8s.io": "api.flowcontrol",
+    "internal.apiserver.k8s.io": "api.apiserverinternal",
     "meta.k8s.io": "apimachinery.pkg.apis.meta",
     "networking.k8s.io": "api.networking",
     "node.k8s.io": "api.node",

@@ -33,7 +33,7 @@ class CertificateApproval(Plugin):
 
     async def validate(self, attributes: AdmissionAttributes) -> None:
         signer = _signer(attributes.old_object)
-        if not _may(self._authorizers, attributes.user, "approve", signer):
+        if not may_use_signer(self._authorizers, attributes.user, "approve", signer):
             raise attributes.forbid(
                 f'user not permitted to approve requests with signerName "{signer}"'
             )
@@ -54,7 +54,7 @@ class CertificateSigning(Plugin):
         if all(old.get(field) == new.get(field) for field in ("certificate", "conditions")):
             return
         signer = _signer(attributes.old_object)
-        if not _may(self._authorizers, attributes.user, "sign", signer):
+        if not may_use_signer(self._authorizers, attributes.user, "sign", signer):
             raise attributes.forbid(
                 f'user not permitted to sign requests with signerName "{signer}"'
             )
@@ -92,7 +92,7 @@ class ClusterTrustBundleAttest(Plugin):
         old = attributes.old_object
         if not signer or (old is not None and only_for_collection(attributes.object or {}, old)):
             return
-        if not _may(self._authorizers, attributes.user, "attest", signer):
+        if not may_use_signer(self._authorizers, attributes.user, "attest", signer):
             raise attributes.forbid(f'user not permitted to attest for signerName "{signer}"')
 
 
@@ -107,7 +107,7 @@ def _signer(request: Obj | None) -> str:
     return signer
 
 
-def _may(authorizers: Authorizers, user: UserInfo, verb: str, signer: str) -> bool:
+def may_use_signer(authorizers: Authorizers, user: UserInfo, verb: str, signer: str) -> bool:
     """Whether the user may use the signer, by its name or by its domain."""
     names = (signer, signer.partition("/")[0] + "/*")
     return any(

@@ -33,6 +33,7 @@ from kybern.apiserver.admission.owner_references_permission_enforcement import (
 )
 from kybern.apiserver.admission.persistent_volume_claim_resize import PersistentVolumeClaimResize
 from kybern.apiserver.admission.plugin import AdmissionChain, Plugin
+from kybern.apiserver.admission.pod_certificate_signing import PodCertificateSigning
 from kybern.apiserver.admission.pod_node_selector import PodNodeSelector
 from kybern.apiserver.admission.pod_resize_validator import PodResizeValidator
 from kybern.apiserver.admission.pod_security import PodSecurity
@@ -119,6 +120,7 @@ def build_chain(around: Surroundings, escalation: EscalationCheck) -> AdmissionC
         RbacEscalation(escalation),
         AdministrativeDevices(around.lookup),
         ResourceClaimStatus(around.authorizers),
+        PodCertificateSigning(around.authorizers, around.clock),
     ]
     return AdmissionChain([*chosen, *always])
 

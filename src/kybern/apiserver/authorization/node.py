@@ -5,11 +5,11 @@ judged by the graph (``node_graph.py``), some by name or by field selector, the 
 rules of the role ``system:node``. What a write may contain is NodeRestriction's matter.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from kybern.api.user import UserInfo
 from kybern.apiserver.authorization.authorizer import ALLOWED, NO_OPINION, Decision
-from kybern.apiserver.authorization.bootstrap_policy.component_roles import COMPONENT_ROLES
+from kybern.apiserver.authorization.bootstrap_policy import node_rules
 from kybern.apiserver.authorization.node_graph import NodeGraph
 from kybern.apiserver.authorization.policy_rules import CompiledRule
 from kybern.apiserver.request_info import Attributes
@@ -31,9 +31,9 @@ def node_name(user: UserInfo) -> str | None:
 class NodeAuthorizer:
     """Judges nodes by the graph; has no opinion on anyone else."""
 
-    def __init__(self, graph: NodeGraph) -> None:
+    def __init__(self, graph: NodeGraph, gates: Collection[str] = ()) -> None:
         self._graph = graph
-        self._rules = [CompiledRule(rule) for rule in COMPONENT_ROLES["system:node"]["rules"]]
+        self._rules = [CompiledRule(rule) for rule in node_rules(gates)]
         self._special: dict[tuple[str, str], Callable[[str, Attributes], Decision]] = {
             ("", "secrets"): self._read_own,
             ("", "configmaps"): self._read_own,

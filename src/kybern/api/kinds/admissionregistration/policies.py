@@ -55,11 +55,18 @@ BINDING_COLUMNS = (
 )
 
 
+def _of_alpha(kind: str) -> dict[str, str]:
+    text = f"admissionregistration.k8s.io/v1alpha1 {kind} is deprecated in v1.35+, "
+    return {"v1alpha1": text + "unavailable in v1.38+"}
+
+
 MUTATING_ADMISSION_POLICY = Kind(
     group="admissionregistration.k8s.io",
     kind="MutatingAdmissionPolicy",
     plural="mutatingadmissionpolicies",
+    versions=("v1", "v1beta1", "v1alpha1"),
     namespaced=False,
+    deprecations=_of_alpha("MutatingAdmissionPolicy"),
     categories=("api-extensions",),
     hashed_as="admissionregistration.k8s.io/v1beta1",
     strategy=Strategy(
@@ -77,7 +84,9 @@ MUTATING_ADMISSION_POLICY_BINDING = Kind(
     group="admissionregistration.k8s.io",
     kind="MutatingAdmissionPolicyBinding",
     plural="mutatingadmissionpolicybindings",
+    versions=("v1", "v1beta1", "v1alpha1"),
     namespaced=False,
+    deprecations=_of_alpha("MutatingAdmissionPolicyBinding"),
     categories=("api-extensions",),
     hashed_as="admissionregistration.k8s.io/v1beta1",
     strategy=Strategy(

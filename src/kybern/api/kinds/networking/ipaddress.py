@@ -60,7 +60,12 @@ IP_ADDRESS = Kind(
     group="networking.k8s.io",
     kind="IPAddress",
     plural="ipaddresses",
+    versions=("v1", "v1beta1"),
     namespaced=False,
+    deprecations={
+        "v1beta1": "networking.k8s.io/v1beta1 IPAddress is deprecated in v1.34+, "
+        "unavailable in v1.37+"
+    },
     short_names=("ip",),
     strategy=Strategy(
         metadata_checks=2,

@@ -50,7 +50,12 @@ SERVICE_CIDR = Kind(
     group="networking.k8s.io",
     kind="ServiceCIDR",
     plural="servicecidrs",
+    versions=("v1", "v1beta1"),
     namespaced=False,
+    deprecations={
+        "v1beta1": "networking.k8s.io/v1beta1 ServiceCIDR is deprecated in v1.34+, "
+        "unavailable in v1.37+"
+    },
     subresources=(status_of("ServiceCIDR"),),
     strategy=Strategy(
         namespaced=False,

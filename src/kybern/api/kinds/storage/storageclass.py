@@ -127,7 +127,12 @@ VOLUME_ATTRIBUTES_CLASS = Kind(
     group="storage.k8s.io",
     kind="VolumeAttributesClass",
     plural="volumeattributesclasses",
+    versions=("v1", "v1beta1"),
     namespaced=False,
+    deprecations={
+        "v1beta1": "storage.k8s.io/v1beta1 VolumeAttributesClass is deprecated in v1.34+, "
+        "unavailable in v1.37+; use storage.k8s.io/v1 VolumeAttributesClass"
+    },
     short_names=("vac",),
     strategy=Strategy(
         metadata_checks=2,

@@ -4,9 +4,15 @@
 objects built here are complete but for what the server fills in; the caller owns them.
 """
 
+from collections.abc import Collection
+
 from kybern.api.errors import Obj
 from kybern.apiserver.authorization.bootstrap_policy.component_roles import COMPONENT_ROLES
 from kybern.apiserver.authorization.bootstrap_policy.controller_roles import CONTROLLER_ROLES
+from kybern.apiserver.authorization.bootstrap_policy.gated_roles import (
+    GATED_BINDINGS,
+    GATED_RULES,
+)
 from kybern.apiserver.authorization.bootstrap_policy.namespaced import ROLE_BINDINGS, ROLES
 from kybern.apiserver.authorization.bootstrap_policy.user_roles import USER_ROLES
 
@@ -38,20 +44,34 @@ _CLUSTER_BINDINGS: dict[str, list[str]] = {
 }
 
 
-def cluster_roles() -> list[Obj]:
+def cluster_roles(gates: Collection[str] = ()) -> list[Obj]:
+    """The cluster roles where these feature gates are on."""
     bodies = {
         **USER_ROLES,
         **COMPONENT_ROLES,
         **{_CONTROLLER + name: body for name, body in CONTROLLER_ROLES.items()},
     }
+    for gate in gates:
+        for name, rules in GATED_RULES.get(gate, {}).items():
+            body = bodies.get(name, {"rules": []})
+            bodies[name] = {**body, "rules": [*body["rules"], *rules]}
     return [_cluster_role(name, body) for name, body in sorted(bodies.items())]
 
 
-def cluster_role_bindings() -> list[Obj]:
+def node_rules(gates: Collection[str] = ()) -> list[Obj]:
+    """What nodes may do beside what the graph allows them."""
+    return next(
+        role["rules"] for role in cluster_roles(gates) if role["metadata"]["name"] == "system:node"
+    )
+
+
+def cluster_role_bindings(gates: Collection[str] = ()) -> list[Obj]:
     bindings = {
         **_CLUSTER_BINDINGS,
         **{_CONTROLLER + name: [f"sa:{name}"] for name in CONTROLLER_ROLES},
     }
+    for gate in gates:
+        bindings |= GATED_BINDINGS.get(gate, {})
     return [
         _object("ClusterRoleBinding", name) | _grant("ClusterRole", name, subjects)
         for name, subjects in sorted(bindings.items())

@@ -14,6 +14,7 @@ from kybern.api.errors import (
     not_supported,
     required,
 )
+from kybern.api.kinds.certificates.signer_name import check_signer_name
 from kybern.api.kinds.columns import AGE, NAME, NONE, at, field, human_duration
 from kybern.api.kinds.kind import READ_WRITE, Column, Kind, Subresource, status_of
 from kybern.api.kinds.strategy import Strategy, Write
@@ -156,7 +157,7 @@ def _check(request: Obj) -> list[FieldError]:
             errors.append(not_supported(f"spec.usages[{i}]", usage, _USAGES))
         elif usage in usages[:i]:
             errors.append(duplicate(f"spec.usages[{i}]", usage))
-    errors += _check_signer(spec.get("signerName", ""))
+    errors += check_signer_name(spec.get("signerName", ""))
     seconds = spec.get("expirationSeconds")
     if seconds is not None and seconds < _SHORTEST:
         text = f"may not specify a duration less than {_SHORTEST} seconds (10 minutes)"
@@ -173,16 +174,6 @@ def _pkcs10_problem(pem: bytes) -> str:
     except (ValueError, UnsupportedAlgorithm) as problem:
         return f"x509: malformed certificate request: {problem}"
     return "" if parsed.is_signature_valid else "x509: signature does not match"
-
-
-def _check_signer(signer: str) -> list[FieldError]:
-    if not signer:
-        return [required("spec.signerName")]
-    domain, slash, rest = signer.partition("/")
-    if slash and rest and "." in domain and "/" not in rest:
-        return []
-    text = "must be a fully qualified domain and path of the form 'example.com/signer-name'"
-    return [invalid_value("spec.signerName", signer, text)]
 
 
 def _check_conditions(new: Obj, old: Obj) -> list[FieldError]:
