@@ -13,7 +13,9 @@ from typing import Any
 
 from kybern.api.errors import StatusError
 from kybern.api.resources import (
+    CSI_DRIVERS,
     CSI_NODES,
+    CSI_STORAGE_CAPACITIES,
     DEVICE_CLASSES,
     NAMESPACES,
     NODES,
@@ -28,6 +30,7 @@ from kybern.api.resources import (
     SERVICES,
     STATEFUL_SETS,
     STORAGE_CLASSES,
+    VOLUME_ATTACHMENTS,
 )
 from kybern.client import Client, EventRecorder, Informers
 from kybern.client.informer import object_key
@@ -187,6 +190,13 @@ class Scheduler:
                 storage.claim_changed,
             ),
             (CSI_NODES, EventResource.CSI_NODE, storage.csi_node_changed),
+            (CSI_DRIVERS, EventResource.CSI_DRIVER, storage.csi_driver_changed),
+            (
+                CSI_STORAGE_CAPACITIES,
+                EventResource.CSI_STORAGE_CAPACITY,
+                storage.capacity_changed,
+            ),
+            (VOLUME_ATTACHMENTS, EventResource.VOLUME_ATTACHMENT, storage.attachment_changed),
             (RESOURCE_CLAIMS, EventResource.RESOURCE_CLAIM, storage.resource_claim_changed),
             (RESOURCE_SLICES, EventResource.RESOURCE_SLICE, storage.resource_slice_changed),
             (DEVICE_CLASSES, EventResource.DEVICE_CLASS, storage.device_class_changed),

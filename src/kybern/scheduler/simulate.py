@@ -44,6 +44,9 @@ class Snapshot:
     volumes: Sequence[Obj] = ()
     storage_classes: Sequence[Obj] = ()
     csi_nodes: Sequence[Obj] = ()
+    csi_drivers: Sequence[Obj] = ()
+    capacities: Sequence[Obj] = ()
+    attachments: Sequence[Obj] = ()
     resource_claims: Sequence[Obj] = ()
     resource_slices: Sequence[Obj] = ()
     device_classes: Sequence[Obj] = ()
@@ -182,6 +185,9 @@ def _load(snapshot: Snapshot) -> ClusterColumns:
         (snapshot.volumes, storage.volume_changed),
         (snapshot.storage_classes, storage.class_changed),
         (snapshot.csi_nodes, storage.csi_node_changed),
+        (snapshot.csi_drivers, storage.csi_driver_changed),
+        (snapshot.capacities, storage.capacity_changed),
+        (snapshot.attachments, storage.attachment_changed),
         (snapshot.resource_claims, storage.resource_claim_changed),
         (snapshot.resource_slices, storage.resource_slice_changed),
         (snapshot.device_classes, storage.device_class_changed),

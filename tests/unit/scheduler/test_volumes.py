@@ -4,6 +4,7 @@ from typing import Any
 
 from test_decision import Core, node, pod
 
+from kybern.scheduler.events import Action, ClusterEvent, EventResource, Hint
 from kybern.scheduler.plugins.volume_binding import VolumeBinding
 from kybern.scheduler.plugins.volume_filter import VolumePlan
 
@@ -241,3 +242,87 @@ def test_a_claim_from_a_template_must_be_named_in_the_status() -> None:
     one = pod("p", resourceClaims=[{"name": "gpu", "resourceClaimTemplateName": "t"}])
     gate = core.profile.gate(one)
     assert gate == ("DynamicResources", 'pod "default/p": ResourceClaim not created yet')
+
+
+def fast_class(core: StorageCore, **spec: Any) -> None:
+    """A class whose CSI driver may say where it has room."""
+    fast = {"metadata": {"name": "fast", "uid": "fast"}, "provisioner": "example.com/disk"}
+    core.storage.class_changed(None, {**fast, "volumeBindingMode": DELAYED})
+    driver = {"metadata": {"name": "example.com/disk", "uid": "driver"}, "spec": spec}
+    core.storage.csi_driver_changed(None, driver)
+
+
+def room(name: str, at: str, **sizes: str) -> Obj:
+    return {
+        "metadata": {"name": name, "namespace": "csi", "uid": name},
+        "storageClassName": "fast",
+        "nodeTopology": {"matchLabels": {"kubernetes.io/hostname": at}},
+        **sizes,
+    }
+
+
+def test_claims_are_provisioned_where_the_driver_has_room() -> None:
+    core = StorageCore()
+    fast_class(core, storageCapacity=True)
+    core.have(claim("data", "10Gi", cls="fast"))
+    one = using("p", "data")
+    assert core.decide(one) == held("3 node(s) did not have enough free storage")
+    # The largest volume counts where a driver tells it, and else what is left.
+    core.storage.capacity_changed(None, room("a", "a", capacity="100Gi", maximumVolumeSize="5Gi"))
+    assert core.decide(one) == held("3 node(s) did not have enough free storage")
+    core.storage.capacity_changed(None, room("b", "b", capacity="10Gi"))
+    assert core.decide(one) == "b"
+
+
+def test_drivers_that_do_not_tell_capacity_are_believed_to_have_room() -> None:
+    core = StorageCore()
+    fast_class(core)
+    core.have(claim("data", "10Gi", cls="fast"))
+    assert core.decide(using("p", "data")) in ("a", "b", "c")
+
+
+def test_attached_volumes_count_even_without_a_pod() -> None:
+    core = StorageCore(node("a"))
+    driver = {"name": "example.com/disk", "nodeID": "a", "allocatable": {"count": 1}}
+    csi_node = {"metadata": {"name": "a", "uid": "a"}, "spec": {"drivers": [driver]}}
+    core.storage.csi_node_changed(None, csi_node)
+    for name in ("old", "new"):
+        core.have(volume(name, csi={"driver": "example.com/disk", "volumeHandle": name}))
+        core.have(claim(name, volume=name))
+    attachment = {
+        "metadata": {"name": "csi-1", "uid": "csi-1"},
+        "spec": {
+            "attacher": "example.com/disk",
+            "nodeName": "a",
+            "source": {"persistentVolumeName": "old"},
+        },
+    }
+    core.storage.attachment_changed(None, attachment)
+    full = "0/1 nodes are available: 1 node(s) exceed max volume count."
+    assert core.decide(using("p", "new")) == full
+    core.storage.attachment_changed(attachment, None)
+    assert core.decide(using("p", "new")) == "a"
+    assert core.storage.attachments == {}
+
+
+def test_hints_tell_what_may_help_pods_with_volumes() -> None:
+    core = StorageCore()
+    one = using("p", "data")
+
+    def hints(plugin: str, event: ClusterEvent, old: Obj | None, new: Obj | None) -> bool:
+        registered = core.profile.by_name[plugin].registrations()
+        matching = [r for r in registered if r.event.covers(event)]
+        return any(r.hint(one, old, new) is Hint.QUEUE for r in matching)
+
+    grown = ClusterEvent(EventResource.CSI_STORAGE_CAPACITY, Action.UPDATE_OTHER)
+    small, large = room("a", "a", capacity="1Gi"), room("a", "a", capacity="2Gi")
+    assert hints("VolumeBinding", grown, small, large)
+    assert not hints("VolumeBinding", grown, large, small)
+    claimed = ClusterEvent(EventResource.PERSISTENT_VOLUME_CLAIM, Action.ADD)
+    assert hints("VolumeBinding", claimed, None, claim("data"))
+    assert not hints("VolumeBinding", claimed, None, claim("other"))
+    detached = ClusterEvent(EventResource.VOLUME_ATTACHMENT, Action.DELETE)
+    assert hints("NodeVolumeLimits", detached, {}, None)
+    deleted = ClusterEvent(EventResource.ASSIGNED_POD, Action.DELETE)
+    assert hints("NodeVolumeLimits", deleted, using("q", "x", nodeName="a"), None)
+    assert not hints("NodeVolumeLimits", deleted, pod("q", nodeName="a"), None)

@@ -6,7 +6,9 @@ from typing import Any
 
 from kybern.api.errors import StatusError
 from kybern.api.resources import (
+    CSI_DRIVERS,
     CSI_NODES,
+    CSI_STORAGE_CAPACITIES,
     DAEMON_SETS,
     DEPLOYMENTS,
     DEVICE_CLASSES,
@@ -24,6 +26,7 @@ from kybern.api.resources import (
     SERVICES,
     STATEFUL_SETS,
     STORAGE_CLASSES,
+    VOLUME_ATTACHMENTS,
     Resource,
 )
 from kybern.client import Client
@@ -44,6 +47,9 @@ HELPFUL = (
     PERSISTENT_VOLUMES,
     STORAGE_CLASSES,
     CSI_NODES,
+    CSI_DRIVERS,
+    CSI_STORAGE_CAPACITIES,
+    VOLUME_ATTACHMENTS,
     RESOURCE_CLAIMS,
     RESOURCE_SLICES,
     DEVICE_CLASSES,
@@ -83,6 +89,9 @@ class ClusterObjects:
             volumes=self.of(PERSISTENT_VOLUMES),
             storage_classes=self.of(STORAGE_CLASSES),
             csi_nodes=self.of(CSI_NODES),
+            csi_drivers=self.of(CSI_DRIVERS),
+            capacities=self.of(CSI_STORAGE_CAPACITIES),
+            attachments=self.of(VOLUME_ATTACHMENTS),
             resource_claims=self.of(RESOURCE_CLAIMS),
             resource_slices=self.of(RESOURCE_SLICES),
             device_classes=self.of(DEVICE_CLASSES),

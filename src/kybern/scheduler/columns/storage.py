@@ -22,6 +22,9 @@ class StorageObjects:
         self.volumes: dict[str, Obj] = {}
         self.classes: dict[str, Obj] = {}
         self.csi_nodes: dict[str, Obj] = {}
+        self.csi_drivers: dict[str, Obj] = {}
+        self.capacities: dict[str, Obj] = {}
+        self.attachments: dict[str, dict[str, Obj]] = {}
         self.resource_claims: dict[str, Obj] = {}
         self.resource_slices: dict[str, Obj] = {}
         self.device_classes: dict[str, Obj] = {}
@@ -40,6 +43,23 @@ class StorageObjects:
 
     def csi_node_changed(self, old: Obj | None, new: Obj | None) -> None:
         self._changed(self.csi_nodes, old, new, True)
+
+    def csi_driver_changed(self, old: Obj | None, new: Obj | None) -> None:
+        self._changed(self.csi_drivers, old, new, True)
+
+    def capacity_changed(self, old: Obj | None, new: Obj | None) -> None:
+        self._changed(self.capacities, old, new, True)
+
+    def attachment_changed(self, old: Obj | None, new: Obj | None) -> None:
+        """VolumeAttachments are kept by node."""
+        self.version += 1
+        if old is not None:
+            node = old["spec"].get("nodeName", "")
+            self.attachments[node].pop(key_of(old), None)
+            if not self.attachments[node]:
+                del self.attachments[node]
+        if new is not None:
+            self.attachments.setdefault(new["spec"].get("nodeName", ""), {})[key_of(new)] = new
 
     def resource_claim_changed(self, old: Obj | None, new: Obj | None) -> None:
         is_seen = new is not None and "allocation" in (new.get("status") or {})

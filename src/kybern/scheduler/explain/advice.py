@@ -205,6 +205,8 @@ def _volumes(case: Case) -> list[str]:
         ]
     if any("available persistent volumes to bind" in reason for reason in case.reasons):
         return [f"Make a PersistentVolume that fits its claims ({names}) and these nodes."]
+    if any("free storage" in reason for reason in case.reasons):
+        return [f"Free storage for its claims ({names}), or let them ask for less."]
     if any("node affinity" in reason for reason in case.reasons):
         return [f"Make room on the nodes that its volumes ({names}) are tied to."]
     return [f"Look after its claims: {names}."]

@@ -1,4 +1,8 @@
-"""NodeVolumeLimits: how many volumes of each CSI driver a node can attach (its CSINode says)."""
+"""NodeVolumeLimits: how many volumes of each CSI driver a node can attach (its CSINode says).
+
+Volumes of pods on the node count, and so do those that VolumeAttachments show there without a pod:
+a volume that is being detached still takes its place.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -7,8 +11,16 @@ import numpy as np
 
 from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.columns.column import Mask
-from kybern.scheduler.events import Action, ClusterEvent, EventResource, Registration
+from kybern.scheduler.events import (
+    Action,
+    ClusterEvent,
+    EventResource,
+    Hint,
+    Registration,
+    queue_if,
+)
 from kybern.scheduler.plugin import Basis, Filter, Plugin
+from kybern.scheduler.plugins.volume_binding import claim_is_its
 from kybern.scheduler.pod_shape import PodShape
 from kybern.scheduler.pod_storage import claim_names, storage_class
 
@@ -25,10 +37,14 @@ class NodeVolumeLimits(Plugin):
         return VolumeLimitsFilter(self.cluster, wanted) if wanted else None
 
     def registrations(self) -> Sequence[Registration]:
+        claims = ClusterEvent(EventResource.PERSISTENT_VOLUME_CLAIM, Action.ADD)
+        detached = ClusterEvent(EventResource.VOLUME_ATTACHMENT, Action.DELETE)
         return (
-            Registration(ClusterEvent(EventResource.CSI_NODE, Action.ADD | Action.UPDATE)),
-            Registration(ClusterEvent(EventResource.ASSIGNED_POD, Action.DELETE)),
-            Registration(ClusterEvent(EventResource.PERSISTENT_VOLUME_CLAIM, Action.ADD)),
+            Registration(ClusterEvent(EventResource.CSI_NODE, Action.ADD)),
+            Registration(ClusterEvent(EventResource.CSI_NODE, Action.UPDATE), _limits_changed),
+            Registration(ClusterEvent(EventResource.POD, Action.DELETE), _pod_deleted),
+            Registration(claims, claim_is_its),
+            Registration(detached, lambda pod, old, new: queue_if(bool(claim_names(pod)))),
         )
 
 
@@ -54,22 +70,32 @@ class VolumeLimitsFilter(Filter):
         limits = self._limits(row)
         if not any(driver in limits for driver, _ in self._wanted):
             return True
-        volumes: dict[Volume, None] = {}
+        used: dict[Volume, None] = {}
         for placed in self._cluster.storage_pods.get(row, {}).values():
             namespace = placed.obj["metadata"].get("namespace", "")
-            volumes.update(csi_volumes(self._cluster, namespace, placed.claims))
-        brought = [driver for driver, handle in self._wanted if (driver, handle) not in volumes]
-        held = [driver for driver, _ in volumes]
+            used.update(csi_volumes(self._cluster, namespace, placed.claims))
+        brought = [volume[0] for volume in self._wanted if volume not in used]
+        # What is attached for no pod that is there is not the pod's to use either.
+        held = [driver for driver, _ in {**used, **self._attached(row)}]
         return all(
             driver not in limits or held.count(driver) + brought.count(driver) <= limits[driver]
             for driver in brought
         )
 
+    def _attached(self, row: int) -> dict[Volume, None]:
+        """Volumes that the node's VolumeAttachments name."""
+        storage = self._cluster.storage
+        found: dict[Volume, None] = {}
+        for one in storage.attachments.get(self._cluster.nodes.names[row], {}).values():
+            attacher = one["spec"].get("attacher")
+            name = (one["spec"].get("source") or {}).get("persistentVolumeName")
+            csi = (storage.volumes.get(name or "") or {"spec": {}})["spec"].get("csi")
+            if attacher and csi:
+                found[attacher, csi["volumeHandle"]] = None
+        return found
+
     def _limits(self, row: int) -> dict[str, int]:
-        node = self._cluster.storage.csi_nodes.get(self._cluster.nodes.names[row])
-        drivers = node["spec"].get("drivers") or () if node is not None else ()
-        counts = ((one["name"], (one.get("allocatable") or {}).get("count")) for one in drivers)
-        return {name: count for name, count in counts if count is not None}
+        return _limits(self._cluster.storage.csi_nodes.get(self._cluster.nodes.names[row]))
 
 
 def csi_volumes(
@@ -89,3 +115,23 @@ def csi_volumes(
         elif provisioner := storage.classes.get(storage_class(claim), {}).get("provisioner"):
             found[provisioner, f"{namespace}/{name}"] = None
     return found
+
+
+def _limits(csi_node: Obj | None) -> dict[str, int]:
+    """How many volumes of each driver; drivers that say nothing have no limit."""
+    drivers = csi_node["spec"].get("drivers") or () if csi_node is not None else ()
+    counts = ((one["name"], (one.get("allocatable") or {}).get("count")) for one in drivers)
+    return {name: count for name, count in counts if count is not None}
+
+
+def _limits_changed(pod: Obj, old: Obj | None, new: Obj | None) -> Hint:
+    before, after = _limits(old), _limits(new)
+    return queue_if(any(count > before.get(driver, 0) for driver, count in after.items()))
+
+
+def _pod_deleted(pod: Obj, old: Obj | None, new: Obj | None) -> Hint:
+    """A pod with volumes that had a node, or was promised one."""
+    if old is None or not claim_names(old):
+        return Hint.SKIP
+    nominated = (old.get("status") or {}).get("nominatedNodeName")
+    return queue_if(bool(old["spec"].get("nodeName") or nominated))

@@ -8,8 +8,16 @@ node that is chosen. ``plan`` says what the decision promises; ``prebind.py`` ca
 from collections.abc import Sequence
 from typing import Any
 
-from kybern.scheduler.events import Action, ClusterEvent, EventResource, Registration
+from kybern.scheduler.events import (
+    Action,
+    ClusterEvent,
+    EventResource,
+    Hint,
+    Registration,
+    queue_if,
+)
 from kybern.scheduler.plugin import Confinement, Filter, Plugin
+from kybern.scheduler.plugins.storage_capacity import volume_limit
 from kybern.scheduler.plugins.volume_filter import VolumeFilter, VolumePlan
 from kybern.scheduler.pod_shape import PodShape
 from kybern.scheduler.pod_storage import (
@@ -22,6 +30,7 @@ from kybern.scheduler.pod_storage import (
 
 Obj = dict[str, Any]
 
+MIGRATED_PLUGINS = "storage.alpha.kubernetes.io/migrated-plugins"
 UNBOUND = "pod has unbound immediate PersistentVolumeClaims"
 
 
@@ -44,11 +53,15 @@ class VolumeBinding(Plugin):
     def registrations(self) -> Sequence[Registration]:
         changed = Action.ADD | Action.UPDATE
         return (
-            Registration(ClusterEvent(EventResource.NODE, Action.ADD | Action.UPDATE_NODE_LABEL)),
-            Registration(ClusterEvent(EventResource.PERSISTENT_VOLUME_CLAIM, changed)),
+            Registration(ClusterEvent(EventResource.STORAGE_CLASS, changed), _class_changed),
+            Registration(
+                ClusterEvent(EventResource.PERSISTENT_VOLUME_CLAIM, changed), claim_is_its
+            ),
             Registration(ClusterEvent(EventResource.PERSISTENT_VOLUME, changed)),
-            Registration(ClusterEvent(EventResource.STORAGE_CLASS, changed)),
-            Registration(ClusterEvent(EventResource.CSI_NODE, changed)),
+            Registration(ClusterEvent(EventResource.NODE, Action.ADD | Action.UPDATE_NODE_LABEL)),
+            Registration(ClusterEvent(EventResource.CSI_NODE, changed), _csi_node_changed),
+            Registration(ClusterEvent(EventResource.CSI_DRIVER, Action.UPDATE), _driver_changed),
+            Registration(ClusterEvent(EventResource.CSI_STORAGE_CAPACITY, changed), _more_room),
         )
 
     def _filter(self, pod: Obj) -> VolumeFilter | None:
@@ -98,3 +111,40 @@ class VolumeBinding(Plugin):
             return False
         is_delayed = self.cluster.storage.is_delayed(storage_class(claim))
         return not is_delayed or bool(claim["spec"].get("volumeName"))
+
+
+def claim_is_its(pod: Obj, old: Obj | None, new: Obj | None) -> Hint:
+    """The claim is one of the pod's."""
+    if new is None or new["metadata"]["namespace"] != pod["metadata"]["namespace"]:
+        return Hint.SKIP
+    return queue_if(new["metadata"]["name"] in claim_names(pod))
+
+
+def _class_changed(pod: Obj, old: Obj | None, new: Obj | None) -> Hint:
+    if old is None or new is None:
+        return Hint.QUEUE
+    return queue_if(old.get("allowedTopologies") != new.get("allowedTopologies"))
+
+
+def _csi_node_changed(pod: Obj, old: Obj | None, new: Obj | None) -> Hint:
+    if old is None or new is None:
+        return Hint.QUEUE
+    before, after = (one["metadata"].get("annotations") or {} for one in (old, new))
+    return queue_if(before.get(MIGRATED_PLUGINS) != after.get(MIGRATED_PLUGINS))
+
+
+def _driver_changed(pod: Obj, old: Obj | None, new: Obj | None) -> Hint:
+    """The driver of an inline volume counts its storage no more."""
+    if old is None or new is None:
+        return Hint.SKIP
+    volumes = pod["spec"].get("volumes") or ()
+    names = {volume["csi"]["driver"] for volume in volumes if "csi" in volume}
+    counted, counts = (bool((one.get("spec") or {}).get("storageCapacity")) for one in (old, new))
+    return queue_if(new["metadata"]["name"] in names and counted and not counts)
+
+
+def _more_room(pod: Obj, old: Obj | None, new: Obj | None) -> Hint:
+    if old is None or new is None:
+        return Hint.QUEUE
+    before, after = volume_limit(old), volume_limit(new)
+    return queue_if(after is not None and (before is None or after > before))

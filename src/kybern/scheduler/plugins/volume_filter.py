@@ -12,6 +12,7 @@ from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.columns.column import Mask, Rows, Values
 from kybern.scheduler.node_selector import SelectorMask
 from kybern.scheduler.plugin import Filter, Verdict
+from kybern.scheduler.plugins.storage_capacity import rows_with_room
 from kybern.scheduler.pod_storage import SELECTED_NODE, storage_class
 
 Obj = dict[str, Any]
@@ -19,6 +20,7 @@ Obj = dict[str, Any]
 REASONS = (
     "node(s) didn't match PersistentVolume's node affinity",
     "node(s) didn't find available persistent volumes to bind",
+    "node(s) did not have enough free storage",
     "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)",
 )
 NO_PROVISIONER = "kubernetes.io/no-provisioner"
@@ -80,12 +82,12 @@ class VolumeFilter(Filter):
     def _kinds(self, rows: Any) -> Values:
         """A bit for each reason against a row."""
         elsewhere, lost = self._judge_bound(rows)
-        unmatched = self._judge_waiting(rows)
-        return (
-            elsewhere.astype(np.int64)
-            + (unmatched.astype(np.int64) << 1)
-            + (lost.astype(np.int64) << 2)
-        )
+        unmatched, full = self._judge_waiting(rows)
+        judged = (elsewhere, unmatched, full, lost)
+        kinds: Values = np.zeros(len(elsewhere), dtype=np.int64)
+        for bit, mask in enumerate(judged):
+            kinds |= mask.astype(np.int64) << bit
+        return kinds
 
     def _judge_bound(self, rows: Any) -> tuple[Mask, Mask]:
         """Rows that a bound volume keeps off, and rows that no volume kept off before one turned
@@ -98,16 +100,27 @@ class VolumeFilter(Filter):
             admitted &= self._reach(volume).over(rows)
         return ~admitted, np.zeros_like(admitted)
 
-    def _judge_waiting(self, rows: Any) -> Mask:
+    def _judge_waiting(self, rows: Any) -> tuple[Mask, Mask]:
+        """Rows where claims find no volume and cannot get one, and rows where the storage is full.
+        The first claim that a row fails says which."""
         nodes = self._cluster.nodes
         unmatched: Mask = np.zeros(nodes.count(rows), dtype=np.bool_)
         for claim in self._promised:
             row = nodes.rows.get(_selected_node(claim), -1)
             unmatched |= ~np.equal(nodes.positions(rows), row)
-            unmatched |= ~self._provisionable(claim, rows)
+        everywhere = np.ones_like(unmatched)
+        wanted = [(claim, everywhere) for claim in self._promised]
         for (claim, _), chosen in zip(self._candidates, self._choose(rows), strict=True):
-            unmatched |= (chosen < 0) & ~self._provisionable(claim, rows)
-        return unmatched
+            wanted.append((claim, chosen < 0))
+        full = np.zeros_like(unmatched)
+        for claim, where in wanted:
+            left = where & ~unmatched & ~full
+            unmatched |= left & ~self._provisionable(claim, rows)
+            found = self._cluster.storage.classes.get(storage_class(claim), {})
+            room = rows_with_room(self._cluster, found, requested(claim), rows) if found else None
+            if room is not None:
+                full |= left & ~unmatched & ~room
+        return unmatched, full
 
     def _choose(self, rows: Any) -> list[Values]:
         """For each waiting claim and row, the index of the volume that it gets there, or -1."""
