@@ -1,5 +1,6 @@
 """Every rule of authentication, authorization and admission, by the tables in ``access/``."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote
@@ -40,8 +41,8 @@ def _sender(call: Caller) -> Send:
         sent = {name.lower(): value for name, value in headers.items()}
         answer = await call(method, unquote(bare), body, user=_user(who), headers=sent, query=query)
         warnings = answer.headers.get("Warning", "")
-        texts = [part.removesuffix('"') for part in warnings.split('299 - "')[1:]]
-        return Reply(answer.status, answer.body, [text.removesuffix('", ') for text in texts])
+        texts = [part.removesuffix(", ") for part in warnings.split("299 - ")[1:]]
+        return Reply(answer.status, answer.body, [json.loads(text) for text in texts])
 
     return send
 

@@ -5,7 +5,7 @@ hands its parts to the pipeline: ``authenticate``, ``authorizers``, ``admission`
 ``token_requests``.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -23,7 +23,12 @@ from kybern.apiserver.authentication.legacy_tokens import LegacyTokens
 from kybern.apiserver.authentication.request_headers import HeaderNames, RequestHeaders
 from kybern.apiserver.authentication.service_accounts import ServiceAccountTokens
 from kybern.apiserver.authentication.static_tokens import StaticTokens
-from kybern.apiserver.authorization.authorizer import Authorizer, Authorizers
+from kybern.apiserver.authorization.authorizer import (
+    AlwaysAllow,
+    AlwaysDeny,
+    Authorizer,
+    Authorizers,
+)
 from kybern.apiserver.authorization.escalation import EscalationCheck
 from kybern.apiserver.authorization.node import NodeAuthorizer
 from kybern.apiserver.authorization.node_graph import NodeGraph
@@ -130,15 +135,22 @@ class Access:
         return RequestHeaders(proxies, config.requestheader_allowed_names, self._header_names)
 
     def _authorizers(self, rbac: RbacAuthorizer) -> list[Authorizer]:
-        chosen: list[Authorizer] = []
-        for mode in self._config.authorization_mode:
-            if mode == "RBAC":
-                chosen.append(rbac)
-            elif mode == "Node":
-                chosen.append(NodeAuthorizer(NodeGraph(self.lookup), self._gates))
-            else:
-                raise ValueError(f'unknown authorization mode "{mode}"')
-        return chosen
+        makers: dict[str, Callable[[], Authorizer]] = {
+            "AlwaysAllow": AlwaysAllow,
+            "AlwaysDeny": AlwaysDeny,
+            "Node": lambda: NodeAuthorizer(NodeGraph(self.lookup), self._gates),
+            "RBAC": lambda: rbac,
+        }
+        modes = self._config.authorization_mode
+        for mode in modes:
+            if mode not in makers:
+                raise ValueError(f'authorization-mode "{mode}" is not a valid mode')
+        if len(set(modes)) < len(modes):
+            listed = " ".join(f'"{mode}"' for mode in modes)
+            raise ValueError(f"authorization-mode [{listed}] has mode specified more than once")
+        if not modes:
+            raise ValueError("at least one authorization-mode must be passed")
+        return [makers[mode]() for mode in modes]
 
 
 def _signing_key(config: Config) -> EllipticCurvePrivateKey:

@@ -90,7 +90,7 @@ class Config:
     token_auth_file: str = flag("", "CSV file of static bearer tokens.")
     anonymous_auth: bool = flag(True, "Serve requests without credentials as system:anonymous.")
     authorization_mode: tuple[str, ...] = flag(
-        ("Node", "RBAC"), "Authorizers in order: Node, RBAC."
+        ("Node", "RBAC"), "Authorizers in order: Node, RBAC, AlwaysAllow, AlwaysDeny."
     )
     enable_admission_plugins: tuple[str, ...] = flag(
         ("NodeRestriction",), "Admission plugins to enable beside the default ones."

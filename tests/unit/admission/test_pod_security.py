@@ -122,7 +122,7 @@ def test_a_pinned_version_keeps_its_rules(version: int, judged: Obj, count: int)
 
 
 def test_the_refusal_tells_everything(known, write, judge) -> None:
-    plugin = PodSecurity(known(namespace(enforce="restricted")))
+    plugin = PodSecurity({}, known(namespace(enforce="restricted")))
     with pytest.raises(StatusError) as refused:
         judge(plugin, write(pod(hostPID=True), "pods"))
     assert refused.value.message == (
@@ -139,7 +139,7 @@ def test_the_refusal_tells_everything(known, write, judge) -> None:
 
 
 def test_a_warning_lets_the_pod_in(known, write, judge) -> None:
-    plugin = PodSecurity(known(namespace(warn="baseline")))
+    plugin = PodSecurity({}, known(namespace(warn="baseline")))
     attributes = judge(plugin, write(pod(hostPID=True), "pods"))
     assert attributes.warnings == [
         'would violate PodSecurity "baseline:latest": host namespaces (hostPID=true)'
@@ -147,13 +147,13 @@ def test_a_warning_lets_the_pod_in(known, write, judge) -> None:
 
 
 def test_workloads_are_only_warned_about(known, write, judge) -> None:
-    plugin = PodSecurity(known(namespace(enforce="baseline")))
+    plugin = PodSecurity({}, known(namespace(enforce="baseline")))
     deployment = {"metadata": {"name": "d"}, "spec": {"template": pod(hostPID=True)}}
     assert judge(plugin, write(deployment, "deployments.apps")).warnings
 
 
 def test_updates_that_bring_no_container_pass(known, write, judge) -> None:
-    plugin = PodSecurity(known(namespace(enforce="baseline")))
+    plugin = PodSecurity({}, known(namespace(enforce="baseline")))
     old = pod(hostPID=True)
     judge(plugin, write(pod(hostPID=True), "pods", old=old, operation=UPDATE))
     changed = pod({"image": "other"}, hostPID=True)
@@ -162,7 +162,7 @@ def test_updates_that_bring_no_container_pass(known, write, judge) -> None:
 
 
 def test_a_stricter_namespace_warns_of_its_pods(known, write, judge) -> None:
-    plugin = PodSecurity(known(pod(hostPID=True)))
+    plugin = PodSecurity({}, known(pod(hostPID=True)))
     attributes = write(
         namespace(enforce="baseline"), "namespaces", old=namespace(), operation=UPDATE
     )
@@ -175,7 +175,7 @@ def test_a_stricter_namespace_warns_of_its_pods(known, write, judge) -> None:
 
 def test_labels_that_make_no_sense_are_refused(known, write, judge) -> None:
     with pytest.raises(StatusError) as refused:
-        judge(PodSecurity(known()), write(namespace(enforce="strict"), "namespaces"))
+        judge(PodSecurity({}, known()), write(namespace(enforce="strict"), "namespaces"))
     assert refused.value.code == 422
     assert "must be one of privileged, baseline, restricted" in refused.value.message
 

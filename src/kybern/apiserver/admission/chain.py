@@ -140,7 +140,7 @@ def _makers(around: Surroundings) -> dict[str, Callable[[], Plugin]]:
         "NodeRestriction": lambda: NodeRestriction(lookup, authorizers),
         "TaintNodesByCondition": TaintNodesByCondition,
         "AlwaysPullImages": AlwaysPullImages,
-        "PodSecurity": lambda: PodSecurity(lookup),
+        "PodSecurity": lambda: PodSecurity(told("PodSecurity"), lookup),
         "PodNodeSelector": lambda: PodNodeSelector(told("PodNodeSelector"), lookup),
         "Priority": lambda: Priority(lookup),
         "DefaultTolerationSeconds": lambda: DefaultTolerationSeconds(

@@ -12,8 +12,10 @@ from kybern.api.objects import controller_of
 from kybern.api.resources import NAMESPACES, PODS
 from kybern.apiserver.admission.attributes import CREATE, UPDATE, AdmissionAttributes
 from kybern.apiserver.admission.plugin import Plugin
+from kybern.apiserver.admission.pod_security_settings import Settings
 from kybern.apiserver.admission.pod_security_standards import (
     PRIVILEGED,
+    Policy,
     Standard,
     is_stricter,
     policy_of,
@@ -42,23 +44,32 @@ class PodSecurity(Plugin):
         ("batch", "cronjobs"),
     )
 
-    def __init__(self, lookup: Lookup) -> None:
+    def __init__(self, configuration: Obj, lookup: Lookup) -> None:
+        self._settings = Settings.read(configuration)
         self._lookup = lookup
 
     async def validate(self, attributes: AdmissionAttributes) -> None:
         obj = attributes.object
         if obj is None:
             return
+        settings = self._settings
         if attributes.resource == "namespaces":
             self._namespace(attributes, obj)
+        elif (
+            attributes.namespace in settings.namespaces
+            or attributes.user.name in settings.usernames
+        ):
+            return
         elif attributes.resource == "pods":
             self._pod(attributes, obj)
         elif not attributes.subresource:
             self._workload(attributes, obj)
 
     def _pod(self, attributes: AdmissionAttributes, pod: Obj) -> None:
-        policy, _ = policy_of(self._labels(attributes.namespace))
+        policy = self._policy(attributes.namespace)
         old = attributes.old_object
+        if self._settings.exempts_pod(pod["spec"]):
+            return
         if policy.privileged or (old is not None and not _significant(pod, old)):
             return
         findings = policy.enforce.findings(pod["metadata"], pod["spec"])
@@ -69,11 +80,13 @@ class PodSecurity(Plugin):
         self._warn(attributes, policy.warn, pod)
 
     def _workload(self, attributes: AdmissionAttributes, obj: Obj) -> None:
-        policy, _ = policy_of(self._labels(attributes.namespace))
+        policy = self._policy(attributes.namespace)
         if policy.warn.level == PRIVILEGED:
             return
         template = _template(attributes.resource, obj)
-        if template is not None and template.get("spec"):
+        if template is None or not template.get("spec"):
+            return
+        if not self._settings.exempts_pod(template["spec"]):
             self._warn(attributes, policy.warn, template)
 
     def _warn(self, attributes: AdmissionAttributes, standard: Standard, pod: Obj) -> None:
@@ -84,12 +97,18 @@ class PodSecurity(Plugin):
     def _namespace(self, attributes: AdmissionAttributes, namespace: Obj) -> None:
         if attributes.subresource:
             return
-        policy, errors = policy_of(namespace["metadata"].get("labels") or {})
+        defaults = self._settings.defaults
+        labels = namespace["metadata"].get("labels") or {}
+        policy, errors = policy_of(labels, defaults)
         old = attributes.old_object
-        before, old_errors = policy_of(((old or {}).get("metadata") or {}).get("labels") or {})
+        old_labels = ((old or {}).get("metadata") or {}).get("labels") or {}
+        before, old_errors = policy_of(old_labels, defaults)
         name = namespace["metadata"].get("name", "")
         if errors and (old is None or errors != old_errors):
             raise invalid("Namespace", name, errors)
+        exempt = name in self._settings.namespaces
+        if old is None and exempt:
+            self._warn_of_labels(attributes, name, policy, labels)
         if old is None or policy.enforce in (before.enforce, Standard(PRIVILEGED)):
             return
         same_version = policy.enforce.version == before.enforce.version
@@ -97,12 +116,25 @@ class PodSecurity(Plugin):
             same_version and not is_stricter(policy.enforce, before.enforce)
         ):
             return
+        if exempt:
+            self._warn_of_labels(attributes, name, policy, labels)
+            return
         for text in self._violations(name, policy.enforce):
+            attributes.warn(text)
+
+    def _warn_of_labels(
+        self, attributes: AdmissionAttributes, name: str, policy: Policy, labels: Obj
+    ) -> None:
+        text = self._settings.ignored_labels(name, policy, labels)
+        if text:
             attributes.warn(text)
 
     def _violations(self, namespace: str, standard: Standard) -> list[str]:
         """Warnings about the pods that are there already, one for each kind of violation."""
-        pods = _representative_first(self._lookup.list(PODS, namespace))
+        found = self._lookup.list(PODS, namespace)
+        pods = _representative_first(
+            [pod for pod in found if not self._settings.exempts_pod(pod["spec"])]
+        )
         by_reason: dict[str, list[str]] = {}
         for pod in pods[:_MAX_PODS_CHECKED]:
             findings = standard.findings(pod["metadata"], pod["spec"])
@@ -122,9 +154,10 @@ class PodSecurity(Plugin):
             )
         return warnings + sorted(_counted(names) + r for r, names in by_reason.items())
 
-    def _labels(self, namespace: str) -> Obj:
+    def _policy(self, namespace: str) -> Policy:
         found = self._lookup.get(NAMESPACES, namespace)
-        return ((found or {}).get("metadata") or {}).get("labels") or {}
+        labels = ((found or {}).get("metadata") or {}).get("labels") or {}
+        return policy_of(labels, self._settings.defaults)[0]
 
 
 def _details(findings: Sequence[Finding]) -> str:

@@ -119,12 +119,14 @@ class Policy(NamedTuple):
         return all(standard.level == PRIVILEGED for standard in self)
 
 
-def policy_of(labels: Mapping[str, str]) -> tuple[Policy, list[FieldError]]:
+def policy_of(
+    labels: Mapping[str, str], defaults: Policy = Policy()
+) -> tuple[Policy, list[FieldError]]:
     """The policy that labels ask for; a broken enforce level enforces the strictest."""
     errors: list[FieldError] = []
-    enforce = _standard(labels, "enforce", RESTRICTED, errors)
-    audit = _standard(labels, "audit", PRIVILEGED, errors)
-    warn = _standard(labels, "warn", PRIVILEGED, errors)
+    enforce = _standard(labels, "enforce", defaults.enforce, RESTRICTED, errors)
+    audit = _standard(labels, "audit", defaults.audit, PRIVILEGED, errors)
+    warn = _standard(labels, "warn", defaults.warn, PRIVILEGED, errors)
     sound = labels.get(_LABEL + "enforce") in _RANK
     if sound and f"{_LABEL}warn" not in labels and is_stricter(enforce, warn):
         version = warn.version if f"{_LABEL}warn-version" in labels else enforce.version
@@ -138,13 +140,19 @@ def is_stricter(one: Standard, other: Standard) -> bool:
 
 
 def _standard(
-    labels: Mapping[str, str], mode: str, fallback: str, errors: list[FieldError]
+    labels: Mapping[str, str],
+    mode: str,
+    default: Standard,
+    fallback: str,
+    errors: list[FieldError],
 ) -> Standard:
-    level = labels.get(_LABEL + mode, PRIVILEGED)
+    level = labels.get(_LABEL + mode, default.level)
     if level not in _RANK:
         errors.append(_invalid(mode, level, f"must be one of {', '.join(_RANK)}"))
         level = fallback
-    text = labels.get(f"{_LABEL}{mode}-version", "latest")
+    text = labels.get(f"{_LABEL}{mode}-version")
+    if text is None:
+        return Standard(level, default.version)
     match = _VERSION.fullmatch(text)
     if match is None and text != "latest":
         errors.append(_invalid(f"{mode}-version", text, 'must be "latest" or "v1.x"'))

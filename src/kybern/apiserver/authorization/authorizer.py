@@ -31,6 +31,20 @@ class Authorizer(Protocol):
         ...
 
 
+class AlwaysAllow:
+    """Everybody may do anything."""
+
+    def decide(self, attributes: Attributes) -> Decision:
+        return ALLOWED
+
+
+class AlwaysDeny:
+    """Nobody may do anything that no other authorizer allows."""
+
+    def decide(self, attributes: Attributes) -> Decision:
+        return Decision(False, "Everything is forbidden.")
+
+
 class Authorizers:
     """Members of system:masters may do anything; others what one of the authorizers allows."""
 
