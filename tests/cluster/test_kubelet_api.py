@@ -3,6 +3,7 @@
 import asyncio
 import json
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -397,3 +398,54 @@ async def test_usage_is_told_to_who_scales_and_who_looks(site: Site) -> None:
     await until(probed, "the count of a probe")
     await client.delete(PODS, "busy", "default")
     await site.cluster.wait_gone(PODS, "busy")
+
+
+async def test_a_device_plugin_offers_devices_and_containers_get_them(site: Site) -> None:
+    client, resource = site.cluster.client, "lab.example/file"
+    files = [site.directory / name for name in ("one", "two")]
+    for file in files:
+        file.write_text(f"I am {file.name}\n")
+    plugin = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(Path(__file__).with_name("device_plugin.py"))),
+        *(str(Path(site.config.root_dir, "device-plugins")), resource, *map(str, files)),
+        stdin=asyncio.subprocess.PIPE,
+    )
+    assert plugin.stdin is not None
+    try:
+        node = await site.cluster.wait_for(
+            NODES, "lab", lambda o: o["status"]["allocatable"].get(resource) == "2"
+        )
+        assert node["status"]["capacity"][resource] == "2"
+
+        def using(name: str, count: int) -> dict[str, Any]:
+            pod = _pod(name, "echo $DEVICES; cat /device/*; ls /dev/lab-null; " + STAY)
+            pod["spec"]["containers"][0]["resources"] = {"limits": {resource: str(count)}}
+            return pod
+
+        await client.create(PODS, using("first", 1), "default")
+        await site.cluster.wait_for(PODS, "first", _ready)
+        await client.create(PODS, using("second", 1), "default")
+        await site.cluster.wait_for(PODS, "second", _ready)
+        heard = []
+        for name in ("first", "second"):
+            path = f"/api/v1/namespaces/default/pods/{name}/log"
+            heard.append((await client.request("GET", path)).body.decode())
+        # The plugin prefers the last of its devices.
+        assert heard == [f"{name}\nI am {name}\n/dev/lab-null\n" for name in ("two", "one")]
+        late = using("late", 1)
+        late["spec"]["nodeName"] = "lab"
+        await client.create(PODS, late, "default")
+        refused = await site.cluster.wait_for(
+            PODS, "late", lambda o: o["status"]["phase"] == "Failed"
+        )
+        assert refused["status"]["reason"] == f"OutOf{resource}"
+        plugin.stdin.write(b"sick\n")
+        await site.cluster.wait_for(
+            NODES, "lab", lambda o: o["status"]["allocatable"].get(resource) == "0"
+        )
+        for name in ("first", "second", "late"):
+            await client.delete(PODS, name, "default")
+            await site.cluster.wait_gone(PODS, name)
+    finally:
+        plugin.stdin.close()
+        await plugin.wait()

@@ -25,6 +25,8 @@ from kybern.kubelet.cgroups import Cgroups
 from kybern.kubelet.config import Config
 from kybern.kubelet.cri.client import Runtime
 from kybern.kubelet.cri.state import StateReader
+from kybern.kubelet.devices.manager import DeviceManager
+from kybern.kubelet.devices.plugins import Plugins
 from kybern.kubelet.eviction.manager import EvictionManager
 from kybern.kubelet.eviction.thresholds import IMAGE_FS, Observation
 from kybern.kubelet.images import pause
@@ -104,6 +106,9 @@ def make_parts(
     admission = Admission(
         allocations, lambda: facts.node, lambda: facts.allocatable, clock, recorder.event
     )
+    devices = DeviceManager(Plugins(paths.device_plugins), paths)
+    devices.load()
+    admission.reserve = devices.give
     if not has_app_armor():
         admission.judges.append(without_app_armor)
     return Parts(
@@ -124,6 +129,7 @@ def make_parts(
         dns=ClusterDns(config.cluster_dns, config.cluster_domain, config.resolv_conf),
         crash_backoff=crash_backoff(config),
         admission=admission,
+        devices=devices,
         seccomp_root=f"{config.root_dir}/seccomp",
     )
 
@@ -162,12 +168,16 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
     parts.admission.refresh = registration.refresh
     eviction, collector = _reclaiming(parts, workers, config)
     registration.pressures = lambda: eviction.conditions
+    plugins = parts.devices.plugins
+    registration.offers = plugins.offers
+    plugins.on_change = registration.wake
     manifests = Manifests(config.pod_manifest_path, name)
     static = StaticPods(manifests, workers, status, client, facts, clock)
     server = NodeServer(config, client, clock, parts, workers)
     try:
         await parts.volumes.sweep()
         registration.port = await server.start()
+        await plugins.start()
         async with asyncio.TaskGroup() as group:
             group.create_task(pleg.run())
             # These do not wait for an API server: it may be one of them.
@@ -190,6 +200,7 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
     finally:
         await informers.stop()
         await workers.close()
+        await plugins.close()
         await parts.probes.close()
         await status.close()
         await server.close()

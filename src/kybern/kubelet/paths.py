@@ -24,6 +24,11 @@ class Paths:
     def pod(self, uid: str) -> Path:
         return self.pods / uid
 
+    @property
+    def device_plugins(self) -> Path:
+        """Where device plugins and the kubelet have their sockets for one another."""
+        return self.root / "device-plugins"
+
     def volumes(self, uid: str) -> Path:
         return self.pod(uid) / "volumes"
 

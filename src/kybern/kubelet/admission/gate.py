@@ -29,12 +29,17 @@ Report = Callable[[Obj, str, str, str], None]
 Judge = Callable[[Obj], Refusal | None]
 
 
+async def _nothing_more(pod: Obj) -> Refusal | None:
+    return None
+
+
 class Admission:
     """One node's gate.
 
     ``node`` is the Node as last seen, ``allocatable`` what it offers to pods; ``refresh`` asks the
-    API server for the Node anew. ``judges`` are further voices on new pods and on resizes, and
-    ``on_change`` is told the UID of a pod whose grant or conditions changed.
+    API server for the Node anew. ``judges`` are further voices on new pods and on resizes,
+    ``reserve`` sets aside what else a new pod needs, and ``on_change`` is told the UID of a pod
+    whose grant or conditions changed.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class Admission:
         self._pods: dict[str, Obj] = {}
         self._holders: dict[str, Holder] = {}
         self.judges: list[Judge] = []
+        self.reserve: Callable[[Obj], Awaitable[Refusal | None]] = _nothing_more
         self.refresh: Callable[[], Awaitable[None]] | None = None
         self.on_change: Callable[[str], None] = lambda uid: None
 
@@ -81,6 +87,10 @@ class Admission:
             return refusal
         self._allocations.grant(pod)
         self._hold(pod)
+        refusal = await self.reserve(pod)
+        if refusal is not None:
+            self.release(uid)
+            return refusal
         await self._allocations.save(uid)
         return None
 

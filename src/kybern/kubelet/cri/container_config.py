@@ -7,6 +7,7 @@ from kybern.api.errors import Obj
 from kybern.kubelet.bounds import CPU_PERIOD, Limits, container_bounds
 from kybern.kubelet.cri import labels
 from kybern.kubelet.cri.client import cri
+from kybern.kubelet.devices.access import Access
 from kybern.kubelet.env import expand
 from kybern.kubelet.pods import spec
 
@@ -25,6 +26,7 @@ def container_config(
     environment: Mapping[str, str],
     mounts: Sequence[Any],
     devices: Sequence[Any] = (),
+    access: Access,
     security: Any,
     memory_capacity: int,
 ) -> Any:
@@ -40,8 +42,9 @@ def container_config(
         args=expanded(container.get("args")),
         working_dir=container.get("workingDir") or "",
         envs=[cri.KeyValue(key=key, value=value.encode()) for key, value in environment.items()],
-        mounts=mounts,
-        devices=devices,
+        mounts=[*mounts, *access.mounts],
+        devices=[*devices, *access.devices],
+        CDI_devices=access.named,
         labels={
             labels.POD_NAME: pod["metadata"]["name"],
             labels.POD_NAMESPACE: pod["metadata"]["namespace"],
@@ -49,6 +52,7 @@ def container_config(
             labels.CONTAINER_NAME: container["name"],
         },
         annotations={
+            **access.annotations,
             labels.CONTAINER_HASH: spec.container_hash(container),
             labels.RESTART_COUNT: str(attempt),
             labels.TERMINATION_MESSAGE_PATH: termination_path(container),

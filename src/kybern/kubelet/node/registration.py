@@ -6,7 +6,7 @@ anything but the heartbeat changed, and every five minutes, because the Lease is
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from kybern.api.errors import Obj, StatusError
@@ -59,6 +59,8 @@ class NodeRegistration:
         self._features: Obj = {}
         self._answered: float | None = None
         self._network_problem = ""
+        self.offers: Callable[[], Mapping[str, tuple[int, int]]] = dict
+        self._woken = asyncio.Event()
         self.pressures: Callable[[], Collection[str]] = tuple
         self.registered = asyncio.Event()
         self.port = config.port
@@ -79,7 +81,19 @@ class NodeRegistration:
                 self._node = None
                 await asyncio.sleep(RETRY_SECONDS)
             pause = self._config.node_status_update_frequency if ready else EAGER_SECONDS
-            await asyncio.sleep(pause)
+            await self._pause(pause)
+
+    def wake(self) -> None:
+        """Look at the node at once."""
+        self._woken.set()
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        except TimeoutError:
+            return
+        self._woken.clear()
 
     async def refresh(self) -> None:
         """Read the Node anew from the API server; without an answer the last one holds."""
@@ -145,8 +159,10 @@ class NodeRegistration:
             except RpcError as error:
                 logger.warning("the runtime does not list images: %s", error)
         return {
-            "capacity": status.capacity(self._machine, self._config),
-            "allocatable": status.allocatable(self._machine, self._config, self._thresholds),
+            "capacity": status.capacity(self._machine, self._config)
+            | {resource: str(have) for resource, (have, _) in self.offers().items()},
+            "allocatable": status.allocatable(self._machine, self._config, self._thresholds)
+            | {resource: str(healthy) for resource, (_, healthy) in self.offers().items()},
             "conditions": status.conditions(health, previous, self._clock.timestamp()),
             "addresses": status.addresses(self._facts.ips, self._facts.name),
             "daemonEndpoints": {"kubeletEndpoint": {"Port": self.port}},

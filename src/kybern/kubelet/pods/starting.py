@@ -13,6 +13,7 @@ from kybern.kubelet.cri.container_config import container_config, termination_pa
 from kybern.kubelet.cri.sandbox_config import sandbox_config
 from kybern.kubelet.cri.security import NonRootError, container_security
 from kybern.kubelet.cri.state import EXITED, RuntimePod
+from kybern.kubelet.devices.manager import DeviceError
 from kybern.kubelet.env import ConfigError, environment
 from kybern.kubelet.lifecycle import HookFailed
 from kybern.kubelet.network_files import hosts_file, pod_dns, shown_host_name
@@ -158,8 +159,9 @@ class ContainerStarter:
             )
             mounts = await parts.volumes.mounts(pod, container, self._volumes, variables)
             mounts += await asyncio.to_thread(self._own_mounts, container, attempt)
+            access = await parts.devices.access(pod, container)
             devices = parts.volumes.devices(container, self._volumes)
-        except (ConfigError, NonRootError, VolumeError, StatusError, OSError) as error:
+        except (ConfigError, DeviceError, NonRootError, VolumeError, StatusError, OSError) as error:
             message = f"Error: {error}"
             parts.report(pod, container, "Warning", "Failed", message)
             raise StartFailure("CreateContainerConfigError", str(error)) from error
@@ -168,9 +170,10 @@ class ContainerStarter:
             container,
             attempt=attempt,
             image_ref=image.id,
-            environment=variables,
+            environment={**access.environment, **variables},
             mounts=mounts,
             devices=devices,
+            access=access,
             security=security,
             memory_capacity=parts.facts.memory_capacity,
         )

@@ -328,6 +328,7 @@ class PodWorker:
         """Give back what the pod held on the node, apart from its containers' logs."""
         await self._parts.volumes.tear_down(self.uid)
         await self._parts.cgroups.remove(self.uid)
+        self._parts.devices.release(self.uid)
         self._parts.admission.release(self.uid)
         self._parts.tokens.forget(self.uid)
         self._parts.crash_backoff.forget(f"{self.uid}_")
