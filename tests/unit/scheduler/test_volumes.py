@@ -326,3 +326,16 @@ def test_hints_tell_what_may_help_pods_with_volumes() -> None:
     deleted = ClusterEvent(EventResource.ASSIGNED_POD, Action.DELETE)
     assert hints("NodeVolumeLimits", deleted, using("q", "x", nodeName="a"), None)
     assert not hints("NodeVolumeLimits", deleted, pod("q", nodeName="a"), None)
+
+
+def test_pods_that_go_help_those_that_wanted_the_same_disk_or_claim() -> None:
+    core = StorageCore()
+    (registration, *_) = core.profile.by_name["VolumeRestrictions"].registrations()
+    one = using("p", "data")
+    assert registration.hint(one, using("q", "data"), None) is Hint.QUEUE
+    assert registration.hint(one, using("q", "other"), None) is Hint.SKIP
+    disk = [{"name": "d", "gcePersistentDisk": {"pdName": "disk"}}]
+    assert registration.hint(pod("p", volumes=disk), pod("q", volumes=disk), None) is Hint.QUEUE
+    elsewhere = using("q", "data")
+    elsewhere["metadata"]["namespace"] = "elsewhere"
+    assert registration.hint(one, elsewhere, None) is Hint.SKIP

@@ -20,7 +20,7 @@ from kybern.scheduler.events import (
     queue_if,
 )
 from kybern.scheduler.plugin import Basis, Filter, Plugin
-from kybern.scheduler.plugins.volume_binding import claim_is_its
+from kybern.scheduler.plugins.claim_hints import claim_is_its
 from kybern.scheduler.pod_shape import PodShape
 from kybern.scheduler.pod_storage import claim_names, storage_class
 

@@ -66,6 +66,7 @@ class PodTopologySpread(Plugin):
 
     def registrations(self) -> Sequence[Registration]:
         pod_actions = Action.ADD | Action.DELETE | Action.UPDATE_POD_LABEL
+        pod_actions |= Action.UPDATE_POD_TOLERATION
         node_actions = Action.ADD | Action.DELETE | Action.UPDATE_NODE_LABEL
         node_actions |= Action.UPDATE_NODE_TAINT
         return (

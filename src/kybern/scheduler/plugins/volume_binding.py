@@ -17,6 +17,7 @@ from kybern.scheduler.events import (
     queue_if,
 )
 from kybern.scheduler.plugin import Confinement, Filter, Plugin
+from kybern.scheduler.plugins.claim_hints import claim_is_its
 from kybern.scheduler.plugins.storage_capacity import volume_limit
 from kybern.scheduler.plugins.volume_filter import VolumeFilter, VolumePlan
 from kybern.scheduler.pod_shape import PodShape
@@ -111,13 +112,6 @@ class VolumeBinding(Plugin):
             return False
         is_delayed = self.cluster.storage.is_delayed(storage_class(claim))
         return not is_delayed or bool(claim["spec"].get("volumeName"))
-
-
-def claim_is_its(pod: Obj, old: Obj | None, new: Obj | None) -> Hint:
-    """The claim is one of the pod's."""
-    if new is None or new["metadata"]["namespace"] != pod["metadata"]["namespace"]:
-        return Hint.SKIP
-    return queue_if(new["metadata"]["name"] in claim_names(pod))
 
 
 def _class_changed(pod: Obj, old: Obj | None, new: Obj | None) -> Hint:

@@ -7,8 +7,17 @@ import numpy as np
 
 from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.columns.column import Mask, Rows
-from kybern.scheduler.events import NODE_ADD, Action, ClusterEvent, EventResource, Registration
+from kybern.scheduler.events import (
+    NODE_ADD,
+    Action,
+    ClusterEvent,
+    EventResource,
+    Hint,
+    Registration,
+    queue_if,
+)
 from kybern.scheduler.plugin import Basis, Confinement, Filter, Plugin, Verdict
+from kybern.scheduler.plugins.claim_hints import claim_is_its, shares_a_claim
 from kybern.scheduler.pod_shape import PodShape
 from kybern.scheduler.pod_storage import claim_names, ephemeral_claim_names, inline_disks
 
@@ -46,9 +55,9 @@ class VolumeRestrictions(Plugin):
     def registrations(self) -> Sequence[Registration]:
         claims = ClusterEvent(EventResource.PERSISTENT_VOLUME_CLAIM, Action.ADD | Action.UPDATE)
         return (
-            Registration(ClusterEvent(EventResource.ASSIGNED_POD, Action.DELETE)),
+            Registration(ClusterEvent(EventResource.POD, Action.DELETE), _pod_deleted),
             Registration(NODE_ADD),
-            Registration(claims),
+            Registration(claims, claim_is_its),
         )
 
 
@@ -78,12 +87,19 @@ class RestrictionsFilter(Filter):
 
     def _disks_fit(self, row: int) -> bool:
         there = self._cluster.storage_pods.get(row, {}).values()
-        return not any(
-            _collide(mine, other)
-            for placed in there
-            for other in inline_disks(placed.obj)
-            for mine in self._disks
-        )
+        return not any(_any_collide(self._disks, inline_disks(placed.obj)) for placed in there)
+
+
+def _pod_deleted(pod: Obj, old: Obj | None, new: Obj | None) -> Hint:
+    """A pod that held a disk or a claim that this one wants, too."""
+    if old is None or old["metadata"].get("namespace") != pod["metadata"].get("namespace"):
+        return Hint.SKIP
+    collide = _any_collide(inline_disks(pod), inline_disks(old))
+    return queue_if(collide or shares_a_claim(pod, old))
+
+
+def _any_collide(some: Sequence[Disk], others: Sequence[Disk]) -> bool:
+    return any(_collide(one, other) for one in some for other in others)
 
 
 def _collide(one: Disk, other: Disk) -> bool:

@@ -4,9 +4,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from kybern.scheduler.columns.column import Mask
-from kybern.scheduler.events import Action, ClusterEvent, EventResource, Registration
+from kybern.scheduler.events import (
+    Action,
+    ClusterEvent,
+    EventResource,
+    Hint,
+    Registration,
+    queue_if,
+)
 from kybern.scheduler.node_selector import SelectorMask
 from kybern.scheduler.plugin import Confinement, Filter, Plugin
+from kybern.scheduler.plugins.claim_hints import claim_is_its
 from kybern.scheduler.pod_shape import PodShape
 from kybern.scheduler.pod_storage import claim_names, storage_class
 
@@ -39,10 +47,12 @@ class VolumeZone(Plugin):
     def registrations(self) -> Sequence[Registration]:
         changed = Action.ADD | Action.UPDATE
         return (
-            Registration(ClusterEvent(EventResource.STORAGE_CLASS, Action.ADD)),
+            Registration(ClusterEvent(EventResource.STORAGE_CLASS, Action.ADD), _class_waits),
             Registration(ClusterEvent(EventResource.NODE, Action.ADD | Action.UPDATE_NODE_LABEL)),
-            Registration(ClusterEvent(EventResource.PERSISTENT_VOLUME_CLAIM, changed)),
-            Registration(ClusterEvent(EventResource.PERSISTENT_VOLUME, changed)),
+            Registration(
+                ClusterEvent(EventResource.PERSISTENT_VOLUME_CLAIM, changed), claim_is_its
+            ),
+            Registration(ClusterEvent(EventResource.PERSISTENT_VOLUME, changed), _volume_moved),
         )
 
     def _rejection(self, shape: PodShape) -> str:
@@ -66,6 +76,18 @@ class VolumeZone(Plugin):
             if not storage.is_delayed(class_name):
                 return "PersistentVolume had no name"
         return ""
+
+
+def _class_waits(pod: Obj, old: Obj | None, new: Obj | None) -> Hint:
+    delayed = "WaitForFirstConsumer"
+    return queue_if(new is not None and new.get("volumeBindingMode") == delayed)
+
+
+def _volume_moved(pod: Obj, old: Obj | None, new: Obj | None) -> Hint:
+    if old is None or new is None:
+        return Hint.QUEUE
+    before, after = (one["metadata"].get("labels") or {} for one in (old, new))
+    return queue_if(any(before.get(key) != after.get(key) for key in LABELS))
 
 
 class ZoneFilter(Filter):
