@@ -10,12 +10,17 @@ from typing import Any
 
 from kybern.api import objects
 from kybern.api.errors import Obj, StatusError
+from kybern.api.resource_claims import (
+    FINALIZER,
+    MAX_CONSUMERS,
+    is_allocated,
+    is_reserved,
+    resource_claim_names,
+)
 from kybern.api.resources import PODS, RESOURCE_CLAIM_TEMPLATES, RESOURCE_CLAIMS
 from kybern.controllers.controller import Context, Controller
 
-FINALIZER = "resource.kubernetes.io/delete-protection"
 MADE_FOR = "resource.kubernetes.io/pod-claim-name"
-MAX_CONSUMERS = 256
 # What a generated name may be long before the server adds five characters.
 MAX_BASE_LENGTH = 57
 
@@ -107,11 +112,10 @@ class ResourceClaimController(Controller):
         """A pod that was bound past the scheduler still is a consumer of its claims."""
         for at in _claims_of(pod):
             claim = self.claims.get(at)
-            if claim is None or "allocation" not in (claim.get("status") or {}):
+            if claim is None or not is_allocated(claim) or is_reserved(claim, objects.uid(pod)):
                 continue
             consumers = claim["status"].get("reservedFor") or []
-            uids = [consumer["uid"] for consumer in consumers]
-            if objects.uid(pod) in uids or len(uids) >= MAX_CONSUMERS:
+            if len(consumers) >= MAX_CONSUMERS:
                 continue
             consumer = {"resource": "pods", "name": objects.name(pod), "uid": objects.uid(pod)}
             await self._write_status(claim, reservedFor=[*consumers, consumer])
@@ -128,7 +132,7 @@ class ResourceClaimController(Controller):
             claim = await self._write_status(claim, **changes)
             await self._release(claim)
         elif objects.is_deleting(claim) and not left:
-            if "allocation" in status and FINALIZER in objects.finalizers(claim):
+            if is_allocated(claim) and FINALIZER in objects.finalizers(claim):
                 claim = await self._write_status(claim, allocation=None)
             await self._release(claim)
         if not left:
@@ -153,7 +157,7 @@ class ResourceClaimController(Controller):
     async def _release(self, claim: Obj) -> None:
         """Without devices there is nothing for the finalizer to protect."""
         held = objects.finalizers(claim)
-        if FINALIZER not in held or "allocation" in (claim.get("status") or {}):
+        if FINALIZER not in held or is_allocated(claim):
             return
         rest = [finalizer for finalizer in held if finalizer != FINALIZER]
         metadata = {**claim["metadata"], "finalizers": rest}
@@ -203,12 +207,8 @@ def _pod_keys(pod: Obj) -> list[str]:
 
 def _claims_of(pod: Obj) -> list[str]:
     """Keys of the claims that the pod names or was given."""
-    names = [
-        entry.get("resourceClaimName")
-        or (_status_of(pod, entry["name"]) or {}).get("resourceClaimName")
-        for entry in pod["spec"].get("resourceClaims") or ()
-    ]
-    return [f"{objects.namespace(pod)}/{name}" for name in names if name]
+    names = [name for _, name in resource_claim_names(pod) if name]
+    return [f"{objects.namespace(pod)}/{name}" for name in names]
 
 
 def _status_of(pod: Obj, name: str) -> Obj | None:

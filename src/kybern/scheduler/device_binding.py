@@ -12,16 +12,14 @@ from typing import Any
 
 from kybern.api.errors import StatusError
 from kybern.api.objects import key
+from kybern.api.resource_claims import FINALIZER, is_allocated, is_reserved, resource_claim_names
 from kybern.api.resources import RESOURCE_CLAIMS
 from kybern.client import Client
 from kybern.component.clock import Clock
 from kybern.scheduler.columns.storage import StorageObjects
-from kybern.scheduler.devices.claims import is_allocated, is_reserved
-from kybern.scheduler.pod_storage import resource_claim_names
 
 Obj = dict[str, Any]
 
-FINALIZER = "resource.kubernetes.io/delete-protection"
 READY_TIMEOUT_SECONDS = 600.0
 ATTEMPTS = 5
 

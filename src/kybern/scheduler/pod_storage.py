@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from kybern.api.resource_claims import resource_claim_names
+
 Obj = dict[str, Any]
 
 DISKS = ("gcePersistentDisk", "awsElasticBlockStore", "iscsi", "rbd")
@@ -31,25 +33,6 @@ def inline_disks(pod: Obj) -> list[tuple[str, Obj]]:
     """Disks that the pod names itself, of the kinds that two pods cannot always share."""
     volumes = pod["spec"].get("volumes") or ()
     return [(kind, volume[kind]) for volume in volumes for kind in DISKS if kind in volume]
-
-
-def resource_claim_names(pod: Obj) -> list[tuple[str, str | None]]:
-    """The pod's resource claims: the name in the pod, and the object's name once it is known.
-
-    A claim made from a template is named in the status; an empty name says that none is needed.
-    """
-    status = pod.get("status") or {}
-    made = {
-        s["name"]: s.get("resourceClaimName") for s in status.get("resourceClaimStatuses") or ()
-    }
-    found: list[tuple[str, str | None]] = []
-    for claim in pod["spec"].get("resourceClaims") or ():
-        name = claim["name"]
-        if (given := claim.get("resourceClaimName")) is not None:
-            found.append((name, given))
-        else:
-            found.append((name, (made[name] or "") if name in made else None))
-    return found
 
 
 def storage_facts(pod: Obj) -> Sequence[Any] | None:

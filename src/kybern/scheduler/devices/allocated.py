@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kybern.api.quantity import Quantity
+from kybern.api.resource_claims import results
 from kybern.scheduler.devices.pools import DeviceId
 from kybern.scheduler.devices.sharing import Amounts, added
 
@@ -26,8 +27,7 @@ def allocated(claims: Iterable[Obj]) -> Allocated:
     """Over all claims; access for administrators takes nothing from anybody."""
     state = Allocated()
     for claim in claims:
-        allocation = (claim.get("status") or {}).get("allocation") or {}
-        for result in (allocation.get("devices") or {}).get("results") or ():
+        for result in results(claim):
             if result.get("adminAccess"):
                 continue
             device = (result["driver"], result["pool"], result["device"])

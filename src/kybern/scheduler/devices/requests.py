@@ -53,6 +53,12 @@ def alternatives(claim: Obj) -> list[list[Request]]:
     return [_ways(claim, request) for request in requests]
 
 
+def has_alternatives(claim: Obj) -> bool:
+    """Some request may be served in several ways."""
+    requests = claim["spec"].get("devices", {}).get("requests") or ()
+    return any("firstAvailable" in request for request in requests)
+
+
 def _ways(claim: Obj, request: Obj) -> list[Request]:
     if (exactly := request.get("exactly")) is not None:
         return [_read(request["name"], "", exactly)]

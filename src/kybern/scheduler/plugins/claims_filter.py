@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from kybern.api.node_fit import term_matches
+from kybern.api.resource_claims import is_allocated
 from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.columns.column import Mask, Rows, Values
 from kybern.scheduler.devices.allocated import allocated
 from kybern.scheduler.devices.allocator import Allocator, Chosen
-from kybern.scheduler.devices.claims import is_allocated
 from kybern.scheduler.devices.plan import DevicePlan
 from kybern.scheduler.devices.pools import Reaches, Slices
 from kybern.scheduler.devices.requests import (

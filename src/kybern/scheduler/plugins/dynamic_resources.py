@@ -8,8 +8,13 @@ chosen node gives, and ``prebind.py`` writes that down and reserves the claims f
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from kybern.scheduler.devices.claims import has_alternatives, is_allocated, is_reserved
-from kybern.scheduler.devices.requests import AllocationError, alternatives
+from kybern.api.resource_claims import (
+    MAX_CONSUMERS,
+    is_allocated,
+    is_reserved,
+    resource_claim_names,
+)
+from kybern.scheduler.devices.requests import AllocationError, alternatives, has_alternatives
 from kybern.scheduler.events import (
     Action,
     ClusterEvent,
@@ -20,15 +25,13 @@ from kybern.scheduler.events import (
 )
 from kybern.scheduler.plugin import Confinement, Filter, Plugin, Score
 from kybern.scheduler.pod_shape import PodShape
-from kybern.scheduler.pod_storage import is_for, resource_claim_names
+from kybern.scheduler.pod_storage import is_for
 
 if TYPE_CHECKING:
     from kybern.scheduler.devices.plan import DevicePlan
     from kybern.scheduler.plugins.claims_filter import ClaimsFilter
 
 Obj = dict[str, Any]
-
-MAX_CONSUMERS = 256
 
 
 class DynamicResources(Plugin):
