@@ -48,12 +48,15 @@ def render(
         "apiVersion": TABLE_VERSION,
         "metadata": list_meta or {},
         "columnDefinitions": definitions(columns) if with_columns else [],
-        "rows": [_row(columns, item, include_object, now) for item in items],
+        "rows": [_row(kind, columns, item, include_object, now) for item in items],
     }
 
 
-def _row(columns: Sequence[Column], item: Obj, include_object: str, now: float) -> Obj:
-    row: Obj = {"cells": [column.value(item, now) for column in columns]}
+def _row(
+    kind: ServedKind, columns: Sequence[Column], item: Obj, include_object: str, now: float
+) -> Obj:
+    stored = kind.to_storage(item)
+    row: Obj = {"cells": [column.value(stored, now) for column in columns], "object": None}
     if include_object == "Object":
         row["object"] = item
     elif include_object != "None":

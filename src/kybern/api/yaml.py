@@ -22,11 +22,11 @@ _MOST_NODES = 250_000
 _DEEPEST = 200
 
 YamlError = _yaml.YAMLError
+ScannerError = _yaml.scanner.ScannerError
 
 _BaseLoader: Any = getattr(_yaml, "CSafeLoader", _yaml.SafeLoader)
 _BaseDumper: Any = getattr(_yaml, "CSafeDumper", _yaml.SafeDumper)
 
-_BOOLEANS = {"y", "Y", "n", "N"}
 _INTEGER = re.compile(r"[-+]?(?:0b[0-1_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|[1-9][0-9_]*|0)")
 _FLOAT = re.compile(
     r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
@@ -107,11 +107,8 @@ def _sequence(loader: _Loader, node: Any) -> list[Any]:
     return [loader.construct_object(item) for item in node.value]
 
 
-def _boolean(loader: _Loader, node: Any) -> bool | str:
-    # A lone y or n is what people name things; upstream's parser reads them as strings too.
-    if node.value in _BOOLEANS:
-        return str(node.value)
-    return node.value.lower() in ("yes", "true", "on")
+def _boolean(loader: _Loader, node: Any) -> bool:
+    return node.value.lower() in ("y", "yes", "true", "on")
 
 
 def _integer(loader: _Loader, node: Any) -> int | float | str:
@@ -176,7 +173,7 @@ def _resolve(tag: str, pattern: str | re.Pattern[str], first: str) -> None:
 
 _resolve(
     "bool",
-    "yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF",
+    "y|Y|yes|Yes|YES|n|N|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF",
     "yYnNtTfFoO",
 )
 _resolve("int", _INTEGER, "-+0123456789")
@@ -242,7 +239,7 @@ class _Dumper(_BaseDumper):
 
 def _text(dumper: Any, value: str) -> Any:
     style = "|" if "\n" in value else None
-    if style is None and value in _BOOLEANS:
+    if style is None and value.lower() in ("y", "n"):
         style = '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 

@@ -8,7 +8,7 @@ Eviction) call :func:`read_kind`. What a body holds too much is a warning or an 
 import orjson
 
 from kybern.api import protobuf
-from kybern.api.errors import Obj, StatusError, bad_request, request_too_large
+from kybern.api.errors import Obj, bad_request, request_too_large
 from kybern.api.schema import Decoded, TypeSchema
 from kybern.api.schema.body import Malformed, read_body
 from kybern.api.schema.type_schema import summary
@@ -67,11 +67,7 @@ def read_kind(
     body, media_type = typed_body(call)
     if same_form and same_form.encode() in body:
         body, media_type = _renamed(body, media_type, same_form, f"{group}/{version}")
-    try:
-        decoded = schema.decode(body, media_type)
-    except StatusError:
-        _check_kind(call, body, media_type, group, version, kind)
-        raise
+    decoded = schema.decode(body, media_type)
     report_extra_fields(call, decoded, options.field_validation, kind, version)
     obj = decoded.obj
     if not isinstance(obj.get("metadata"), dict):
@@ -104,47 +100,3 @@ def report_extra_fields(
         )
     for text in problems:
         call.warn(text)
-
-
-def _check_kind(
-    call: Call, body: bytes, media_type: str, group: str, version: str, kind: str
-) -> None:
-    """Say it if the body cannot be read because it holds another kind; raises StatusError 400."""
-    try:
-        obj, _ = read_body(body, media_type)
-    except Malformed:
-        return
-    if not isinstance(obj, dict) or not all(
-        isinstance(obj.get(name, ""), str) for name in ("kind", "apiVersion")
-    ):
-        return
-    found_kind = obj.get("kind") or kind
-    expected = f"{group}/{version}" if group else version
-    found_version = obj.get("apiVersion") or expected
-    if found_kind == kind and found_version == expected:
-        return
-    found_group, _, short = found_version.rpartition("/")
-    if call.services.registry.by_kind(found_group, short, found_kind) is None:
-        raise _cannot_be_handled(
-            found_kind,
-            short,
-            kind,
-            f'no kind "{found_kind}" is registered for version "{found_version}" in scheme '
-            '"pkg/api/legacyscheme/scheme.go:30"',
-        )
-    if found_kind != kind:
-        package = group.partition(".")[0] or "core"
-        raise _cannot_be_handled(
-            found_kind,
-            short,
-            kind,
-            f"converting ({short}.{found_kind}) to ({package}.{kind}): unknown conversion",
-        )
-    raise bad_request(
-        f"the API version in the data ({found_version}) does not match the expected API version "
-        f"({expected})"
-    )
-
-
-def _cannot_be_handled(found: str, version: str, kind: str, why: str) -> StatusError:
-    return bad_request(f'{found} in version "{version}" cannot be handled as a {kind}: {why}')

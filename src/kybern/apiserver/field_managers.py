@@ -31,9 +31,12 @@ def ignored_fields(call: Call) -> FieldSet | None:
 
 
 def in_version(call: Call, obj: Obj, api_version: str) -> tuple[TypeSchema, Obj] | None:
-    """An object of the call's version in another of its kind's, with the schema of that one."""
+    """An object of the call's version in another of its kind's, with the schema of that one.
+
+    Versions of other groups count as unknown, as they do upstream.
+    """
     for served in call.kind.served():
-        if served.api_version == api_version:
+        if served.api_version == api_version and served.group == call.served.group:
             converted = served.from_storage(call.served.to_storage(obj))
             return call.services.schema(served.group, served.version, call.kind.kind), converted
     return None

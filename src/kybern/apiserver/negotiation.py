@@ -61,6 +61,10 @@ class Clause:
     quality: float
     params: tuple[tuple[str, str], ...]
 
+    @property
+    def media_range(self) -> str:
+        return f"{self.type}/{self.subtype}"
+
     def matches(self, media_type: str) -> bool:
         main, _, sub = media_type.partition("/")
         return self.type in (main, "*") and self.subtype in (sub, "*")
@@ -92,14 +96,21 @@ def parse_accept(header: str) -> tuple[Clause, ...]:
 
 
 def negotiate(
-    accept: str, user_agent: str, pretty: str, *, tables: bool = True, protobuf: bool = False
+    accept: str,
+    user_agent: str,
+    pretty: str,
+    *,
+    tables: bool = True,
+    protobuf: bool = False,
+    streams: bool = False,
 ) -> Output:
     """The output of a resource request; raises StatusError 406.
 
     ``pretty`` is the query parameter of that name. Endpoints that cannot make Tables or partial
-    metadata pass ``tables=False``; ``protobuf`` says that the kind itself has such a form.
+    metadata pass ``tables=False``; ``protobuf`` says that the kind itself has such a form and
+    ``streams`` that the path can be watched.
     """
-    output = PLAIN if accept in ("", JSON, "*/*") else _negotiate(accept, tables, protobuf)
+    output = PLAIN if accept in ("", JSON, "*/*") else _negotiate(accept, tables, protobuf, streams)
     if pretty:
         wanted = pretty in ("1", "t", "T", "true", "TRUE", "True")
     elif output.pretty:
@@ -120,26 +131,26 @@ def negotiate_status(accept: str, user_agent: str, pretty: str) -> Output:
 
 
 @lru_cache(maxsize=_CACHED_HEADERS)
-def _negotiate(accept: str, tables: bool, protobuf: bool) -> Output:
+def _negotiate(accept: str, tables: bool, protobuf: bool, streams: bool) -> Output:
     clauses = parse_accept(accept)
-    found_type = False
+    # Upstream's router knows no wildcard but the one for everything.
+    if not any(clause.media_range in (*SERVED_TYPES, "*/*") for clause in clauses):
+        raise _unavailable(streams)
     for clause in clauses:
         for media_type in SERVED_TYPES:
             if not clause.matches(media_type):
                 continue
-            found_type = True
             output = _output(media_type, dict(clause.params), tables, protobuf)
             if output is not None:
                 return output
-    if found_type:
-        raise not_acceptable(SERVED_TYPES)
-    listed = ", ".join(SERVED_TYPES)
-    raise StatusError(
-        406,
-        "NotAcceptable",
-        f"406: Not Acceptable\n\nAvailable representations: {listed}",
-        {},
-    )
+    raise not_acceptable(SERVED_TYPES)
+
+
+def _unavailable(streams: bool) -> StatusError:
+    """What the router says; a path that can be watched has streams too."""
+    forms = [*SERVED_TYPES, *(f"{form};stream=watch" for form in STREAMED_TYPES if streams)]
+    text = f"406: Not Acceptable\n\nAvailable representations: {', '.join(forms)}"
+    return StatusError(406, "NotAcceptable", text, {})
 
 
 def _output(media_type: str, params: dict[str, str], tables: bool, protobuf: bool) -> Output | None:

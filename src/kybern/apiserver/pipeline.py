@@ -140,6 +140,7 @@ class Pipeline:
             *_wishes(request, info),
             tables="get" in served.kind.verbs,
             protobuf=self._services.has_protobuf(served),
+            streams=info.verb in ("list", "watch"),
         )
         call = Call(self._services, request, info, user, served, output)
         if served.kind.stored:

@@ -118,7 +118,8 @@ def transformed(call: Call, obj: Obj) -> Obj:
     if not output.convert or obj.get("kind") == "Status":
         return obj
     if output.convert == "Table":
-        listed = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+        version = obj["metadata"].get("resourceVersion")
+        listed = {"resourceVersion": version} if version else {}
         return table_of(call, [obj], listed)
     if output.convert == "PartialObjectMetadataList":
         raise StatusError(
@@ -148,6 +149,9 @@ def table_of(call: Call, items: Iterable[Obj], listed: Obj, *, with_columns: boo
         call.served, items, include, now, list_meta=listed, with_columns=with_columns
     )
     shown["apiVersion"] = f"meta.k8s.io/{call.output.convert_version}"
+    if include == "Metadata":
+        for row in shown["rows"]:
+            row["object"]["apiVersion"] = shown["apiVersion"]
     return shown
 
 
@@ -199,7 +203,7 @@ def _partial_list(objects: list[Obj], metadata: Obj, output: Output) -> Obj:
         "kind": "PartialObjectMetadataList",
         "apiVersion": f"meta.k8s.io/{output.convert_version}",
         "metadata": metadata,
-        "items": [partial_metadata(obj, output) for obj in objects],
+        "items": [partial_metadata(obj, output) for obj in objects] or None,
     }
 
 

@@ -58,9 +58,11 @@ def find_verb(served: ServedKind, info: RequestInfo, method: str) -> Verb:
         raise no_such_path()
     on_object = len(info.parts) > 1
     verb = (OBJECT_VERBS if on_object else COLLECTION_VERBS).get(info.verb)
+    across = served.kind.namespaced and not info.namespace
+    if across and not _ACROSS_NAMESPACES & set(served.kind.verbs):
+        raise no_such_path()
     if verb is None or info.verb not in served.kind.verbs:
         raise method_not_allowed()
-    across = served.kind.namespaced and not info.namespace
     if across and info.verb not in _ACROSS_NAMESPACES:
         raise no_such_path() if on_object else method_not_allowed()
     if verb is create and not served.kind.stored:

@@ -17,6 +17,7 @@ from kybern.api.errors import (
     not_found,
 )
 from kybern.api.resources import NODES, PODS, SECRETS, SERVICE_ACCOUNTS, Resource
+from kybern.api.validation.names import is_path_segment
 from kybern.apiserver.authentication.groups import service_account_name
 from kybern.apiserver.call import Call
 from kybern.apiserver.lookup import Lookup
@@ -140,7 +141,7 @@ class TokenRequests:
         if reference is None:
             return {}
         kind, api_version = reference.get("kind", ""), reference.get("apiVersion", "")
-        resource = _BINDABLE.get(kind) if api_version == "v1" else None
+        resource = _BINDABLE.get(kind) if api_version in ("", "v1") else None
         if resource is None:
             group, _, version = api_version.rpartition("/")
             raise bad_request(f"cannot bind token to object of type {group}/{version}, Kind={kind}")
@@ -166,6 +167,9 @@ class TokenRequests:
         return claims
 
     def _existing(self, resource: Resource, namespace: str, name: str) -> Obj:
+        wrong = is_path_segment(name)
+        if wrong:
+            raise bad_request(f'Name parameter invalid: "{name}": {";".join(wrong)}')
         found = self._lookup.get(resource, name, namespace if resource.namespaced else "")
         if found is None:
             raise not_found(resource.plural, name)

@@ -172,7 +172,7 @@ class FieldSet:
             if element == ".":
                 continue
             _require_element(element)
-            if type(below) is dict and not below:
+            if below is None or (type(below) is dict and not below):
                 out.members[element] = None
                 continue
             inner = cls.from_json(below, depth + 1)

@@ -43,8 +43,23 @@ def read_body(body: bytes, media_type: str = "application/json") -> tuple[Any, l
                 raise Malformed("exceeded max depth")
             return value, duplicates
         except (yaml.YamlError, UnicodeDecodeError, ValueError) as problem:
-            raise Malformed(f"error converting YAML to JSON: yaml: {problem}") from None
+            raise Malformed(f"yaml: {_yaml_problem(problem)}") from None
     return read_json(body)
+
+
+def _yaml_problem(problem: Exception) -> str:
+    """What is wrong with a YAML text, and where, as upstream's reader of the same library has it.
+
+    It counts lines from zero, but for errors of the scanner from one, and names no line zero.
+    """
+    mark = getattr(problem, "context_mark", None)
+    if mark is None or not mark.line:
+        mark = getattr(problem, "problem_mark", None)
+    text = getattr(problem, "problem", None) or str(problem)
+    if mark is None or not mark.line:
+        return str(text)
+    line = mark.line + isinstance(problem, yaml.ScannerError)
+    return f"line {line}: {text}"
 
 
 def _read_plain_json(body: bytes) -> Any:

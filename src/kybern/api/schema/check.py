@@ -171,8 +171,10 @@ def _check_base64(value: str) -> None:
 def _first_bad_byte(text: str) -> int:
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
     for index, character in enumerate(text):
-        if character not in alphabet:
-            return index
+        if character in alphabet:
+            continue
+        padding = {2: "==", 3: "="}.get(index % 4, "") if character == "=" else ""
+        return index + len(padding) if padding and text.startswith(padding, index) else index
     return len(text) // 4 * 4
 
 

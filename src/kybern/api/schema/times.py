@@ -18,6 +18,9 @@ def _parse(text: str, layout: str, decimals: bool) -> datetime:
     if match is not None and decimals and len(match[2] or "") != 6:
         rest = text[19:]
         raise ValueError(f'parsing time "{text}" as "{layout}": cannot parse "{rest}" as ".000000"')
+    found = _RFC3339.match(text)
+    if match is None and found is not None:
+        raise ValueError(f'parsing time "{text}": extra text: "{text[found.end() :]}"')
     if match is None:
         raise ValueError(f'parsing time "{text}" as "{layout}": cannot parse "{text}" as "2006"')
     fraction = (match[2] or "0")[:6].ljust(6, "0")

@@ -18,6 +18,7 @@ from kybern.api.schema.normalise import Irregular, reader
 from kybern.api.schema.structural import structural_type
 from kybern.api.schema.types import Obj, Type
 
+_NO_VERSION = "couldn't get version/kind; json parse error: "
 _SUMMARY_BYTES = 30
 
 
@@ -68,9 +69,8 @@ class TypeSchema:
         try:
             value, duplicates = read_body(body, media_type)
         except Malformed as problem:
-            raise self._unrecognized(
-                f"couldn't get version/kind; json parse error: {problem}", body
-            ) from None
+            where = "" if str(problem).startswith("yaml: ") else _NO_VERSION
+            raise self._unrecognized(f"{where}{problem}", body) from None
         # Like upstream's decoder, take null for an object without fields.
         value = {} if value is None else value
         kindless = kind_problem(value)

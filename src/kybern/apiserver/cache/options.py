@@ -6,8 +6,8 @@ timeout (504), one that the history no longer covers Expired (410).
 """
 
 import base64
-import binascii
 import posixpath
+import string
 from typing import Any, NamedTuple
 
 import orjson
@@ -25,6 +25,8 @@ from kybern.api.errors import (
     service_unavailable,
     timeout,
 )
+from kybern.api.schema.body import Malformed, read_body
+from kybern.api.schema.foreign_kind import json_name
 from kybern.store.interface import StoreError, StoreFailed
 
 EXACT = "Exact"
@@ -33,6 +35,8 @@ NOT_OLDER_THAN = "NotOlderThan"
 _MAX_REVISION = 2**64 - 1
 _MAX_TOKEN = 8192
 
+_TOKEN_LETTERS = frozenset(string.ascii_letters + string.digits + "-_")
+_TOKEN_TYPE = "storage.continueToken"
 _TOKEN_VERSION = "meta.k8s.io/v1"
 
 LIST_EXPIRED = "The resourceVersion for the provided list is too old."
@@ -164,9 +168,8 @@ class ContinueToken(NamedTuple):
         if token.get("v") != _TOKEN_VERSION:
             shown = token.get("v", "")
             raise _bad_token(f": server does not recognize this encoded version {shown}")
-        revision, start = token.get("rv", 0), token.get("start", "")
-        # A JSON true would pass for an int.
-        if type(revision) is not int or type(start) is not str or abs(revision) >= 2**63:
+        revision, start = token.get("rv") or 0, token.get("start") or ""
+        if abs(revision) >= 2**63:
             raise _bad_token("")
         if revision == 0:
             raise _bad_token(": incorrect encoded start resourceVersion (version meta.k8s.io/v1)")
@@ -181,13 +184,36 @@ class ContinueToken(NamedTuple):
 def _decode_json(text: str) -> dict[str, Any]:
     if len(text) > _MAX_TOKEN:
         raise _bad_token("")
+    wrong = next((i for i, letter in enumerate(text) if letter not in _TOKEN_LETTERS), None)
+    if wrong is None and len(text) % 4 == 1:
+        wrong = len(text) - 1
+    if wrong is not None:
+        raise _bad_token(f": illegal base64 data at input byte {wrong}")
+    data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     try:
-        padded = text.encode("ascii") + b"=" * (-len(text) % 4)
-        token = orjson.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-    except (UnicodeEncodeError, binascii.Error, orjson.JSONDecodeError) as error:
-        raise _bad_token(f": {error}") from None
+        token, _ = read_body(data)
+    except Malformed as problem:
+        raise _bad_token(f": {problem}") from None
+    return _checked_token(token)
+
+
+def _checked_token(token: Any) -> dict[str, Any]:
+    if token is None:
+        return {}
     if not isinstance(token, dict):
-        raise _bad_token("")
+        found = json_name(token)
+        raise _bad_token(f": json: cannot unmarshal {found} into Go value of type {_TOKEN_TYPE}")
+    types: dict[str, tuple[type, str]] = {
+        "v": (str, "string"),
+        "rv": (int, "int64"),
+        "start": (str, "string"),
+    }
+    for name, (wanted, go_type) in types.items():
+        value = token.get(name)
+        # A JSON true would pass for an int.
+        if value is not None and type(value) is not wanted:
+            field = f"Go struct field continueToken.{name} of type {go_type}"
+            raise _bad_token(f": json: cannot unmarshal {json_name(value)} into {field}")
     return token
 
 

@@ -152,6 +152,7 @@ class ResourceCache:
         allow_bookmarks: bool = False,
         send_initial_events: bool | None = None,
         match: str = "",
+        continue_token: str = "",
     ) -> Watch:
         """Follow the objects under ``prefix``.
 
@@ -159,7 +160,7 @@ class ResourceCache:
         upstream sends as an ERROR event: 410 for a version older than the window, 504 for the
         initial events of a version that is not reached.
         """
-        validate_watch(match, send_initial_events, "")
+        validate_watch(match, send_initial_events, continue_token)
         after = watch_revision(resource_version)
 
         async def begin(watch: Watch) -> None:

@@ -21,7 +21,6 @@ from kybern.api.errors import (
     invalid,
     invalid_value,
     not_found,
-    not_supported,
 )
 from kybern.apiserver.backends.exchange import BackendUnreachable, Target, exchange
 from kybern.apiserver.call import Call
@@ -39,7 +38,6 @@ from kybern.component.http.messages import Response
 from kybern.component.http.websocket import Message, is_websocket
 
 _BINARY_LOG, _BASE64_LOG = "binary.k8s.io", "base64.binary.k8s.io"
-_LOG_STREAMS = ("All", "Stdout", "Stderr")
 _LOG_FLAGS = ("follow", "previous", "timestamps")
 _LOG_NUMBERS = ("sinceSeconds", "tailLines", "limitBytes")
 # The client's name of a flag, the kubelet's, and what holds where the client says nothing.
@@ -245,16 +243,12 @@ def _log_query(call: Call) -> str:
         pairs.append(("sinceTime", info.param("sinceTime")))
         if info.param("sinceSeconds"):
             why = "at most one of `sinceTime` or `sinceSeconds` may be specified"
-            errors.append(field_forbidden("", why))
-    stream = info.param("stream") or "All"
-    if stream not in _LOG_STREAMS:
-        errors.append(not_supported("stream", stream, _LOG_STREAMS))
-    if stream != "All" and info.param("tailLines"):
-        why = "`tailLines` and specific `stream` are mutually exclusive for now"
-        errors.append(field_forbidden("", why))
+            errors.append(field_forbidden("[]", why))
+    if info.param("stream"):
+        errors.append(field_forbidden("stream", "may not be specified"))
     if errors:
         raise invalid("PodLogOptions", info.name, errors)
-    return urlencode([*pairs, ("stream", stream)])
+    return urlencode(pairs)
 
 
 def _integer(text: str) -> int:

@@ -6,6 +6,7 @@ from functools import partial
 from kybern.api import managed_fields
 from kybern.api.errors import Obj, bad_request, conflict
 from kybern.api.schema.body import Malformed, read_body
+from kybern.api.schema.foreign_kind import json_name
 from kybern.apiserver.body import limited_body
 from kybern.apiserver.call import Call
 from kybern.apiserver.creation import ensure_namespace
@@ -39,11 +40,13 @@ def read_configuration(call: Call, options: WriteOptions, api_version: str, kind
     try:
         value, duplicates = read_body(limited_body(call), YAML)
     except Malformed as problem:
-        raise bad_request(f"error decoding YAML: {problem}") from None
+        where = "error converting YAML to JSON: " if str(problem).startswith("yaml: ") else ""
+        raise bad_request(f"error decoding YAML: {where}{problem}") from None
+    value = {} if value is None else value
     if not isinstance(value, dict):
         raise bad_request(
             "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot "
-            "unmarshal into Go value of type map[string]interface {}"
+            f"unmarshal {json_name(value)} into Go value of type map[string]interface {{}}"
         )
     version, found = value.get("apiVersion") or "", value.get("kind") or ""
     if (version, found) != (api_version, kind):

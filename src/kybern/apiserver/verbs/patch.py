@@ -5,6 +5,7 @@ loop. What comes out is checked like a body.
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import orjson
@@ -50,11 +51,17 @@ async def patch_by(call: Call, rules: Rules) -> Response:
     if format_ == APPLY_PATCH:
         return await apply_by(call, rules)
     options = write_options(call.info, "PatchOptions")
-    change, strict = read_patch(format_, limited_body(call), call.schema, options)
+    body = limited_body(call)
+
+    @cache
+    def patch() -> tuple[Change, list[str]]:
+        return read_patch(format_, body, call.schema, options)
 
     async def transform(old: Obj | None) -> Obj:
         if old is None:
             raise call.not_found(call.info.name)
+        # Only now, for that there is no object counts before what is wrong with the patch.
+        change, strict = patch()
         new = _patched(call, change, strict, old, options)
         record_update(call, new, old, options)
         return new
@@ -94,7 +101,8 @@ def read_patch(
         if not lax:
             _require_operations(value)
         strict = [f"json patch {text}" for text in strict]
-        return Change(lambda doc: json_patch.apply(doc, value), _as_json), strict
+        operations = [] if value is None else value
+        return Change(lambda doc: json_patch.apply(doc, operations), _as_json), strict
     if format_ == MERGE_PATCH and (value is None or (lax and not isinstance(value, dict))):
         raise bad_request(_NO_PATCH)
     _require(value, dict, f"{prefix}json: cannot unmarshal", "map[string]interface {}")

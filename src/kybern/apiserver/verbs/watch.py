@@ -45,6 +45,7 @@ async def watch(call: Call) -> Response:
         fields=options.fields,
         resource_version=options.resource_version,
         match=options.match,
+        continue_token=options.continue_token,
         allow_bookmarks=options.allow_bookmarks,
         send_initial_events=options.send_initial_events,
     )

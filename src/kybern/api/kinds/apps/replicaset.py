@@ -2,7 +2,7 @@
 
 from kybern.api.defaults.pod_spec import default_template
 from kybern.api.errors import FieldError, Obj
-from kybern.api.kinds.columns import AGE, NAME, at, field, label_selector, template_columns
+from kybern.api.kinds.columns import AGE, NAME, at, label_selector, template_columns
 from kybern.api.kinds.kind import SCALE, Column, Kind, status_of
 from kybern.api.kinds.strategy import Strategy, spec_changed
 from kybern.api.validation.pod_spec_warnings import template_warnings
@@ -74,5 +74,4 @@ REPLICA_SET = Kind(
         generation=spec_changed,
     ),
     columns=COLUMNS,
-    selectable_fields={"status.replicas": field("status", "replicas", default="0")},
 )

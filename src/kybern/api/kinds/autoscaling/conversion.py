@@ -107,7 +107,7 @@ def _to_v1(obj: Obj) -> Obj:
         current = [_renamed(metric, _STATUS) for metric in status["currentMetrics"]]
         annotations[CURRENT_METRICS] = _json(current)
     if spec.get("behavior"):
-        annotations[BEHAVIOR] = _json(_cased(spec["behavior"], str.upper))
+        annotations[BEHAVIOR] = _json(_annotated_behavior(spec["behavior"]))
     if status.get("conditions"):
         annotations[CONDITIONS] = _json(status["conditions"])
     _put_annotations(metadata, annotations)
@@ -232,12 +232,36 @@ def _put(obj: Obj, path: tuple[str, ...], value: Any) -> None:
 
 
 def _cased(value: Any, case: Any) -> Any:
-    """Keys with their first letter in another case, which is how behavior is annotated."""
+    """Keys with their first letter in another case, as a behavior is read from its annotation."""
     if isinstance(value, dict):
         return {case(k[:1]) + k[1:]: _cased(v, case) for k, v in value.items() if v is not None}
     if isinstance(value, list):
         return [_cased(item, case) for item in value]
     return value
+
+
+def _annotated_behavior(behavior: Obj) -> Obj:
+    """Behavior as upstream's internal type is written: every field, in the type's order."""
+    rules: dict[str, Obj | None] = {}
+    for direction in ("scaleUp", "scaleDown"):
+        held = behavior.get(direction)
+        shown = direction[:1].upper() + direction[1:]
+        if held is None:
+            rules[shown] = None
+            continue
+        policies = held.get("policies")
+        rules[shown] = {
+            "StabilizationWindowSeconds": held.get("stabilizationWindowSeconds"),
+            "SelectPolicy": held.get("selectPolicy"),
+            "Policies": None if policies is None else [_annotated_policy(p) for p in policies],
+            "Tolerance": held.get("tolerance"),
+        }
+    return rules
+
+
+def _annotated_policy(policy: Obj) -> Obj:
+    names = ("type", "value", "periodSeconds")
+    return {name[:1].upper() + name[1:]: policy.get(name) for name in names}
 
 
 def _json(value: Any) -> str:

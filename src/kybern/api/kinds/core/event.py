@@ -6,7 +6,7 @@ from kybern.api.kinds.columns import name as name_cell
 from kybern.api.kinds.kind import Column, Kind
 from kybern.api.kinds.strategy import Strategy
 from kybern.api.validation.fields import named, qualified_name
-from kybern.api.validation.metadata import immutable, object_meta_update
+from kybern.api.validation.metadata import IMMUTABLE, object_meta_update, standard_finalizers
 from kybern.api.validation.names import dns_subdomain, is_dns1123_subdomain, is_path_segment
 
 CORE = "v1"
@@ -22,6 +22,8 @@ _RENAMED = (
     ("count", "deprecatedCount"),
     ("reportingComponent", "reportingController"),
 )
+# What core writes even if it is empty, and events.k8s.io does not.
+_WRITTEN_BY_CORE = ("reportingComponent", "reportingInstance")
 
 
 def convert(event: Obj, api_version: str) -> Obj:
@@ -30,8 +32,11 @@ def convert(event: Obj, api_version: str) -> Obj:
         return event
     to_core = api_version == CORE
     names = {new: old for old, new in _RENAMED} if to_core else dict(_RENAMED)
-    converted = {names.get(field_name, field_name): v for field_name, v in event.items()}
-    converted["apiVersion"] = api_version
+    # Kind and version come first in every text, which lists rely on.
+    converted: Obj = {"kind": event.get("kind"), "apiVersion": api_version}
+    for name, value in event.items():
+        if name not in converted and (to_core or value or name not in _WRITTEN_BY_CORE):
+            converted[names.get(name, name)] = value
     return converted
 
 
@@ -104,8 +109,10 @@ ALIASES = {
 
 _TYPES = ("Normal", "Warning")
 _SHORT, _LONG = 128, 1024
+_EMPTY = {"involvedObject": {}, "source": {}, "count": 0, "related": None, "eventTime": None}
 _FIXED = (
     ("involvedObject", "involvedObject"),
+    ("reason", "reason"),
     ("reason", "reason"),
     ("message", "message"),
     ("source", "source"),
@@ -133,17 +140,18 @@ def _check(event: Obj) -> list[FieldError]:
     if not fits:
         text = "does not match event.namespace"
         errors.append(invalid_value("involvedObject.namespace", involved, text))
-    if event.get("eventTime"):
-        errors += _check_reported(event)
     return errors + named(is_dns1123_subdomain(space), space, "namespace")
 
 
-def _check_reported(event: Obj) -> list[FieldError]:
+def _check_reported(event: Obj, shown: str = "reportingComponent") -> list[FieldError]:
+    """What events with a time of their own say; ``shown`` is what the version calls the author."""
+    if not event.get("eventTime"):
+        return []
     errors: list[FieldError] = []
     controller = event.get("reportingComponent", "")
     if not controller:
-        errors.append(required("reportingComponent"))
-    errors += qualified_name(controller, "reportingComponent")
+        errors.append(required(shown))
+    errors += qualified_name(controller, shown)
     for name, longest in (
         ("reportingInstance", _SHORT),
         ("action", _SHORT),
@@ -161,12 +169,8 @@ def _check_reported(event: Obj) -> list[FieldError]:
 def check_events_api(event: Obj) -> list[FieldError]:
     """What events.k8s.io asks for beside: a time and a type, and none of the old fields."""
     name = event["metadata"].get("name", "")
-    errors = named(dns_subdomain(name), name, "metadata.name") if name else []
-    series = event.get("series")
-    if series is not None and series.get("count", 0) < 2:
-        errors.append(invalid_value("series.count", "", "should be at least 2"))
-    if series is not None and not series.get("lastObservedTime"):
-        errors.append(required("series.lastObservedTime"))
+    errors = _check_reported(event, "reportingController") + _check_series(event.get("series"))
+    errors += named(dns_subdomain(name), name, "metadata.name") if name else []
     if not event.get("eventTime"):
         errors.append(required("eventTime"))
     if event.get("type") not in _TYPES:
@@ -178,11 +182,26 @@ def check_events_api(event: Obj) -> list[FieldError]:
     return errors
 
 
+def _check_series(series: Obj | None) -> list[FieldError]:
+    errors: list[FieldError] = []
+    if series is not None and series.get("count", 0) < 2:
+        errors.append(invalid_value("series.count", "", "should be at least 2"))
+    if series is not None and not series.get("lastObservedTime"):
+        errors.append(required("series.lastObservedTime"))
+    return errors
+
+
 def check_events_api_update(new: Obj, old: Obj) -> list[FieldError]:
     """Through events.k8s.io only an event's series may change."""
-    errors = object_meta_update(new["metadata"], old["metadata"])
+    errors = _check_reported(new, "reportingController")
+    errors += object_meta_update(new["metadata"], old["metadata"])
+    errors += standard_finalizers(new["metadata"])
+    if new.get("series") != old.get("series"):
+        errors += _check_series(new.get("series"))
     for name, shown in _FIXED:
-        errors += immutable(new.get(name), old.get(name), shown)
+        after, before = new.get(name) or None, old.get(name) or None
+        if after != before:
+            errors.append(invalid_value(shown, after or _EMPTY.get(name, ""), IMMUTABLE))
     return errors
 
 
@@ -196,8 +215,11 @@ EVENT = Kind(
         metadata_checks=0,
         name_rule=is_path_segment,
         check=_check,
-        check_as={EVENTS: check_events_api},
-        check_update_as={EVENTS: check_events_api_update},
+        check_as={CORE: _check_reported, EVENTS: check_events_api},
+        check_update_as={
+            CORE: lambda new, old: _check_reported(new),
+            EVENTS: check_events_api_update,
+        },
         convert=convert,
         allow_create_on_update=True,
     ),

@@ -112,6 +112,20 @@ def _pod_ip(pod: Obj) -> str:
     return addresses[0].get("ip", "") if addresses else field("status", "podIP")(pod)
 
 
+_SELECTABLE = {
+    "spec.nodeName": field("spec", "nodeName"),
+    "spec.restartPolicy": field("spec", "restartPolicy"),
+    "spec.schedulerName": field("spec", "schedulerName"),
+    "spec.serviceAccountName": field("spec", "serviceAccountName"),
+    "spec.hostNetwork": field("spec", "hostNetwork", default="false"),
+    "status.phase": field("status", "phase"),
+    "status.podIP": _pod_ip,
+    # A name that upstream takes, though nothing has a value for it.
+    "status.podIPs": lambda pod: "",
+    "status.nominatedNodeName": field("status", "nominatedNodeName"),
+}
+
+
 POD = Kind(
     group="",
     kind="Pod",
@@ -130,16 +144,8 @@ POD = Kind(
         Subresource("resize", "Pod", READ_WRITE),
         status_of("Pod"),
     ),
-    selectable_fields={
-        "spec.nodeName": field("spec", "nodeName"),
-        "spec.restartPolicy": field("spec", "restartPolicy"),
-        "spec.schedulerName": field("spec", "schedulerName"),
-        "spec.serviceAccountName": field("spec", "serviceAccountName"),
-        "spec.hostNetwork": field("spec", "hostNetwork", default="false"),
-        "status.phase": field("status", "phase"),
-        "status.podIP": _pod_ip,
-        "status.nominatedNodeName": field("status", "nominatedNodeName"),
-    },
+    selectable_fields=_SELECTABLE,
+    field_aliases={"v1": {**{name: name for name in _SELECTABLE}, "spec.host": "spec.nodeName"}},
     columns=POD_COLUMNS,
     strategy=Strategy(
         default=default_pod,

@@ -1,7 +1,7 @@
 """IPAddress, which says what a service address belongs to."""
 
 from kybern.api.errors import FieldError, Obj, invalid_value, required
-from kybern.api.kinds.columns import AGE, NAME, NONE, field
+from kybern.api.kinds.columns import AGE, NAME, NONE
 from kybern.api.kinds.kind import Column, Kind
 from kybern.api.kinds.strategy import Strategy
 from kybern.api.validation.addresses import ip_problems
@@ -76,10 +76,4 @@ IP_ADDRESS = Kind(
         checks_on_update=0,
     ),
     columns=(NAME, Column("ParentRef", _parent), AGE),
-    selectable_fields={
-        "spec.parentRef.group": field("spec", "parentRef", "group"),
-        "spec.parentRef.resource": field("spec", "parentRef", "resource"),
-        "spec.parentRef.namespace": field("spec", "parentRef", "namespace"),
-        "spec.parentRef.name": field("spec", "parentRef", "name"),
-    },
 )
