@@ -71,7 +71,7 @@ async def test_logs_come_from_the_kubelet() -> None:
     async with _with_kubelet() as lab:
         log = await lab.call("GET", "/api/v1/namespaces/default/pods/p/log?tailLines=3")
         failed = await lab.call("GET", "/api/v1/namespaces/default/pods/missing/log")
-    assert log.body == b"/containerLogs/default/p/c\ntailLines=3&stream=All\n"
+    assert log.body == b"/containerLogs/default/p/c\ntailLines=3\n"
     assert failed.status == 400
     assert failed.json()["message"] == "container is waiting to start"
 

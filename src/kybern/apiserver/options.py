@@ -162,6 +162,7 @@ def _stored_fields(fields: FieldSelector, served: ServedKind) -> FieldSelector:
         tuple(
             replace(found, field=_stored_field(found.field, served))
             for found in fields.requirements
+            if found.field or found.value
         )
     )
 

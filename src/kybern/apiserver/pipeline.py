@@ -18,6 +18,7 @@ from kybern.apiserver.negotiation import negotiate, negotiate_status
 from kybern.apiserver.request_info import Attributes, RequestInfo, request_info
 from kybern.apiserver.responses import failure, page_not_found, too_many_requests
 from kybern.apiserver.routing import find_verb, fitting_kind, unserved_group
+from kybern.apiserver.warning_header import warning_header
 from kybern.component.http.messages import Request, Response
 from kybern.store.interface import StoreError
 
@@ -149,14 +150,14 @@ class Pipeline:
                 await cache.start()
         if _must_be_current(info):
             await self._services.caches.catch_up()
+        if served.deprecation:
+            call.warn(served.deprecation)
         try:
             response = await verb(call)
         except StatusError as error:
             response = _failure(request, info, error)
-        if served.deprecation:
-            call.warn(served.deprecation)
         if call.warnings:
-            response.headers["Warning"] = ", ".join(map(_warning, call.warnings))
+            response.headers["Warning"] = warning_header(call.warnings)
         return response
 
 
@@ -177,8 +178,3 @@ def _wishes(request: Request, info: RequestInfo) -> tuple[str, str, str]:
     headers = request.headers
     pretty = info.param("pretty") if info.params else ""
     return headers.get("accept", ""), headers.get("user-agent", ""), pretty
-
-
-def _warning(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'299 - "{escaped}"'

@@ -54,9 +54,9 @@ def find_verb(served: ServedKind, info: RequestInfo, method: str) -> Verb:
         raise method_not_allowed()
     if info.subresource:
         return subresource_verb(served, info)
-    if len(info.parts) > 2:
-        raise no_such_path()
     on_object = len(info.parts) > 1
+    if len(info.parts) > 2 or (on_object and not OBJECT_VERBS.keys() & set(served.kind.verbs)):
+        raise no_such_path()
     verb = (OBJECT_VERBS if on_object else COLLECTION_VERBS).get(info.verb)
     across = served.kind.namespaced and not info.namespace
     if across and not _ACROSS_NAMESPACES & set(served.kind.verbs):

@@ -10,6 +10,9 @@ _IMAGE = re.compile(
 )
 
 
+_LONGEST_NAME = 255
+
+
 @lru_cache(4096)
 def default_pull_policy(image: str) -> str:
     """Always for the tag ``latest`` (said or implied), IfNotPresent otherwise."""
@@ -17,4 +20,7 @@ def default_pull_policy(image: str) -> str:
     if match is None:
         return "IfNotPresent"
     tag, digest = match["tag"], match["digest"]
+    name = image.removesuffix(digest or "").removesuffix(f":{tag}" if tag else "")
+    if len(name) > _LONGEST_NAME:
+        return "IfNotPresent"
     return "Always" if tag == "latest" or (not tag and not digest) else "IfNotPresent"

@@ -36,6 +36,10 @@ def default_template(template: Obj) -> None:
 
 def default_pod_spec(spec: Obj) -> None:
     """Defaults that pods and templates have in common."""
+    account = spec.get("serviceAccountName") or spec.get("serviceAccount")
+    if account:
+        # The second is the first one's old name, and is always shown beside it.
+        spec["serviceAccountName"] = spec["serviceAccount"] = account
     if not spec.get("dnsPolicy"):
         spec["dnsPolicy"] = "ClusterFirst"
     if not spec.get("restartPolicy"):

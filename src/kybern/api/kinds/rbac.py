@@ -92,7 +92,11 @@ def _check_cluster_role(role: Obj) -> list[FieldError]:
         text = "at least one clusterRoleSelector required if aggregationRule is non-nil"
         errors.append(required(at, text))
     for i, selector in enumerate(selectors or ()):
-        errors += label_selector(selector, f"{at}[{i}]")
+        wrong = label_selector(selector, f"{at}[{i}]")
+        errors += wrong
+        if wrong:
+            # Upstream shows what came of the selector, which is nothing.
+            errors.append(invalid_value(f"{at}[{i}]", None, "invalid label selector."))
     return errors
 
 

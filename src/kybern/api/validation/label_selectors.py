@@ -71,6 +71,8 @@ def _doubly_named(path: str, match: list[str], selector: Obj) -> list[FieldError
         key = expression.get("key", "")
         if key in match and key in seen:
             text = "exists in both matchLabelKeys and labelSelector"
-            errors.append(invalid_value(f"{path}[{match.index(key)}]", key, text))
+            # Of a key that is repeated, upstream remembers the last place.
+            last = len(match) - 1 - match[::-1].index(key)
+            errors.append(invalid_value(f"{path}[{last}]", key, text))
         seen.add(key)
     return errors

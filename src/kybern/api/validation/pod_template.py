@@ -27,12 +27,16 @@ def pod_template(template: Obj, path: str) -> list[FieldError]:
     return errors
 
 
-def workload_template(template: Obj, selector: Obj | None, path: str) -> list[FieldError]:
-    """A template whose pods the workload's selector must find."""
-    errors: list[FieldError] = []
-    if selector is None or not label_selector(selector, path):
-        errors += selected(selector, template, path)
-    return errors + pod_template(template, path)
+def workload_template(
+    template: Obj, selector: Obj | None, path: str, complaint: str = "invalid label selector"
+) -> list[FieldError]:
+    """A template whose pods the workload's selector must find.
+
+    Of a workload whose selector is not sound, upstream says so and leaves the template alone.
+    """
+    if selector is not None and label_selector(selector, path):
+        return [invalid_value("spec.selector", selector, complaint)]
+    return selected(selector, template, path) + pod_template(template, path)
 
 
 def selected(selector: Obj | None, template: Obj, path: str) -> list[FieldError]:

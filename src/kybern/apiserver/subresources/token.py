@@ -1,9 +1,12 @@
 """``serviceaccounts/token``: a bound token for a service account."""
 
+from kybern.api import managed_fields
 from kybern.api.errors import method_not_allowed
+from kybern.api.managed_fields.field_set import EMPTY
 from kybern.apiserver.body import read_kind
 from kybern.apiserver.call import Call
 from kybern.apiserver.creation import ensure_namespace
+from kybern.apiserver.field_managers import manager_of
 from kybern.apiserver.options import write_options
 from kybern.apiserver.responses import respond
 from kybern.component.http.messages import Response
@@ -24,6 +27,16 @@ async def create(call: Call) -> Response:
     if sign is None:
         raise method_not_allowed()
     answer = await sign(call, call.info.name, request)
+    managed_fields.track(
+        None,
+        answer,
+        schema=schema,
+        manager=manager_of(call, options),
+        api_version=schema.api_version,
+        now=call.services.clock.timestamp(),
+        subresource="token",
+        ignored=EMPTY,
+    )
     return respond(answer, 201, call.output)
 
 

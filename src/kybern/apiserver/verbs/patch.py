@@ -47,7 +47,12 @@ async def patch(call: Call) -> Response:
 async def patch_by(call: Call, rules: Rules) -> Response:
     """Patch what the rules allow to change."""
     supported = _CUSTOM_PATCH_TYPES if call.is_custom else PATCH_TYPES
-    format_ = patch_type(call.request.headers.get("content-type", ""), supported)
+    try:
+        format_ = patch_type(call.request.headers.get("content-type", ""), supported)
+    except StatusError:
+        # Upstream's router refuses before anything is warned of.
+        call.warnings.clear()
+        raise
     if format_ == APPLY_PATCH:
         return await apply_by(call, rules)
     options = write_options(call.info, "PatchOptions")

@@ -3,15 +3,17 @@
 from collections.abc import Callable
 
 from kybern.api.defaults.pod_spec import default_template
-from kybern.api.errors import FieldError, Obj, invalid_value, not_supported, required
+from kybern.api.errors import FieldError, Obj, bad_request, invalid_value, not_supported, required
 from kybern.api.kinds.columns import AGE, NAME, at, label_map, label_selector, template_columns
 from kybern.api.kinds.kind import Column, Kind, status_of
 from kybern.api.kinds.strategy import Strategy, spec_changed
+from kybern.api.validation.label_selectors import label_selector as selector_errors
 from kybern.api.validation.pod_spec_warnings import template_warnings
 from kybern.api.validation.pod_template import (
     no_active_deadline,
+    pod_template,
     restart_policy,
-    workload_template,
+    selected,
 )
 from kybern.api.validation.workloads import (
     amount,
@@ -63,8 +65,17 @@ def _update(new: Obj, old: Obj) -> None:
 
 
 def _template_generation(daemon_set: Obj) -> int:
-    text = (daemon_set["metadata"].get("annotations") or {}).get(TEMPLATE_GENERATION, "")
-    return int(text) if text.isascii() and text.isdigit() else 0
+    """The annotation that stands for a field of earlier versions; raises StatusError 400."""
+    text = (daemon_set["metadata"].get("annotations") or {}).get(TEMPLATE_GENERATION)
+    if text is None:
+        return 0
+    digits = text[1:] if text[:1] in ("-", "+") else text
+    if not (digits.isascii() and digits.isdigit()):
+        raise bad_request(
+            'DaemonSet in version "v1" cannot be handled as a DaemonSet: strconv.ParseInt: '
+            f'parsing "{text}": invalid syntax'
+        )
+    return int(text)
 
 
 def _set_template_generation(daemon_set: Obj, generation: int) -> None:
@@ -113,9 +124,13 @@ _STATUS_COUNTS = (
 
 def _check(daemon_set: Obj) -> list[FieldError]:
     spec = daemon_set.get("spec") or {}
-    errors = selector(spec.get("selector"), "daemonset", "spec.selector")
+    chosen = spec.get("selector")
+    errors = [] if chosen is None else selector(chosen, "daemonset", "spec.selector")
+    sound = chosen is None or not selector_errors(chosen, "spec.selector")
     template = spec.get("template") or {}
-    errors += workload_template(template, spec.get("selector"), "spec.template")
+    if sound:
+        errors += selected(chosen, template, "spec.template")
+    errors += pod_template(template, "spec.template")
     errors += restart_policy(template, ("Always",), "spec.template")
     errors += no_active_deadline(template, "DaemonSet", "spec.template")
     errors += counts(spec, ("minReadySeconds",), "spec")

@@ -15,6 +15,8 @@ from kybern.api.kinds.kind import SCALE, Column, Kind, status_of
 from kybern.api.kinds.strategy import Strategy, spec_changed
 from kybern.api.validation.claims import claim_spec
 from kybern.api.validation.fields import dns_label as service_name
+from kybern.api.validation.label_selectors import label_selector
+from kybern.api.validation.metadata import labels
 from kybern.api.validation.names import dns_label
 from kybern.api.validation.pod_spec_warnings import template_warnings
 from kybern.api.validation.pod_template import (
@@ -61,8 +63,7 @@ def _default(stateful_set: Obj) -> None:
 
 
 def _default_claim_template(claim: Obj) -> None:
-    claim.setdefault("apiVersion", "v1")
-    claim.setdefault("kind", "PersistentVolumeClaim")
+    claim["apiVersion"], claim["kind"] = "v1", "PersistentVolumeClaim"
     default_claim_spec(claim.setdefault("spec", {}))
     status = claim.get("status") or {}
     if not status.get("phase"):
@@ -122,7 +123,10 @@ def _check(stateful_set: Obj) -> list[FieldError]:
     errors += selector(spec.get("selector"), "statefulset", "spec.selector")
     template = spec.get("template") or {}
     whole = _with_claims_as_volumes(template, spec.get("volumeClaimTemplates") or ())
-    errors += workload_template(whole, spec.get("selector"), "spec.template")
+    errors += workload_template(whole, spec.get("selector"), "spec.template", "")
+    labels_of_pods = (template.get("metadata") or {}).get("labels") or {}
+    if not label_selector(spec.get("selector"), "spec.selector"):
+        errors += labels(labels_of_pods, "spec.template.labels")
     errors += restart_policy(template, ("Always",), "spec.template")
     return errors + no_active_deadline(template, "StatefulSet", "spec.template")
 
@@ -172,7 +176,7 @@ def _with_claims_as_volumes(template: Obj, claims: "list[Obj] | tuple[()]") -> O
     """Containers may mount the set's claims, which become volumes of its pods."""
     spec = {k: v for k, v in (template.get("spec") or {}).items() if k not in _SET_BY_SET}
     if claims:
-        names = [(claim.get("metadata") or {}).get("name", "") for claim in claims]
+        names = list({(claim.get("metadata") or {}).get("name", ""): None for claim in claims})
         added = [{"name": n, "persistentVolumeClaim": {"claimName": n}} for n in names]
         held = [v for v in spec.get("volumes") or () if v.get("name") not in names]
         spec["volumes"] = added + held

@@ -27,8 +27,11 @@ def check_autoscaler(autoscaler: Obj) -> list[FieldError]:
     if least is not None and least < 1:
         text = "must be greater than or equal to 1"
         errors.append(invalid_value("spec.minReplicas", least, text))
-    if most < 1:
+    if most == 0:
         errors.append(required("spec.maxReplicas", "must be set and greater than 0"))
+    elif most < 0:
+        text = "must be greater than or equal to 1"
+        errors.append(invalid_value("spec.maxReplicas", most, text))
     if least is not None and most < least:
         text = "must be greater than or equal to `minReplicas`"
         errors.append(invalid_value("spec.maxReplicas", most, text))

@@ -222,6 +222,7 @@ EVENT = Kind(
         },
         convert=convert,
         allow_create_on_update=True,
+        default_propagation="Unsupported",
     ),
     columns=COLUMNS,
     selectable_fields=SELECTABLE,

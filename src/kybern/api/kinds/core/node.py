@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
-from kybern.api.errors import FieldError, Obj, duplicate, field_forbidden
+from kybern.api.errors import FieldError, Obj, duplicate, field_forbidden, invalid_value
 from kybern.api.kinds.columns import AGE, NAME, NONE, UNKNOWN, at, field
 from kybern.api.kinds.kind import PROXY, Column, Kind, Subresource, status_of
 from kybern.api.kinds.strategy import Strategy
 from kybern.api.objects import condition, labels
-from kybern.api.validation.addresses import cidr
+from kybern.api.validation.addresses import cidr, parse_cidr
 from kybern.api.validation.resources import resource_amount
 from kybern.api.validation.taints import taints
 
@@ -17,6 +17,7 @@ _ROLE_LABEL = "kubernetes.io/role"
 
 def _default(node: Obj) -> None:
     """A kubelet that reports capacity alone offers all of it."""
+    _same_cidrs(node)
     status = node.get("status")
     if status and status.get("capacity") and status.get("allocatable") is None:
         status["allocatable"] = dict(status["capacity"])
@@ -98,8 +99,13 @@ def _check_amounts(node: Obj) -> list[FieldError]:
 
 def _check_new(node: Obj) -> list[FieldError]:
     errors = _check(node)
-    for i, text in enumerate((node.get("spec") or {}).get("podCIDRs") or ()):
+    ranges: list[str] = (node.get("spec") or {}).get("podCIDRs") or []
+    for i, text in enumerate(ranges):
         errors += cidr(text, f"spec.podCIDRs[{i}]")
+    families = {network.version for network in map(parse_cidr, ranges) if network is not None}
+    if len(ranges) > 1 and len(families) != len(ranges):
+        text = "may specify no more than one CIDR for each IP family"
+        errors.append(invalid_value("spec.podCIDRs", ranges, text))
     return errors
 
 
@@ -118,12 +124,8 @@ def _check_update(new: Obj, old: Obj) -> list[FieldError]:
     return errors + taints(after.get("taints") or [], "metadata.taints")
 
 
-def _update(new: Obj, old: Obj) -> None:
-    """``podCIDR`` is the first of ``podCIDRs``; clients may set either alone."""
-    _same_cidrs(new)
-
-
 def _same_cidrs(node: Obj) -> None:
+    """``podCIDR`` is the first of ``podCIDRs``; clients may set either alone."""
     spec = node.get("spec") or {}
     one, many = spec.get("podCIDR"), spec.get("podCIDRs")
     if one and (not many or many[0] != one):
@@ -147,10 +149,7 @@ NODE = Kind(
         metadata_checks=2,
         status=True,
         create_keeps_status=True,
-        create=_same_cidrs,
-        update=_update,
         check=_check_new,
-        checks_on_update=0,
         check_update=_check_update,
         check_status=_check_update,
         default=_default,

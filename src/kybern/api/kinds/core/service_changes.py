@@ -67,7 +67,7 @@ def _carry_node_ports(new: Obj, old: Obj) -> None:
 
 
 def _drop_useless(new: Obj, old: Obj) -> None:
-    if needs_cluster_ip(old) and not needs_cluster_ip(new):
+    if needs_cluster_ip(old) and new.get("type") == "ExternalName":
         if all(new.get(name) == old.get(name) for name in ("clusterIP", "clusterIPs")):
             new.pop("clusterIP", None)
             new.pop("clusterIPs", None)

@@ -38,11 +38,7 @@ def _check_update(new: Obj, old: Obj) -> list[FieldError]:
     parent = _parent_reference(new)
     if parent == _parent_reference(old):
         return []
-    errors = [invalid_value("spec.parentRef", parent, IMMUTABLE)]
-    if parent is None:
-        return [*errors, required("spec.parentRef")]
-    needed = ("resource", "name")
-    return errors + [required(f"spec.parentRef.{f}") for f in needed if not parent.get(f)]
+    return [invalid_value("spec.parentRef", parent, IMMUTABLE), *_check(new)]
 
 
 def _parent(address: Obj, now: float) -> str:
