@@ -7,6 +7,7 @@ from kybern.api.user import UserInfo
 from kybern.apiserver.flow_control.flow_control import FlowControl, FlowPlace
 from kybern.apiserver.flow_control.queue_set import AnyTicket, Queue, QueueSet
 from kybern.apiserver.request_info import RequestInfo
+from kybern.component.duration import go_duration
 from kybern.component.http.messages import Request, Response
 
 Endpoint = Callable[[Request, RequestInfo, UserInfo], Awaitable[Response]]
@@ -133,7 +134,7 @@ def _requests(control: FlowControl, with_details: bool) -> Iterator[Row]:
                 _time(epoch + ticket.arrived),
                 ticket.work.initial_seats,
                 ticket.work.final_seats,
-                _duration(ticket.work.linger_seconds),
+                go_duration(ticket.work.linger_seconds),
                 _time(epoch + ticket.started) if ticket.executing else _NEVER,
                 *(_details(ticket) if with_details else ()),
             )
@@ -183,9 +184,3 @@ def _go(value: bool) -> str:
 
 def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
-
-
-def _duration(seconds: float) -> str:
-    if not seconds:
-        return "0s"
-    return f"{seconds * 1000:g}ms" if seconds < 1 else f"{seconds:g}s"

@@ -21,9 +21,12 @@ from kybern.apiserver.flow_control.work import ONE_SEAT, Stored, estimate
 from kybern.apiserver.limiter import STREAMING_SUBRESOURCES, TurnedAway
 from kybern.apiserver.request_info import RequestInfo
 from kybern.component.clock import Clock
+from kybern.component.duration import parse_duration
 
-# A quarter of the minute in which upstream wants a request answered.
-MAX_WAIT_SECONDS = 15.0
+# Upstream wants a request answered in this time, unless it asks for less in ``timeout``; it may
+# spend a quarter of that in a queue.
+REQUEST_SECONDS = 60.0
+WAITING_PART = 0.25
 MAX_CLASSIFIED = 4096
 
 _SCHEMA_HEADER = "X-Kubernetes-PF-FlowSchema-UID"
@@ -141,7 +144,7 @@ class FlowControl:
                 called.set_result(None)
 
         place.called = call
-        timer = loop.call_later(MAX_WAIT_SECONDS, call)
+        timer = loop.call_later(_longest_wait(place.info), call)
         try:
             await called
         except asyncio.CancelledError:
@@ -238,3 +241,12 @@ class FlowControl:
     def _adjust(self, now: float) -> None:
         self._adjusted = now
         self.levels.adjust(now)
+
+
+def _longest_wait(info: RequestInfo) -> float:
+    """Seconds that a request may spend in a queue."""
+    try:
+        asked = float(parse_duration(info.param("timeout") or "0"))
+    except ValueError:
+        asked = 0.0
+    return WAITING_PART * (min(asked, REQUEST_SECONDS) if asked > 0 else REQUEST_SECONDS)
