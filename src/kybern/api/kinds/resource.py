@@ -30,24 +30,23 @@ def _default_request(request: Obj) -> None:
         request["count"] = 1
 
 
-def _default_claim_spec(spec: Obj, version: str) -> None:
+def _default_claim_spec(spec: Obj) -> None:
     for request in (spec.get("devices") or {}).get("requests") or ():
         if request.get("exactly") is not None:
             _default_request(request["exactly"])
-        elif version.endswith("/v1beta1") and not request.get("firstAvailable"):
-            # There, a request without alternatives is the exact one itself.
+        elif request.get("deviceClassName"):
+            # In v1beta1, a request without alternatives is the exact one itself.
             _default_request(request)
         for alternative in request.get("firstAvailable") or ():
             _default_request(alternative)
 
 
 def _default_claim(claim: Obj) -> None:
-    _default_claim_spec(claim.setdefault("spec", {}), claim.get("apiVersion", ""))
+    _default_claim_spec(claim.setdefault("spec", {}))
 
 
 def _default_template(template: Obj) -> None:
-    spec = template.setdefault("spec", {}).setdefault("spec", {})
-    _default_claim_spec(spec, template.get("apiVersion", ""))
+    _default_claim_spec(template.setdefault("spec", {}).setdefault("spec", {}))
 
 
 def _date_taints(resource_slice: Obj, now: str) -> None:

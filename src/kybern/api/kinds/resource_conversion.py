@@ -43,7 +43,7 @@ def _claim_spec(holder: Obj, api_version: str) -> Obj:
 
 def _flat_request(request: Obj) -> Obj:
     rest = {name: value for name, value in request.items() if name != "exactly"}
-    return {**rest, **(request.get("exactly") or {})}
+    return {"deviceClassName": "", **rest, **(request.get("exactly") or {})}
 
 
 def _nested_request(request: Obj) -> Obj:

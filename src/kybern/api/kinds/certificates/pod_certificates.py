@@ -53,6 +53,8 @@ def _check_stub(stub: bytes) -> list[FieldError]:
         request = x509.load_der_x509_csr(stub)
         key = request.public_key()
     except (ValueError, UnsupportedAlgorithm):
+        key = None
+    if not _is_readable(key):
         return [omitted_value(path, "must be a valid PKCS#10 CSR")]
     errors = _check_key(key, path, "P256, P384, or P521")
     if errors:
@@ -69,6 +71,8 @@ def _check_signature(spec: Obj, encoded: bytes, proof: bytes) -> list[FieldError
     try:
         key = load_der_public_key(encoded)
     except (ValueError, UnsupportedAlgorithm):
+        key = None
+    if not _is_readable(key):
         text = "must be a valid PKIX-serialized public key"
         return [invalid_value(path, spec["pkixPublicKey"], text)]
     errors = _check_key(key, path, "P256 or P384")
@@ -81,12 +85,18 @@ def _check_signature(spec: Obj, encoded: bytes, proof: bytes) -> list[FieldError
     return []
 
 
+def _is_readable(key: object) -> bool:
+    """Whether Go's library, whose answers these are, can read such a key at all."""
+    curve = key.curve if isinstance(key, ec.EllipticCurvePublicKey) else None
+    return key is not None and (curve is None or isinstance(curve, (*_CURVES, ec.SECP224R1)))
+
+
 def _check_key(key: object, path: str, curves: str) -> list[FieldError]:
     if isinstance(key, ec.EllipticCurvePublicKey):
         if isinstance(key.curve, _CURVES):
             return []
         text = f"elliptic public keys must use curve {curves}"
-        return [invalid_value(path, f"curve {key.curve.name}", text)]
+        return [invalid_value(path, "curve P-224", text)]
     if isinstance(key, rsa.RSAPublicKey):
         if key.key_size in _MODULI:
             return []

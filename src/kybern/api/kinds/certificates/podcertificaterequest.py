@@ -99,7 +99,8 @@ def _check_verdicts(held: list[Obj]) -> list[FieldError]:
     errors: list[FieldError] = []
     known = 0
     for i, condition in enumerate(held):
-        path, kind = f"status.conditions[{i}]", condition.get("type", "")
+        # Upstream writes this path with a dot of its own.
+        path, kind = f"status.conditions.[{i}]", condition.get("type", "")
         if kind not in VERDICTS:
             errors.append(not_supported(f"{path}.type", kind, VERDICTS))
             continue
