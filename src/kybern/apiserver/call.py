@@ -122,6 +122,11 @@ class Call:
         """The store key of an object of this kind in the namespace of the call."""
         return self.kind.key(self.namespace, name)
 
+    def stamp(self, obj: Obj) -> None:
+        """Fill in the times that are defaults of the kind; those that are there stay."""
+        if self.kind.strategy.stamp is not None:
+            self.kind.strategy.stamp(obj, self.services.clock.timestamp())
+
     def not_found(self, name: str) -> StatusError:
         return not_found(self.info.resource, name, self.info.group)
 

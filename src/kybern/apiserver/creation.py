@@ -82,8 +82,7 @@ async def store_new(call: Call, obj: Obj, options: WriteOptions) -> CachedObject
 
     Returns what was stored; on a dry run, what would have been. Raises StatusError.
     """
-    if call.kind.strategy.stamp is not None:
-        call.kind.strategy.stamp(obj, call.services.clock.timestamp())
+    call.stamp(obj)
     attributes = call.attributes("CREATE", obj, None, options, options.dry_run)
     await call.services.admission.admit(attributes)
     drop_duplicate_owners(call, obj["metadata"], admitted=True)

@@ -155,8 +155,7 @@ async def _authorize_creation(call: Call) -> None:
 
 async def _changed(call: Call, new: Obj, old: Obj, options: WriteOptions, rules: Rules) -> Obj:
     """The new object admitted, prepared, valid and in normal form."""
-    if call.kind.strategy.stamp is not None:
-        call.kind.strategy.stamp(new, call.services.clock.timestamp())
+    call.stamp(new)
     attributes = call.attributes("UPDATE", new, old, options, options.dry_run)
     await call.services.admission.admit(attributes)
     drop_duplicate_owners(call, new["metadata"], admitted=True)

@@ -27,5 +27,6 @@ async def create(call: Call) -> Response:
         raise bad_request("resourceVersion should not be set on objects to be created")
     new = call.served.to_storage(obj)
     call.info.name = call.info.name or metadata.get("name", "")
+    call.stamp(new)
     record_update(call, new, None, options)
     return object_response(call, await store_new(call, new, options), 201)
