@@ -102,3 +102,24 @@ def test_supposing_changes_nothing(
     assert "giant" in [one["name"] for one in outcome["pending"]]
     assert len(methods) > 10 and set(methods) == {"GET"}
     assert "Nothing was changed." in kybern("whatif", "-f", str(manifest)).stdout
+
+
+def test_where_no_scheduler_answers_the_objects_do(
+    kybern: Any, current: Kubectl, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a cluster with upstream's scheduler."""
+    current.apply([huge("big"), pod("web")])
+    until(lambda: "Running" in current.ok("get", "pod", "web").out)
+    pipeline = server.cluster.server._pipeline
+    assert pipeline is not None
+    handle = pipeline.handle
+
+    async def without_the_group(request: Any) -> Any:
+        request.path = request.path.replace("/explain.kybern.io/", "/explain.example.com/")
+        return await handle(request)
+
+    monkeypatch.setattr(pipeline, "handle", without_the_group)
+    for name, told in (("big", "No node is large enough"), ("web", "SCORES NOW")):
+        said = kybern("why", "pod", name).stdout
+        assert told in said
+        assert "no scheduler explains it." in said

@@ -3,7 +3,8 @@
 ``simulate`` is called by the cluster's ``whatif``: it takes lists of objects as an API server
 returns them, places the given pods one after the other in queue order, and says where each would
 go or why it would not. A pod that may preempt does: those that it pushes aside are placed anew, if
-a controller would replace them. Nothing outside is touched, and the objects are only read.
+a controller would replace them. ``explain`` is for ``why``, where no scheduler answers. Nothing
+outside is touched, and the objects are only read.
 """
 
 import heapq
@@ -16,7 +17,8 @@ from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.configuration import DEFAULT_SCHEDULER, Settings
 from kybern.scheduler.decision import Decider, Placement
 from kybern.scheduler.diagnosis import FitError
-from kybern.scheduler.explain.explainer import turned_down
+from kybern.scheduler.explain.explainer import Explainer, turned_down
+from kybern.scheduler.explain.verdicts import Verdicts
 from kybern.scheduler.nominations import Nominations
 from kybern.scheduler.plugins.default_preemption import DefaultPreemption
 from kybern.scheduler.plugins.dynamic_resources import DynamicResources
@@ -27,6 +29,7 @@ from kybern.scheduler.pod_storage import claim_names
 from kybern.scheduler.preemption_search import Candidate, PreemptionSearch
 from kybern.scheduler.profile import Profile
 from kybern.scheduler.promises import promise_of
+from kybern.scheduler.queue import SchedulingQueue
 
 Obj = dict[str, Any]
 
@@ -75,6 +78,23 @@ def simulate(
     Pods that were pushed aside follow as pods of their own, marked by the uid ``UID-again``.
     """
     return _Simulation(snapshot, settings or Settings(), seed).run(pods)
+
+
+def explain(snapshot: Snapshot, pod: Obj, settings: Settings | None = None) -> Obj | None:
+    """The status of a PodExplanation, as far as objects alone tell: nobody's memory is asked. None
+    if no profile is for the pod."""
+    clock, nominations, cluster = Clock(), Nominations(), _load(snapshot)
+    deciders = {
+        one.scheduler_name: Decider(cluster, Profile(one, cluster), nominations, clock.random)
+        for one in (settings or Settings()).profiles
+    }
+    for other in snapshot.pods:
+        node = (other.get("status") or {}).get("nominatedNodeName")
+        if node and not other["spec"].get("nodeName"):
+            nominations.add(other, node)
+    queue = SchedulingQueue(clock.monotonic, {}, lambda pod: None)
+    verdicts = Verdicts(clock)
+    return Explainer(clock, cluster, deciders, queue, nominations, {}, verdicts).explain(pod)
 
 
 class _Simulation:

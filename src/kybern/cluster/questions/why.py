@@ -1,8 +1,9 @@
 """``kybern why pod NAME``: one pod, what its scheduler says about it, and what else it waits for.
 
-The explanation is read as ``explain.kybern.io``'s PodExplanation through the user's kubeconfig. A
-pod of another scheduler, or on an API server without the group, is told of by what its own status
-says.
+The explanation is read as ``explain.kybern.io``'s PodExplanation through the user's kubeconfig. On
+an API server without the group, or while no scheduler answers, it is worked out here, from the
+objects of the cluster, with the scheduler's default configuration. A pod of another scheduler is
+told of by what its own status says.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -12,6 +13,8 @@ from kybern.api.errors import StatusError
 from kybern.api.objects import is_pod_terminal, pod_phase
 from kybern.api.resources import PERSISTENT_VOLUME_CLAIMS, POD_EXPLANATIONS, PODS
 from kybern.client import Client
+from kybern.cluster.questions.cluster_snapshot import read_cluster
+from kybern.scheduler.simulate import explain
 
 Obj = dict[str, Any]
 
@@ -46,13 +49,16 @@ class Why:
     node: str
     scheduler: str
     explanation: Obj | None
+    worked_out_here: bool = False
     condition: str = ""
     finished: bool = False
     claims: tuple[Claim, ...] = field(default=())
     waiting: tuple[Waiting, ...] = field(default=())
 
     def as_json(self) -> Obj:
-        return asdict(self)
+        given = asdict(self)
+        worked_out_here = given.pop("worked_out_here")
+        return {**given, "workedOutHere": worked_out_here}
 
 
 @dataclass(frozen=True)
@@ -81,16 +87,21 @@ async def ask_why(client: Client, namespace: str, name: str) -> Why | NoSuchPod:
         return NoSuchPod(namespace, name, await _namespaces_with(client, name))
     spec, finished = pod["spec"], is_pod_terminal(pod)
     node = spec.get("nodeName", "")
-    explanation = None
+    scheduler = spec.get("schedulerName") or DEFAULT_SCHEDULER
+    explanation, worked_out_here = None, False
     if not finished:
         explanation = await _explanation(client, namespace, name, pod["metadata"]["uid"])
+        if explanation is None and scheduler == DEFAULT_SCHEDULER:
+            explanation = await _work_out(client, pod)
+            worked_out_here = explanation is not None
     return Why(
         namespace,
         name,
         pod_phase(pod),
         node,
-        spec.get("schedulerName") or DEFAULT_SCHEDULER,
+        scheduler,
         explanation,
+        worked_out_here,
         _condition_message(pod),
         finished,
         await _claims(client, pod) if not node else (),
@@ -116,6 +127,17 @@ async def _explanation(client: Client, namespace: str, name: str, uid: str) -> O
         raise
     status: Obj = found.get("status") or {}
     return status if status.get("podUID") == uid else None
+
+
+async def _work_out(client: Client, pod: Obj) -> Obj | None:
+    """The explanation from a snapshot; None if the user may not read nodes and pods."""
+    try:
+        cluster = await read_cluster(client)
+    except StatusError as error:
+        if error.code == 403:
+            return None
+        raise
+    return explain(cluster.snapshot(), pod)
 
 
 async def _claims(client: Client, pod: Obj) -> tuple[Claim, ...]:

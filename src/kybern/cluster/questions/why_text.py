@@ -34,6 +34,9 @@ def show(why: Why, console: Console, now: float, wide: bool = False) -> None:
     if found is not None:
         _show_advice(found, console)
         _show_history(found, console, now)
+    if why.worked_out_here:
+        text = "\nWorked out here from the cluster's objects, with the scheduler's default"
+        say(console, Text(f"{text} configuration: no scheduler explains it.", "dim"))
 
 
 def _title(why: Why, now: float) -> Text:

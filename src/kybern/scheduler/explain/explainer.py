@@ -180,7 +180,8 @@ def _why_chosen(ranking: Ranking, nominated: bool, recomputed: bool) -> str:
     if nominated:
         return f"pods were evicted from {first.node} for it"
     if ranking.feasible <= 1:
-        return f"{first.node} was the only node that could take it"
+        when = "is now" if recomputed else "was"
+        return f"{first.node} {when} the only node that could take it"
     best = others[0]
     if recomputed or best.total > first.total:
         return f"{first.node} scores {first.total} now, {best.node} {best.total}"
