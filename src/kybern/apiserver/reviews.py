@@ -13,6 +13,7 @@ from kybern.api.errors import (
     bad_request,
     invalid,
 )
+from kybern.api.selectors import FieldSelector, LabelSelector
 from kybern.api.user import UserInfo
 from kybern.apiserver.authorization.authorizer import Authorizers
 from kybern.apiserver.authorization.node import node_name
@@ -71,10 +72,13 @@ class AccessReviews:
         return await self._answered(review, call.user)
 
     async def _answered(self, review: Obj, user: UserInfo) -> Obj:
-        decision = await self._authorizers.authorize(_attributes(review["spec"], user))
+        attributes, problems = _attributes(review["spec"], user)
+        decision = await self._authorizers.authorize(attributes)
         status: Obj = {"allowed": decision.allowed}
         if decision.reason:
             status["reason"] = decision.reason
+        if problems:
+            status["evaluationError"] = "; ".join(problems)
         return {**review, "status": status}
 
 
@@ -138,13 +142,28 @@ def _picked(rule: Obj, fields: tuple[str, ...]) -> Obj:
     return {field: rule[field] for field in fields if rule.get(field)}
 
 
-def _attributes(spec: Obj, user: UserInfo) -> Attributes:
+def _attributes(spec: Obj, user: UserInfo) -> tuple[Attributes, list[str]]:
+    """What a review asks about, and which of its selectors could not be read as a whole."""
     other = spec.get("nonResourceAttributes")
     if other is not None:
         return Attributes(
             user, other.get("verb", ""), is_resource_request=False, path=other.get("path", "")
-        )
+        ), []
     resource = spec["resourceAttributes"]
+    fields, some_fields = _selector(
+        resource.get("fieldSelector") or {}, _field_term, FieldSelector.parse
+    )
+    labels, some_labels = _selector(
+        resource.get("labelSelector") or {}, _label_term, LabelSelector.parse
+    )
+    problems = [
+        f"spec.resourceAttributes.{name} {'partially ' if text else ''}ignored due to parse error"
+        for name, text, partial in (
+            ("fieldSelector", fields, some_fields),
+            ("labelSelector", labels, some_labels),
+        )
+        if partial
+    ]
     return Attributes(
         user,
         resource.get("verb", ""),
@@ -154,23 +173,50 @@ def _attributes(spec: Obj, user: UserInfo) -> Attributes:
         subresource=resource.get("subresource", ""),
         namespace=resource.get("namespace", ""),
         name=resource.get("name", ""),
-        field_selector=_selector(resource.get("fieldSelector")),
-        label_selector=_selector(resource.get("labelSelector")),
-    )
+        field_selector=fields,
+        label_selector=labels,
+    ), problems
 
 
-def _selector(attributes: Obj | None) -> str:
-    """The raw selector, or the exact requirements in its form."""
-    if not attributes:
-        return ""
-    if attributes.get("rawSelector"):
-        raw: str = attributes["rawSelector"]
-        return raw
-    return ",".join(
-        f"{requirement['key']}={requirement['values'][0]}"
-        for requirement in attributes.get("requirements") or []
-        if requirement.get("operator") == "In" and len(requirement.get("values") or []) == 1
-    )
+def _selector(
+    attributes: Obj, term: Callable[[Obj], str], parse: Callable[[str], object]
+) -> tuple[str, bool]:
+    """The selector as text, as far as it can be understood, and whether some of it cannot.
+
+    What is left out makes the question broader, and so the answer is never too kind.
+    """
+    terms = [attributes["rawSelector"]] if attributes.get("rawSelector") else []
+    terms += [term(requirement) for requirement in attributes.get("requirements") or []]
+    read = [text for text in terms if text and _readable(text, parse)]
+    return ",".join(read), len(read) < len(terms)
+
+
+def _readable(text: str, parse: Callable[[str], object]) -> bool:
+    try:
+        parse(text)
+    except StatusError:
+        return False
+    return True
+
+
+def _field_term(requirement: Obj) -> str:
+    """A requirement in the form of a field selector; empty where it has none."""
+    key, values = requirement.get("key", ""), requirement.get("values") or []
+    sign = {"In": "=", "NotIn": "!="}.get(requirement.get("operator", ""))
+    return f"{key}{sign}{values[0]}" if sign and len(values) == 1 else ""
+
+
+def _label_term(requirement: Obj) -> str:
+    """A requirement in the form of a label selector; empty where it has none."""
+    key = requirement.get("key", "")
+    values = ",".join(requirement.get("values") or [])
+    forms = {
+        "In": f"{key} in ({values})",
+        "NotIn": f"{key} notin ({values})",
+        "Exists": key,
+        "DoesNotExist": f"!{key}",
+    }
+    return forms.get(requirement.get("operator", ""), "")
 
 
 def _subject(spec: Obj) -> UserInfo:
