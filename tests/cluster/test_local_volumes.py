@@ -18,6 +18,7 @@ from kybern.api.resources import (
     STATEFUL_SETS,
     STORAGE_CLASSES,
 )
+from kybern.kubelet.volumes import mounting
 
 pytestmark = [needs_containerd, pytest.mark.asyncio(loop_scope="module")]
 
@@ -195,6 +196,19 @@ async def test_a_kubelet_that_starts_anew_finds_and_ends_what_is_mounted(lab: St
     await lab.remove("stays")
     await until(lambda: not lab.mounts() and not lab.loops(), "all are gone")
     await lab.remove_claims("files", "raw", "plain")
+
+
+async def test_what_a_kubelet_left_half_undone_is_undone_by_the_next(lab: StorageLab) -> None:
+    await lab.claim("half", "8Mi", storageClassName="exact")
+    await lab.run("user", claimed("half"))
+    await lab.stop_kubelet()
+    await lab.client.delete(PODS, "user", "default", grace_period_seconds=0)
+    place = next(Path(point) for point in lab.mounts() if "/pods/" in point)
+    mounting.take_away(place)
+    assert len(lab.mounts()) == 1
+    await lab.start_kubelet()
+    await until(lambda: not lab.mounts() and not lab.loops(), "the volume is given back")
+    await lab.remove_claims("half")
 
 
 async def test_a_volume_that_the_node_cannot_mount_is_told_of(lab: StorageLab) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,8 +11,8 @@ from kybern.component.clock import Clock
 from kybern.kubelet.cri.state import tail_of_log
 from kybern.kubelet.server.logs import LogOptions, parse_options, read_log
 from kybern.kubelet.volumes.atomic_files import File, write
-from kybern.kubelet.volumes.manager import resolve_sub_path
 from kybern.kubelet.volumes.payloads import VolumeError
+from kybern.kubelet.volumes.subpaths import open_within
 
 
 def test_a_volume_changes_in_one_step_and_only_if_it_has_to(tmp_path: Path) -> None:
@@ -40,12 +41,35 @@ def test_a_half_written_update_is_overtaken_by_the_next(tmp_path: Path) -> None:
 
 def test_sub_paths_stay_inside_the_volume(tmp_path: Path) -> None:
     volume = tmp_path / "v"
-    volume.mkdir()
+    volume.mkdir(mode=0o711)
     (volume / "out").symlink_to(tmp_path)
-    assert resolve_sub_path(volume, "a/b") == volume / "a/b"
+    (volume / "within").symlink_to("a")
+    for good in ("a/b", "within/b"):
+        descriptor = open_within(volume, good)
+        assert os.readlink(f"/proc/self/fd/{descriptor}") == str(volume / "a/b")
+        os.close(descriptor)
+    assert (volume / "a/b").stat().st_mode & 0o777 == volume.stat().st_mode & 0o777
     for bad in ("out", "out/x", "../x", "/etc"):
         with pytest.raises(VolumeError):
-            resolve_sub_path(volume, bad)
+            open_within(volume, bad)
+
+
+def test_a_directory_that_becomes_a_symlink_on_the_way_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "v" / "a" / "b").mkdir(parents=True)
+    (tmp_path / "secret" / "b").mkdir(parents=True)
+    real = os.open
+
+    def swapping(path: Any, *rest: Any, **options: Any) -> int:
+        if path == "a":
+            (tmp_path / "v" / "a").rename(tmp_path / "v" / "old")
+            (tmp_path / "v" / "a").symlink_to(tmp_path / "secret")
+        return real(path, *rest, **options)
+
+    monkeypatch.setattr(os, "open", swapping)
+    with pytest.raises(VolumeError, match="became a symlink"):
+        open_within(tmp_path / "v", "a/b")
 
 
 LOG = (

@@ -17,7 +17,7 @@ from kybern.kubelet.cri.client import cri
 from kybern.kubelet.env import expand
 from kybern.kubelet.paths import Paths
 from kybern.kubelet.pods import spec
-from kybern.kubelet.volumes import atomic_files, directories, mounting
+from kybern.kubelet.volumes import atomic_files, directories, mounting, subpaths
 from kybern.kubelet.volumes.payloads import Files, Payloads, VolumeError, default_mode
 from kybern.kubelet.volumes.persistent import PersistentVolumes
 from kybern.kubelet.volumes.use import MountedVolume
@@ -125,7 +125,7 @@ class VolumeManager:
         environment: Mapping[str, str],
     ) -> list[Any]:
         result = []
-        for mount in container.get("volumeMounts") or ():
+        for index, mount in enumerate(container.get("volumeMounts") or ()):
             volume = volumes.get(mount["name"])
             if volume is None:
                 raise VolumeError(f'cannot find volume "{mount["name"]}" to mount into container')
@@ -134,7 +134,8 @@ class VolumeManager:
             if expression := mount.get("subPathExpr"):
                 sub_path = expand(expression, environment.get)
             if sub_path:
-                source = resolve_sub_path(source, sub_path)
+                own = self._paths.subpaths(spec.uid(pod)) / mount["name"] / container["name"]
+                source = subpaths.bind(source, sub_path, own / str(index))
             result.append(
                 cri.Mount(
                     container_path=_absolute(mount["mountPath"]),
@@ -167,12 +168,13 @@ class VolumeManager:
 
     async def tear_down(self, uid: str) -> None:
         """Unmount and remove everything of a pod; harmless if nothing is there."""
+        # Parts of volumes first: they keep the volumes themselves busy.
+        await asyncio.to_thread(_unmount_below, self._paths.subpaths(uid))
         await self._persistent.tear_down(uid)
         await asyncio.to_thread(self._tear_down, self._paths.pod(uid))
 
     def _tear_down(self, directory: Path) -> None:
-        for target in mounting.mounted_below(directory):
-            mounting.unmount(target)
+        _unmount_below(directory)
         if left := mounting.mounted_below(directory):
             # What is mounted is not the pod's alone, and must not be removed with its files.
             raise OSError(errno.EBUSY, "still mounted", str(left[0]))
@@ -180,19 +182,10 @@ class VolumeManager:
             shutil.rmtree(directory)
 
 
+def _unmount_below(directory: Path) -> None:
+    for target in mounting.mounted_below(directory):
+        mounting.unmount(target)
+
+
 def _absolute(path: str) -> str:
     return path if path.startswith("/") else f"/{path}"
-
-
-def resolve_sub_path(volume: Path, sub_path: str) -> Path:
-    """A path inside a volume, made if missing; a symlink that leads out of it is refused."""
-    root = volume.resolve()
-    if sub_path.startswith("/") or ".." in Path(sub_path).parts:
-        raise VolumeError(f"subPath {sub_path} must be a relative path inside the volume")
-    target = (root / sub_path).resolve()
-    if target != root and root not in target.parents:
-        raise VolumeError(f"subPath {sub_path} leads out of the volume")
-    if not target.exists():
-        target.mkdir(mode=0o750, parents=True)
-        target.chmod(root.stat().st_mode & 0o7777)
-    return target
