@@ -12,6 +12,7 @@ from aiohttp import web
 from kubelet_lab import STAY, Lab, busybox_image, needs_containerd, open_lab, shell, until
 
 from kybern.kubelet.images.archive import build
+from kybern.kubelet.volumes.mounting import is_mount_point
 
 pytestmark = [needs_containerd, pytest.mark.asyncio(loop_scope="module")]
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -101,3 +102,32 @@ async def test_a_private_image_needs_the_right_secret(place: tuple[Lab, str]) ->
     await lab.until_ready(allowed)
     await lab.gone(without)
     await lab.gone(allowed)
+
+
+async def test_an_image_becomes_a_volume_that_only_reads(place: tuple[Lab, str]) -> None:
+    lab, registry = place
+    image = {"reference": f"{registry}/files:1", "pullPolicy": "Always"}
+    script = (
+        "/bin/busybox sh -c 'ls /volume/bin/busybox /part/busybox; "
+        "touch /volume/new || echo refused'; "
+    )
+    mounts = [
+        {"name": "files", "mountPath": "/volume"},
+        {"name": "files", "mountPath": "/part", "subPath": "bin"},
+    ]
+    container = shell(script + STAY, volumeMounts=mounts)
+    pod = lab.run(lab.pod(container, volumes=[{"name": "files", "image": image}]))
+    await lab.until_ready(pod)
+    await until(lambda: lab.log(pod).count("\n") >= 3, "what the container saw")
+    seen = lab.log(pod).splitlines()
+    assert {"/volume/bin/busybox", "/part/busybox", "refused"} <= set(seen)
+    target = lab.parts.paths.volume(pod["metadata"]["uid"], "image", "files")
+    assert is_mount_point(target)
+    await lab.gone(pod)
+    assert not target.exists()
+    missing = {"reference": "kybern.test/none:1", "pullPolicy": "Never"}
+    pod = lab.run(lab.pod(shell(STAY), volumes=[{"name": "files", "image": missing}]))
+    name = pod["metadata"]["name"]
+    await until(lambda: lab.events.messages(name, "FailedMount"), "the reason")
+    assert "is not present with pull policy of Never" in lab.events.messages(name, "FailedMount")[0]
+    await lab.gone(pod)

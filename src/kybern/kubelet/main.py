@@ -56,6 +56,7 @@ from kybern.kubelet.sources.static_pods import StaticPods, is_mirror
 from kybern.kubelet.status.manager import StatusManager
 from kybern.kubelet.volumes.csi.drivers import Drivers
 from kybern.kubelet.volumes.csi.node_info import NodeInfo
+from kybern.kubelet.volumes.image import ImageVolumes
 from kybern.kubelet.volumes.kinds import make_plugins
 from kybern.kubelet.volumes.manager import VolumeManager
 from kybern.kubelet.volumes.payloads import Payloads
@@ -106,6 +107,7 @@ def make_parts(
     admission = Admission(
         allocations, lambda: facts.node, lambda: facts.allocatable, clock, recorder.event
     )
+    puller = Puller(runtime, clock, config.max_parallel_image_pulls)
     devices = DeviceManager(Plugins(paths.device_plugins), paths)
     devices.load()
     admission.reserve = devices.give
@@ -118,10 +120,12 @@ def make_parts(
         reader=StateReader(runtime, cgroups),
         paths=paths,
         cgroups=cgroups,
-        volumes=VolumeManager(paths, Payloads(objects, tokens), persistent),
+        volumes=VolumeManager(
+            paths, Payloads(objects, tokens), persistent, ImageVolumes(runtime, puller, objects)
+        ),
         tokens=tokens,
         objects=objects,
-        puller=Puller(runtime, clock, config.max_parallel_image_pulls),
+        puller=puller,
         probes=ProbeManager(checks, clock, report),
         hooks=Hooks(runtime, checks),
         status=status,

@@ -5,6 +5,7 @@ Everything in the kubelet that touches containers goes through :class:`Runtime`.
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
@@ -13,13 +14,16 @@ from kybern.rpc.proto import load
 
 cri = load("cri.proto")
 _containerd = load("containerd.proto")
+_snapshots = load("containerd_snapshots.proto")
 
 CALL_TIMEOUT = 120.0
 CLOSE_SECONDS = 1.0
 # Where image pulls end is the registry's affair; a pull that makes no progress for this long is
 # given up and tried again under back-off.
 PULL_TIMEOUT = 1800.0
-EVENTS_NAMESPACE = "k8s.io"
+# containerd keeps what belongs to Kubernetes under this name.
+_NAMESPACE = (("containerd-namespace", "k8s.io"),)
+SNAPSHOTTER = "overlayfs"
 
 
 class Runtime:
@@ -30,6 +34,7 @@ class Runtime:
         self._runtime = Service(self._channel, cri, "RuntimeService")
         self._images = Service(self._channel, cri, "ImageService")
         self._events = Service(self._channel, _containerd, "Events")
+        self._views = Service(self._channel, _snapshots, "Snapshots")
         self._commands: set[asyncio.Task[Any]] = set()
 
     async def close(self) -> None:
@@ -177,14 +182,44 @@ class Runtime:
         answer = await self._images.call("ImageFsInfo", request, CALL_TIMEOUT)
         return answer.image_filesystems
 
+    async def view_image(self, key: str, image_id: str) -> Sequence[Any]:
+        """How to mount an image's content read-only; the view of that key lasts until removed.
+
+        It is containerd's own way; other runtimes answer UNIMPLEMENTED.
+        """
+        request = cri.ImageStatusRequest(image=cri.ImageSpec(image=image_id), verbose=True)
+        answer = await self._images.call("ImageStatus", request, CALL_TIMEOUT)
+        view = _snapshots.ViewSnapshotRequest(
+            snapshotter=SNAPSHOTTER,
+            key=key,
+            parent=json.loads(answer.info["info"])["chainID"] if answer.info else "",
+            labels={"containerd.io/gc.root": ""},
+        )
+        try:
+            found = await self._views.call("View", view, CALL_TIMEOUT, _NAMESPACE)
+        except RpcError as error:
+            if error.code != "ALREADY_EXISTS":
+                raise
+            known = _snapshots.MountsRequest(snapshotter=SNAPSHOTTER, key=key)
+            found = await self._views.call("Mounts", known, CALL_TIMEOUT, _NAMESPACE)
+        return found.mounts
+
+    async def remove_view(self, key: str) -> None:
+        """Give up a view of an image; harmless if there is none."""
+        request = _snapshots.RemoveSnapshotRequest(snapshotter=SNAPSHOTTER, key=key)
+        try:
+            await self._views.call("Remove", request, CALL_TIMEOUT, _NAMESPACE)
+        except RpcError as error:
+            if not is_gone(error):
+                raise
+
     async def task_events(self) -> AsyncIterator[str]:
         """Topics of containerd's task events, as they happen.
 
         Runtimes other than containerd answer UNIMPLEMENTED, which ends in :class:`RpcError`.
         """
         request = _containerd.SubscribeRequest(filters=['topic~="^/tasks/(exit|oom|start)"'])
-        metadata = (("containerd-namespace", EVENTS_NAMESPACE),)
-        async for envelope in self._events.stream("Subscribe", request, metadata):
+        async for envelope in self._events.stream("Subscribe", request, _NAMESPACE):
             yield envelope.topic
 
 

@@ -18,6 +18,7 @@ from kybern.kubelet.env import expand
 from kybern.kubelet.paths import Paths
 from kybern.kubelet.pods import spec
 from kybern.kubelet.volumes import atomic_files, directories, mounting, subpaths
+from kybern.kubelet.volumes.image import ImageVolumes
 from kybern.kubelet.volumes.payloads import Files, Payloads, VolumeError, default_mode
 from kybern.kubelet.volumes.persistent import PersistentVolumes
 from kybern.kubelet.volumes.use import MountedVolume
@@ -32,7 +33,10 @@ _PROPAGATION = {
 class VolumeManager:
     """One node's volumes."""
 
-    def __init__(self, paths: Paths, payloads: Payloads, persistent: PersistentVolumes) -> None:
+    def __init__(
+        self, paths: Paths, payloads: Payloads, persistent: PersistentVolumes, images: ImageVolumes
+    ) -> None:
+        self._images = images
         self._paths = paths
         self._payloads = payloads
         self._persistent = persistent
@@ -51,7 +55,7 @@ class VolumeManager:
                     found[name] = await self._persistent.set_up_inline(pod, volume, kind)
                 else:
                     path = await self._set_up_own(pod, volume, facts, allocatable)
-                    found[name] = MountedVolume(path)
+                    found[name] = MountedVolume(path, read_only="image" in volume)
             except (VolumeError, StatusError, OSError) as error:
                 shown = getattr(error, "volume", "") or name
                 raise VolumeError(
@@ -69,6 +73,10 @@ class VolumeManager:
         if (source := volume.get("emptyDir")) is not None:
             path = self._paths.volume(uid, "empty-dir", name)
             await asyncio.to_thread(directories.set_up_empty_dir, path, source, group)
+            return path
+        if "image" in volume:
+            path = self._paths.volume(uid, "image", name)
+            await self._images.set_up(pod, volume, path)
             return path
         if (source := volume.get("configMap")) is not None:
             files = await self._payloads.config_map(pod, source, default_mode(source))
@@ -171,6 +179,7 @@ class VolumeManager:
         # Parts of volumes first: they keep the volumes themselves busy.
         await asyncio.to_thread(_unmount_below, self._paths.subpaths(uid))
         await self._persistent.tear_down(uid)
+        await self._images.tear_down(self._paths.volumes(uid), uid)
         await asyncio.to_thread(self._tear_down, self._paths.pod(uid))
 
     def _tear_down(self, directory: Path) -> None:

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC = 1, 32, 4096, 16384
@@ -32,6 +33,17 @@ def bind(source: Path, target: Path, *, read_only: bool = False) -> None:
     if read_only:
         flags = MS_BIND | MS_REMOUNT | MS_RDONLY
         _check(_libc.mount(None, os.fsencode(target), None, flags, None), target)
+
+
+def mount_view(target: Path, kind: str, source: str, options: Sequence[str]) -> None:
+    """Mount what a snapshotter of the runtime describes, read-only."""
+    target.mkdir(parents=True, exist_ok=True)
+    if kind == "bind":
+        bind(Path(source), target, read_only=True)
+        return
+    data = ",".join(option for option in options if option not in ("ro", "rw")).encode()
+    names = os.fsencode(source), os.fsencode(target)
+    _check(_libc.mount(*names, kind.encode(), MS_RDONLY, data), target)
 
 
 def take_away(target: Path) -> None:

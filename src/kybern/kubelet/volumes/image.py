@@ -1,0 +1,66 @@
+"""Image volumes: the content of an image, read-only, as a directory of the pod.
+
+containerd unpacks an image into layers of its snapshotter. A view of the topmost one is mounted
+here, which needs nothing of the runtime interface, so it works with versions of containerd that do
+not know such volumes. The view belongs to the pod: it goes when the pod's files go, and until then
+keeps the layers even if the image is removed.
+"""
+
+import asyncio
+from pathlib import Path
+
+from kybern.api.errors import Obj
+from kybern.kubelet.cri.client import Runtime
+from kybern.kubelet.images.puller import Puller
+from kybern.kubelet.objects import Objects
+from kybern.kubelet.pods import spec
+from kybern.kubelet.pods.failures import StartFailure
+from kybern.kubelet.volumes import mounting
+from kybern.kubelet.volumes.payloads import VolumeError
+from kybern.rpc.client import RpcError
+
+PLUGIN = "kubernetes.io~image"
+
+
+class ImageVolumes:
+    """One node's image volumes."""
+
+    def __init__(self, runtime: Runtime, puller: Puller, objects: Objects) -> None:
+        self._runtime = runtime
+        self._puller = puller
+        self._objects = objects
+
+    async def set_up(self, pod: Obj, volume: Obj, target: Path) -> None:
+        """Pull the image by its policy and mount it, once; raises VolumeError."""
+        if await asyncio.to_thread(mounting.is_mount_point, target):
+            return
+        source = volume["image"]
+        wanted = {
+            "name": volume["name"],
+            "image": source.get("reference", ""),
+            "imagePullPolicy": source.get("pullPolicy") or "IfNotPresent",
+        }
+        try:
+            secrets = await self._objects.pull_secrets(pod)
+            image = await self._puller.ensure(pod, wanted, secrets, None, lambda *report: None)
+            mounts = await self._runtime.view_image(_key(spec.uid(pod), volume["name"]), image.id)
+        except (StartFailure, RpcError) as error:
+            raise VolumeError(str(error)) from error
+        if len(mounts) != 1:
+            raise VolumeError(f"the image has {len(mounts)} mounts, and one was expected")
+        (mount,) = mounts
+        await asyncio.to_thread(
+            mounting.mount_view, target, mount.type, mount.source, mount.options
+        )
+
+    async def tear_down(self, volumes: Path, uid: str) -> None:
+        """Unmount a pod's image volumes and give their views back; ``volumes`` is its directory."""
+        for target in await asyncio.to_thread(lambda: sorted((volumes / PLUGIN).glob("*"))):
+            if await asyncio.to_thread(mounting.is_mount_point, target):
+                await asyncio.to_thread(mounting.unmount, target)
+            await self._runtime.remove_view(_key(uid, target.name))
+            await asyncio.to_thread(target.rmdir)
+
+
+def _key(uid: str, volume: str) -> str:
+    return f"kybern-image-volume-{uid}-{volume}"
