@@ -4,12 +4,16 @@
 ``simulate.py`` only sees it as kept. Pure.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kybern.component.clock import Clock
+from kybern.scheduler.plugin import Plugin
+from kybern.scheduler.plugins.dynamic_resources import DynamicResources
+from kybern.scheduler.plugins.volume_binding import VolumeBinding
 from kybern.scheduler.plugins.volume_filter import VolumePlan
-from kybern.scheduler.pod_storage import SELECTED_NODE
+from kybern.scheduler.pod_storage import SELECTED_NODE, claim_names
 
 if TYPE_CHECKING:
     from kybern.scheduler.devices.plan import DevicePlan
@@ -17,6 +21,18 @@ if TYPE_CHECKING:
 Obj = dict[str, Any]
 
 BOUND_BY_CONTROLLER = "pv.kubernetes.io/bound-by-controller"
+
+
+def plans_for(
+    plugins: Mapping[str, Plugin], pod: Obj, row: int
+) -> tuple[VolumePlan, "DevicePlan | None"]:
+    """What the pod's claims get on a feasible row, as the plugins of its profile see it."""
+    plan, devices = VolumePlan(), None
+    if isinstance(plugin := plugins.get("VolumeBinding"), VolumeBinding) and claim_names(pod):
+        plan = plugin.plan(pod, row)
+    if isinstance(plugin := plugins.get("DynamicResources"), DynamicResources):
+        devices = plugin.plan(pod, row)
+    return plan, devices
 
 
 @dataclass(frozen=True, slots=True)

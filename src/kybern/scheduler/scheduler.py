@@ -36,6 +36,7 @@ from kybern.client import Client, EventRecorder, Informers
 from kybern.client.informer import object_key
 from kybern.client.transport import ApiUnreachable
 from kybern.component.clock import Clock
+from kybern.scheduler.binding import Binder
 from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.configuration import Settings
 from kybern.scheduler.decision import Decider, Placement
@@ -50,18 +51,12 @@ from kybern.scheduler.intake import Intake, is_assigned
 from kybern.scheduler.metrics import ERROR, SCHEDULED, UNSCHEDULABLE, Metrics, Sources
 from kybern.scheduler.nominations import Nominations
 from kybern.scheduler.outbox import Outbox
-from kybern.scheduler.plugins.default_binder import DefaultBinder
 from kybern.scheduler.plugins.default_preemption import DefaultPreemption
 from kybern.scheduler.plugins.dynamic_resources import DynamicResources
-from kybern.scheduler.plugins.volume_binding import VolumeBinding
-from kybern.scheduler.plugins.volume_filter import VolumePlan
 from kybern.scheduler.pod_status import event_note, patch_status, scheduled_condition
-from kybern.scheduler.pod_storage import claim_names
-from kybern.scheduler.prebind import PreBinder, PreBindError
 from kybern.scheduler.preemption_search import Outcome, PreemptionSearch
 from kybern.scheduler.preemptor import Preemptor
 from kybern.scheduler.profile import Profile
-from kybern.scheduler.promises import Promise
 from kybern.scheduler.queue import SchedulingQueue
 from kybern.scheduler.queued_pod import QueuedPod
 
@@ -70,9 +65,6 @@ Obj = dict[str, Any]
 logger = logging.getLogger(__name__)
 
 LIVE_PODS = "status.phase!=Succeeded,status.phase!=Failed"
-BINDS_AT_ONCE = 64
-# Each may wait for minutes until its volumes are provisioned.
-PREBINDS_AT_ONCE = 1024
 PATCHES_AT_ONCE = 16
 WAITING_CALLS = 1024
 
@@ -112,9 +104,9 @@ class Scheduler:
             settings.max_backoff_seconds,
         )
         self.intake = Intake(self.cluster, self.queue, self.nominations, self.profiles)
-        self._binds = Outbox("bind", BINDS_AT_ONCE, WAITING_CALLS)
-        self._prebinds = Outbox("volume binding", PREBINDS_AT_ONCE, WAITING_CALLS)
-        self._prebinder = PreBinder(client, clock, self.cluster.storage)
+        self._binder = Binder(
+            client, clock, self.cluster.storage, self._extenders, self._bound, self._bind_failed
+        )
         self._patches = Outbox("pod status", PATCHES_AT_ONCE, WAITING_CALLS)
         self._preemptor = Preemptor(client, clock, self._patches, self.nominations, self.queue)
         self._searches = {
@@ -155,8 +147,7 @@ class Scheduler:
         try:
             await self._informers.start()
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._binds.run(), name="binds")
-                group.create_task(self._prebinds.run(), name="volume bindings")
+                group.create_task(self._binder.run(), name="bindings")
                 group.create_task(self._patches.run(), name="pod status patches")
                 group.create_task(self._publisher.run(), name="explanations")
                 group.create_task(self._schedule_forever(), name="scheduling")
@@ -206,14 +197,13 @@ class Scheduler:
             self._informers.informer(resource).on_change(handler)
         for awaited in (PERSISTENT_VOLUME_CLAIMS, RESOURCE_CLAIMS):
             claims = self._informers.informer(awaited)
-            claims.on_change(lambda old, new: self._prebinder.claims_changed())
+            claims.on_change(lambda old, new: self._binder.claims_changed())
 
     async def _schedule_forever(self) -> None:
         turns = 0
         while True:
-            await self._binds.room()
+            await self._binder.room()
             await self._patches.room()
-            await self._prebinds.room()
             queued = self.queue.pop()
             if queued is None:
                 await self._wait()
@@ -302,58 +292,21 @@ class Scheduler:
         self._failed(queued, (), "SchedulerError", str(error))
 
     def _assume(self, queued: QueuedPod, placement: Placement) -> None:
-        pod, node = queued.pod, placement.node
-        plugins = self.profiles[queued.scheduler_name].by_name
-        plan, devices = VolumePlan(), None
-        if isinstance(plugin := plugins.get("VolumeBinding"), VolumeBinding) and claim_names(pod):
-            plan = plugin.plan(pod, placement.row)
-        if isinstance(plugin := plugins.get("DynamicResources"), DynamicResources):
-            devices = plugin.plan(pod, placement.row)
-        self.verdicts.placed(queued, placement, self._deciders[queued.scheduler_name])
+        node, profile = placement.node, queued.scheduler_name
+        self.verdicts.placed(queued, placement, self._deciders[profile])
         self.cluster.place(queued.pod, node)
         self.intake.assumed[queued.uid] = node
         self.nominations.remove(queued.uid)
         self.queue.done(queued.uid)
-        if plan or pod["spec"].get("resourceClaims"):
-            promise = self._prebinder.assume(plan, devices, node)
-            self._prebinds.add(partial(self._prebind, queued, node, promise))
-        else:
-            self._binds.add(partial(self._bind, queued, node))
+        self._binder.add(queued, node, placement.row, self.profiles[profile].by_name)
 
-    async def _prebind(self, queued: QueuedPod, node: str, promise: Promise) -> None:
-        try:
-            await self._prebinder.run(queued.pod, promise)
-        except PreBindError as error:
-            logger.info("before binding %s to %s: %s", object_key(queued.pod), node, error)
-            self._prebinder.undo(promise)
-            self._bind_failed(queued, str(error))
-            return
-        self._binds.add(partial(self._bind, queued, node))
-
-    async def _bind(self, queued: QueuedPod, node: str) -> None:
-        pod = queued.pod
-        meta = pod["metadata"]
-        try:
-            if self._extenders is None or not await self._extenders.bind(pod, node):
-                await self._client.create(
-                    PODS,
-                    DefaultBinder.binding(pod, node),
-                    meta["namespace"],
-                    name=meta["name"],
-                    subresource="binding",
-                )
-        except ExtenderError as error:
-            self._bind_failed(queued, str(error))
-            return
-        except (StatusError, ApiUnreachable, ConnectionError, TimeoutError) as error:
-            logger.info("binding %s to %s: %s", object_key(pod), node, error)
-            self._bind_failed(queued, f'running Bind plugin "DefaultBinder": {error}')
-            return
+    def _bound(self, queued: QueuedPod, node: str) -> None:
         if queued.first_attempt is not None:
             waited = self._clock.monotonic() - queued.first_attempt
             self.metrics.bound(queued.attempts, waited)
+        meta = queued.pod["metadata"]
         message = f"Successfully assigned {meta['namespace']}/{meta['name']} to {node}"
-        self._record(pod, "Normal", "Scheduled", message)
+        self._record(queued.pod, "Normal", "Scheduled", message)
 
     def _bind_failed(self, queued: QueuedPod, message: str) -> None:
         """The outcome may be unknown: if the pod is bound after all, its event says so."""
@@ -411,7 +364,7 @@ class Scheduler:
         claim = plugin.stuck(queued.pod)
         if claim is None:
             return "still not schedulable"
-        self._patches.add(partial(self._prebinder.deallocate, claim))
+        self._patches.add(partial(self._binder.deallocate, claim))
         return "deallocation of ResourceClaim completed"
 
     def _failed(

@@ -21,14 +21,10 @@ from kybern.scheduler.explain.explainer import Explainer, turned_down
 from kybern.scheduler.explain.verdicts import Verdicts
 from kybern.scheduler.nominations import Nominations
 from kybern.scheduler.plugins.default_preemption import DefaultPreemption
-from kybern.scheduler.plugins.dynamic_resources import DynamicResources
 from kybern.scheduler.plugins.priority_sort import PrioritySort
-from kybern.scheduler.plugins.volume_binding import VolumeBinding
-from kybern.scheduler.plugins.volume_filter import VolumePlan
-from kybern.scheduler.pod_storage import claim_names
 from kybern.scheduler.preemption_search import Candidate, PreemptionSearch
 from kybern.scheduler.profile import Profile
-from kybern.scheduler.promises import promise_of
+from kybern.scheduler.promises import plans_for, promise_of
 from kybern.scheduler.queue import SchedulingQueue
 
 Obj = dict[str, Any]
@@ -150,12 +146,7 @@ class _Simulation:
 
     def _take(self, pod: Obj, placement: Placement, decider: Decider) -> None:
         """The volumes and devices that the pod's claims get are nobody else's."""
-        plugins = decider.profile.by_name
-        plan, devices = VolumePlan(), None
-        if isinstance(plugin := plugins.get("VolumeBinding"), VolumeBinding) and claim_names(pod):
-            plan = plugin.plan(pod, placement.row)
-        if isinstance(plugin := plugins.get("DynamicResources"), DynamicResources):
-            devices = plugin.plan(pod, placement.row)
+        plan, devices = plans_for(decider.profile.by_name, pod, placement.row)
         for obj in promise_of(plan, devices, placement.node, self._clock).objects:
             self._cluster.storage.assume(obj)
 

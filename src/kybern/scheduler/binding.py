@@ -1,0 +1,117 @@
+"""From a decision to a bound pod, in the background: volumes and devices first, then the binding.
+
+The scheduler hands each decision to :class:`Binder` and goes on; ``bound`` or ``failed`` is called
+when it is settled. What a decision promises (``promises.py``) is seen as kept at once and taken
+back if the pod does not get its node. Extenders that bind do so in the API server's place.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from kybern.api.errors import StatusError
+from kybern.api.resources import PODS
+from kybern.client import Client
+from kybern.client.informer import object_key
+from kybern.client.transport import ApiUnreachable
+from kybern.component.clock import Clock
+from kybern.scheduler.columns.storage import StorageObjects
+from kybern.scheduler.extenders.asking import Extenders
+from kybern.scheduler.extenders.http_extender import ExtenderError
+from kybern.scheduler.outbox import Outbox
+from kybern.scheduler.plugin import Plugin
+from kybern.scheduler.plugins.default_binder import DefaultBinder
+from kybern.scheduler.prebind import PreBinder, PreBindError
+from kybern.scheduler.promises import Promise, plans_for
+from kybern.scheduler.queued_pod import QueuedPod
+
+Obj = dict[str, Any]
+
+logger = logging.getLogger(__name__)
+
+BINDS_AT_ONCE = 64
+# Each may wait for minutes until its volumes are provisioned.
+PREBINDS_AT_ONCE = 1024
+WAITING_CALLS = 1024
+
+
+class Binder:
+    """Binds the pods of all profiles; ``bound(queued, node)`` and ``failed(queued, message)`` tell
+    what came of it."""
+
+    def __init__(
+        self,
+        client: Client,
+        clock: Clock,
+        storage: StorageObjects,
+        extenders: Extenders | None,
+        bound: Callable[[QueuedPod, str], None],
+        failed: Callable[[QueuedPod, str], None],
+    ) -> None:
+        self._client = client
+        self._extenders = extenders
+        self._bound = bound
+        self._failed = failed
+        self._prebinder = PreBinder(client, clock, storage)
+        self._binds = Outbox("bind", BINDS_AT_ONCE, WAITING_CALLS)
+        self._prebinds = Outbox("volume binding", PREBINDS_AT_ONCE, WAITING_CALLS)
+
+    def claims_changed(self) -> None:
+        """Those who wait for claims look again."""
+        self._prebinder.claims_changed()
+
+    async def deallocate(self, claim: Obj) -> None:
+        """Give back the devices of a claim that keeps its pod off all nodes."""
+        await self._prebinder.deallocate(claim)
+
+    async def room(self) -> None:
+        """Wait until another decision may be handed over."""
+        await self._binds.room()
+        await self._prebinds.room()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._binds.run(), name="binds")
+            group.create_task(self._prebinds.run(), name="volume bindings")
+
+    def add(self, queued: QueuedPod, node: str, row: int, plugins: Mapping[str, Plugin]) -> None:
+        """Bind the pod; ``plugins`` are those of its profile, ``row`` is the node's."""
+        plan, devices = plans_for(plugins, queued.pod, row)
+        if plan or queued.pod["spec"].get("resourceClaims"):
+            promise = self._prebinder.assume(plan, devices, node)
+            self._prebinds.add(partial(self._prebind, queued, node, promise))
+        else:
+            self._binds.add(partial(self._bind, queued, node))
+
+    async def _prebind(self, queued: QueuedPod, node: str, promise: Promise) -> None:
+        try:
+            await self._prebinder.run(queued.pod, promise)
+        except PreBindError as error:
+            logger.info("before binding %s to %s: %s", object_key(queued.pod), node, error)
+            self._prebinder.undo(promise)
+            self._failed(queued, str(error))
+            return
+        self._binds.add(partial(self._bind, queued, node))
+
+    async def _bind(self, queued: QueuedPod, node: str) -> None:
+        pod = queued.pod
+        meta = pod["metadata"]
+        try:
+            if self._extenders is None or not await self._extenders.bind(pod, node):
+                await self._client.create(
+                    PODS,
+                    DefaultBinder.binding(pod, node),
+                    meta["namespace"],
+                    name=meta["name"],
+                    subresource="binding",
+                )
+        except ExtenderError as error:
+            self._failed(queued, str(error))
+        except (StatusError, ApiUnreachable, ConnectionError, TimeoutError) as error:
+            logger.info("binding %s to %s: %s", object_key(pod), node, error)
+            self._failed(queued, f'running Bind plugin "DefaultBinder": {error}')
+        else:
+            self._bound(queued, node)
