@@ -1,5 +1,8 @@
 """Pods that have to go for the node's sake, and images that nobody needs, on a real containerd."""
 
+import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,6 +15,7 @@ from kybern.kubelet.eviction.thresholds import MEMORY, NODE_FS, Observation, par
 from kybern.kubelet.images.archive import Entry, Image, build, import_archive
 from kybern.kubelet.images.garbage import ImageCollector, Policy
 from kybern.kubelet.images.pause import REFERENCE as PAUSE
+from kybern.kubelet.shutdown import Shutdown
 
 pytestmark = [needs_containerd, pytest.mark.asyncio(loop_scope="module")]
 
@@ -159,3 +163,32 @@ async def test_unused_images_are_removed_when_their_disk_is_full(lab: Lab) -> No
     assert [reason for reason, _ in warnings] == ["FreeDiskSpaceFailed"]
     assert "(90% of 100 B used)" in warnings[0][1]
     await lab.gone(pod)
+
+
+async def test_pods_end_in_order_before_the_machine_does(lab: Lab) -> None:
+    slow = "trap 'sleep 0.5; exit 0' TERM; while :; do sleep 0.1; done"
+    ordinary = lab.run(lab.pod(shell(slow), terminationGracePeriodSeconds=30))
+    critical = lab.run(lab.pod(shell(STAY), priority=2_000_000_000))
+    await lab.until_ready(ordinary)
+    await lab.until_ready(critical)
+    shutdown = Shutdown(lab.workers, grace=20.0, critical=5.0)
+    lab.parts.admission.judges[:] = [shutdown.judge]
+    waiting = asyncio.create_task(shutdown.run())
+    await asyncio.sleep(0)
+    os.kill(os.getpid(), signal.SIGPWR)
+    await lab.until_phase(ordinary, "Failed")
+    assert lab.status_of(critical)["phase"] == "Running"
+    late = lab.run(lab.pod(shell(STAY)))
+    assert (await lab.until_phase(late, "Failed"))["reason"] == "NodeShutdown"
+    status = await lab.until_phase(critical, "Failed")
+    await waiting
+    assert (status["reason"], status["message"]) == (
+        "Terminated",
+        "Pod was terminated in response to imminent node shutdown.",
+    )
+    ends = [lab.container(pod)["state"]["terminated"]["finishedAt"] for pod in (ordinary, critical)]
+    assert ends == sorted(ends)
+    assert shutdown.problem == "node is shutting down"
+    lab.parts.admission.judges.clear()
+    for pod in (ordinary, critical, late):
+        await lab.gone(pod)

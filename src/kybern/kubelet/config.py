@@ -81,6 +81,12 @@ class Config:
         0.0, "How long an unused image stays at most; 0 is for ever."
     )
     max_parallel_image_pulls: int = flag(5, "How many images are pulled at the same time.")
+    shutdown_grace_period: Duration = flag(
+        0.0, "How long pods may take to end when the machine stops; 0 does not wait for them."
+    )
+    shutdown_grace_period_critical_pods: Duration = flag(
+        0.0, "The part of the shutdown grace period that critical pods have to themselves."
+    )
     max_container_restart_period: Duration = flag(
         300.0, "The longest pause before a crashing container starts again."
     )

@@ -91,6 +91,8 @@ _FLAGS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "registerNode": ("register_node", _switch),
     "registerWithTaints": ("register_with_taints", _taints),
     "resolvConf": ("resolv_conf", _text),
+    "shutdownGracePeriod": ("shutdown_grace_period", _duration),
+    "shutdownGracePeriodCriticalPods": ("shutdown_grace_period_critical_pods", _duration),
     "staticPodPath": ("pod_manifest_path", _text),
     "systemReserved": ("system_reserved", _pairs("=")),
     "tlsCertFile": ("tls_cert_file", _text),
@@ -131,8 +133,6 @@ _FIXED: dict[str, tuple[Any, ...]] = {
     "seccompDefault": (False,),
     "serializeImagePulls": (False,),
     "serverTLSBootstrap": (False,),
-    "shutdownGracePeriod": ("0s",),
-    "shutdownGracePeriodCriticalPods": ("0s",),
     "topologyManagerPolicy": ("none",),
 }
 # Speeds, sizes and handlers of upstream's own machinery.

@@ -50,6 +50,7 @@ from kybern.kubelet.pods.workers import PodWorkers
 from kybern.kubelet.probes.checks import Checks
 from kybern.kubelet.probes.manager import ProbeManager
 from kybern.kubelet.server.server import NodeServer
+from kybern.kubelet.shutdown import Shutdown
 from kybern.kubelet.sources.manifests import Manifests
 from kybern.kubelet.sources.references import ApiObjects
 from kybern.kubelet.sources.static_pods import StaticPods, is_mirror
@@ -172,6 +173,11 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
     parts.admission.refresh = registration.refresh
     eviction, collector = _reclaiming(parts, workers, config)
     registration.pressures = lambda: eviction.conditions
+    shutdown = Shutdown(
+        workers, config.shutdown_grace_period, config.shutdown_grace_period_critical_pods
+    )
+    parts.admission.judges.append(shutdown.judge)
+    registration.shutdown = lambda: shutdown.problem
     plugins = parts.devices.plugins
     registration.offers = plugins.offers
     plugins.on_change = registration.wake
@@ -201,6 +207,7 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
             group.create_task(parts.admission.run())
             group.create_task(eviction.run())
             group.create_task(collector.run())
+            group.create_task(shutdown.run())
     finally:
         await informers.stop()
         await workers.close()

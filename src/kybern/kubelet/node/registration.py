@@ -59,6 +59,7 @@ class NodeRegistration:
         self._features: Obj = {}
         self._answered: float | None = None
         self._network_problem = ""
+        self.shutdown: Callable[[], str] = str
         self.offers: Callable[[], Mapping[str, tuple[int, int]]] = dict
         self._woken = asyncio.Event()
         self.pressures: Callable[[], Collection[str]] = tuple
@@ -128,6 +129,7 @@ class NodeRegistration:
         return status.Health(
             runtime,
             network,
+            shutdown=self.shutdown(),
             pressures=self.pressures(),
         )
 

@@ -40,6 +40,7 @@ class Health:
 
     runtime: str = ""
     network: str = ""
+    shutdown: str = ""
     pressures: Collection[str] = ()
 
 
@@ -126,7 +127,8 @@ def images(found: Sequence[Any]) -> list[Obj]:
 
 def conditions(health: Health, previous: Sequence[Obj], now: str) -> list[Obj]:
     """Pressure conditions and Ready, with upstream's reasons and messages."""
-    problems = [text for text in (health.runtime, health.network) if text]
+    told = (health.runtime, health.network, health.shutdown)
+    problems = [text for text in told if text]
     ready = (
         ("False", "KubeletNotReady", _aggregate(problems))
         if problems
