@@ -6,7 +6,7 @@ as client-go does.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -178,10 +178,12 @@ class Client:
         label_selector: str = "",
         field_selector: str = "",
         metadata_only: bool = False,
+        keep: Callable[[Obj], Obj] | None = None,
     ) -> tuple[Objects, str]:
         """Every item, page by page, and the resourceVersion to watch from.
 
-        Items get the kind and apiVersion that lists leave out.
+        Items get the kind and apiVersion that lists leave out; ``keep`` makes of each what is
+        wanted of it, before the next page comes.
         """
         items: Objects = []
         continue_ = ""
@@ -198,7 +200,7 @@ class Client:
             for item in page.get("items") or []:
                 item.setdefault("apiVersion", resource.api_version)
                 item.setdefault("kind", resource.kind)
-                items.append(item)
+                items.append(item if keep is None else keep(item))
             continue_ = page["metadata"].get("continue", "")
             if not continue_:
                 return items, page["metadata"].get("resourceVersion", "")

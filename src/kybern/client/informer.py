@@ -33,6 +33,7 @@ MIN_WATCH_SECONDS = 300
 
 ChangeHandler = Callable[[Obj | None, Obj | None], None]
 IndexFunction = Callable[[Obj], Iterable[str]]
+KeepFunction = Callable[[Obj], Obj]
 
 
 def object_key(obj: Obj) -> str:
@@ -57,6 +58,7 @@ class Informer:
         label_selector: str = "",
         field_selector: str = "",
         metadata_only: bool = False,
+        keep: KeepFunction | None = None,
     ) -> None:
         self.resource = resource
         self._client = client
@@ -64,6 +66,7 @@ class Informer:
         self._label_selector = label_selector
         self._field_selector = field_selector
         self._metadata_only = metadata_only
+        self._keep = keep
         self._objects: dict[str, Obj] = {}
         self._indexers: dict[str, IndexFunction] = {}
         self._indexes: dict[str, dict[str, dict[str, Obj]]] = {}
@@ -170,6 +173,7 @@ class Informer:
             label_selector=self._label_selector,
             field_selector=self._field_selector,
             metadata_only=self._metadata_only,
+            keep=self._keep,
         )
         listed = {object_key(obj): obj for obj in items}
         for key in [key for key in self._objects if key not in listed]:
@@ -196,6 +200,7 @@ class Informer:
             async for event in events:
                 obj = event["object"]
                 if event["type"] != "BOOKMARK":
+                    obj = obj if self._keep is None else self._keep(obj)
                     key = object_key(obj)
                     self._apply(key, None if event["type"] == "DELETED" else obj, obj)
                 self._advance(_version(obj))
@@ -258,7 +263,7 @@ def _version(obj: Obj) -> str:
     return obj["metadata"].get("resourceVersion", "")
 
 
-_Selection = tuple[Resource, str | None, str, str, bool]
+_Selection = tuple[Resource, str | None, str, str, bool, KeepFunction | None]
 
 
 class Informers:
@@ -277,12 +282,14 @@ class Informers:
         label_selector: str = "",
         field_selector: str = "",
         metadata_only: bool = False,
+        keep: KeepFunction | None = None,
     ) -> Informer:
         """The shared informer; call :meth:`start` afterwards.
 
-        ``metadata_only`` asks the server for PartialObjectMetadata and keeps little memory.
+        ``metadata_only`` asks the server for PartialObjectMetadata and keeps little memory;
+        ``keep`` makes of each object what is kept of it, its name and version at least.
         """
-        key = (resource, namespace, label_selector, field_selector, metadata_only)
+        key = (resource, namespace, label_selector, field_selector, metadata_only, keep)
         if key not in self._informers:
             self._informers[key] = Informer(self._client, *key)
         return self._informers[key]

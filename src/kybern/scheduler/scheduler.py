@@ -48,6 +48,7 @@ from kybern.scheduler.explain.verdicts import Verdicts
 from kybern.scheduler.extenders.asking import Extenders, registrations_of
 from kybern.scheduler.extenders.http_extender import ExtenderError
 from kybern.scheduler.intake import Intake, is_assigned
+from kybern.scheduler.kept_objects import KeptObjects
 from kybern.scheduler.metrics import ERROR, SCHEDULED, UNSCHEDULABLE, Metrics, Sources
 from kybern.scheduler.nominations import Nominations
 from kybern.scheduler.outbox import Outbox
@@ -116,7 +117,11 @@ class Scheduler:
         }
         self._informers = Informers(client)
         self._budgets = self._informers.informer(POD_DISRUPTION_BUDGETS)
-        self._pods = self._informers.informer(PODS, field_selector=LIVE_PODS)
+        kept = KeptObjects()
+        # Extenders are sent whole objects.
+        keeps = (None, None) if settings.extenders else (kept.node, kept.pod)
+        self._nodes = self._informers.informer(NODES, keep=keeps[0])
+        self._pods = self._informers.informer(PODS, field_selector=LIVE_PODS, keep=keeps[1])
         self.verdicts = Verdicts(clock)
         explainer = Explainer(
             clock,
@@ -135,7 +140,7 @@ class Scheduler:
     async def run(self) -> None:
         """Schedule until cancelled."""
         # Nodes come first, so that pods find theirs.
-        self._informers.informer(NODES).on_change(self.intake.node_changed)
+        self._nodes.on_change(self.intake.node_changed)
         self._informers.informer(NAMESPACES).on_change(self.intake.namespace_changed)
         workloads = self.cluster.workloads
         self._informers.informer(SERVICES).on_change(workloads.service_changed)
