@@ -40,7 +40,11 @@ class Driver:
         self.registry = registry / f"{NAME}-reg.sock"
         self.backing = directory / "volumes"
         self.calls: list[tuple[str, Any]] = []
-        self.abilities = [_Ability.STAGE_UNSTAGE_VOLUME, _Ability.EXPAND_VOLUME]
+        self.abilities = [
+            _Ability.STAGE_UNSTAGE_VOLUME,
+            _Ability.EXPAND_VOLUME,
+            _Ability.GET_VOLUME_STATS,
+        ]
         self.versions = ["1.0.0"]
         self.outcomes: list[Any] = []
         self.failure = ""
@@ -153,7 +157,10 @@ class Driver:
         return csi.NodeExpandVolumeResponse(capacity_bytes=request.capacity_range.required_bytes)
 
     def _NodeGetVolumeStats(self, request: Any) -> Any:
-        return csi.NodeGetVolumeStatsResponse()
+        made = csi.NodeGetVolumeStatsResponse()
+        made.usage.add(available=60, total=100, used=40, unit=csi.VolumeUsage.BYTES)
+        made.usage.add(available=6, total=10, used=4, unit=csi.VolumeUsage.INODES)
+        return made
 
     def _data(self, handle: str) -> Path:
         path = self.backing / handle

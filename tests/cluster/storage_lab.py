@@ -21,6 +21,7 @@ from kybern.api.user import ADMIN, AUTHENTICATED_GROUP, UserInfo
 from kybern.client import Client
 from kybern.cluster.credentials import LOCAL_PATH_GROUP
 from kybern.cluster.nodes import local_path
+from kybern.component import pki
 from kybern.component.clock import Clock
 from kybern.kubelet import main as kubelet
 from kybern.kubelet.cgroups import Cgroups, remove_tree
@@ -44,6 +45,10 @@ class StorageLab:
         self.directory = directory
         self.root = directory / "kubelet"
         self.volumes = directory / "local-path"
+        pki_directory = cluster.kubeconfig.parent / "pki"
+        authority = pki.load_or_create_authority(pki_directory, "ca", "kubernetes", Clock())
+        serving = authority.issue_server(f"system:node:{NODE}", [NODE, "127.0.0.1"])
+        serving.save(directory, "kubelet")
         self.config = Config(
             root_dir=str(self.root),
             container_runtime_endpoint=f"unix://{socket}",
@@ -52,6 +57,9 @@ class StorageLab:
             address="127.0.0.1",
             port=0,
             cgroup_root=f"kybern-lab-{directory.name}",
+            client_ca_file=str(pki_directory / "ca.crt"),
+            tls_cert_file=str(directory / "kubelet.crt"),
+            tls_private_key_file=str(directory / "kubelet.key"),
         )
         self._kubelet: asyncio.Task[None] | None = None
         self._provisioner: asyncio.Task[None] | None = None
@@ -113,6 +121,12 @@ class StorageLab:
             await runtime.close()
         return (out + err).decode()
 
+    async def summary_of(self, name: str) -> Obj:
+        """What the node's Summary says of a pod."""
+        path = f"/api/v1/nodes/{NODE}/proxy/stats/summary"
+        found = (await self.client.request("GET", path)).json()
+        return next(one for one in found["pods"] if one["podRef"]["name"] == name)
+
     async def remove(self, *names: str) -> None:
         for name in names:
             await self.client.delete(PODS, name, "default")
@@ -172,11 +186,15 @@ class StorageLab:
         files = [str(path) for path in found if path.name not in ("staging", "publish")]
         return [*self.mounts(), *self.loops(), *files]
 
-    async def close(self) -> None:
+    async def remove_everything(self) -> None:
+        """Pods first, then their claims."""
         pods, _ = await self.client.list_all(PODS, "default")
         await self.remove(*(objects.name(found) for found in pods))
         claims, _ = await self.client.list_all(PERSISTENT_VOLUME_CLAIMS, "default")
         await self.remove_claims(*(objects.name(found) for found in claims))
+
+    async def close(self) -> None:
+        await self.remove_everything()
         try:
             await until(lambda: not self.traces(), "no trace of any volume is left")
         finally:

@@ -62,11 +62,10 @@ async def site() -> AsyncIterator[Site]:
         await lab.cluster.wait_for(CSI_NODES, NODE, lambda found: found["spec"]["drivers"])
         try:
             yield Site(lab, driver)
-            await Site(lab, driver).settled()
-            claims, _ = await lab.client.list_all(PERSISTENT_VOLUME_CLAIMS)
-            await lab.remove_claims(*map(objects.name, claims))
-            assert not list(driver.backing.glob("disk-*"))
         finally:
+            await lab.remove_everything()
+            await Site(lab, driver).settled()
+            assert not list(driver.backing.glob("disk-*"))
             controller.cancel()
             await asyncio.gather(controller, return_exceptions=True)
             await driver.stop()
@@ -86,6 +85,7 @@ async def test_a_driver_that_registers_is_published(site: Site) -> None:
     assert node["metadata"]["labels"][ZONE] == "here"
     told = node["metadata"]["annotations"]["csi.volume.kubernetes.io/nodeid"]
     assert json.loads(told) == {NAME: "disk-node-1"}
+    await until(lambda: site.driver.outcomes, "the driver is told")
     assert site.driver.outcomes[-1].plugin_registered
 
 
@@ -110,6 +110,10 @@ async def test_a_volume_goes_all_the_way_to_a_pod_and_back(site: Site) -> None:
     assert context["csi.storage.k8s.io/pod.name"] == "first"
     assert context["csi.storage.k8s.io/ephemeral"] == "false"
     assert published.staging_target_path == staged.staging_target_path
+    shown = await lab.summary_of("first")
+    volume = next(one for one in shown["volume"] if one["name"] == "data")
+    assert volume["pvcRef"] == {"name": "data", "namespace": "default"}
+    assert (volume["capacityBytes"], volume["usedBytes"], volume["inodesFree"]) == (100, 40, 6)
     await lab.run("second", claimed("data"))
     assert await lab.exec("second", "cat /data/file") == "kept\n"
     await lab.remove("first")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kybern.api.errors import Obj
+from kybern.api.volumes import claim_names
 from kybern.component.clock import rfc3339
 from kybern.kubelet.cgroups import CgroupUsage
 from kybern.kubelet.cri import labels
@@ -32,6 +33,7 @@ from kybern.kubelet.parts import Parts
 from kybern.kubelet.pods import spec
 from kybern.kubelet.pods.workers import PodWorkers
 from kybern.kubelet.status.containers import container_status
+from kybern.kubelet.volumes.use import Space
 
 FILES_SECONDS = 60.0
 
@@ -66,6 +68,7 @@ class Stats:
         self._parts = parts
         self._workers = workers
         self._files: dict[str, PodUsage] = {}
+        self._claims: dict[str, dict[str, Space]] = {}
         self._files_read = -FILES_SECONDS
         # CPU counters of the last look, for the rate since: (seconds, nanoseconds) by UID.
         self._before: dict[str, tuple[float, int]] = {}
@@ -121,6 +124,8 @@ class Stats:
         if now - self._files_read >= FILES_SECONDS:
             self._files_read = now
             self._files = dict(await measure(pods, self._parts))
+            volumes = self._parts.volumes
+            self._claims = {spec.uid(pod): await volumes.space(pod) for pod in pods}
 
     def _node(self, taken: Sample) -> Obj:
         now = rfc3339(taken.time)
@@ -167,7 +172,8 @@ class Stats:
             "volume": [
                 {"name": name, **_disk(disk, inodes, now, held)}
                 for name, held in files.volumes.items()
-            ],
+            ]
+            + [_claim(pod, name, held, now) for name, held in self._claims.get(uid, {}).items()],
             "ephemeral-storage": _disk(disk, inodes, now, files.disk(NODE_FS, False)),
         }
         if usage is not None:
@@ -214,6 +220,22 @@ class Stats:
             "rootfs": _disk(disk, inodes, now, held),
             "logs": _disk(disk, inodes, now, logs),
         }
+
+
+def _claim(pod: Obj, name: str, held: Space, now: str) -> Obj:
+    """A volume that a claim has brought."""
+    reference = {"name": claim_names(pod)[name], "namespace": pod["metadata"]["namespace"]}
+    return {
+        "name": name,
+        "pvcRef": reference,
+        "time": now,
+        "availableBytes": held.available,
+        "capacityBytes": held.capacity,
+        "usedBytes": held.used,
+        "inodesFree": held.inodes_free,
+        "inodes": held.inodes,
+        "inodesUsed": held.inodes_used,
+    }
 
 
 def _disk(space: Observation, inodes: Observation, now: str, held: Disk | None = None) -> Obj:

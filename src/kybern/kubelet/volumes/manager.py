@@ -21,7 +21,7 @@ from kybern.kubelet.volumes import atomic_files, directories, mounting, subpaths
 from kybern.kubelet.volumes.image import ImageVolumes
 from kybern.kubelet.volumes.payloads import Files, Payloads, VolumeError, default_mode
 from kybern.kubelet.volumes.persistent import PersistentVolumes
-from kybern.kubelet.volumes.use import MountedVolume
+from kybern.kubelet.volumes.use import MountedVolume, Space
 
 _PROPAGATION = {
     "None": cri.PROPAGATION_PRIVATE,
@@ -169,6 +169,10 @@ class VolumeManager:
                 )
             )
         return result
+
+    async def space(self, pod: Obj) -> dict[str, Space]:
+        """How full the volumes of a pod's claims are, by the pod's names for them."""
+        return await self._persistent.space(pod)
 
     async def sweep(self) -> None:
         """Undo what an earlier kubelet began and no pod uses; call it before any pod is set up."""

@@ -23,7 +23,7 @@ from kybern.kubelet.volumes import mounting
 from kybern.kubelet.volumes.directories import check_host_path
 from kybern.kubelet.volumes.ownership import Ownership
 from kybern.kubelet.volumes.payloads import VolumeError
-from kybern.kubelet.volumes.use import MountedVolume, Plugin, Use
+from kybern.kubelet.volumes.use import MountedVolume, Plugin, Space, Use
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +45,8 @@ class PersistentVolumes:
         self._plugins = plugins
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._running: set[asyncio.Task[Any]] = set()
+        # What pods have mounted, by pod and by the pod's name for it; kept for statistics alone.
+        self._mounts: dict[str, dict[str, tuple[Plugin, Use]]] = {}
 
     async def set_up(self, pod: Obj, volume: Obj) -> MountedVolume:
         """The volume that a pod's claim is bound to; raises VolumeError until it can be had."""
@@ -70,7 +72,11 @@ class PersistentVolumes:
             Ownership.of(pod),
         )
         try:
-            return await self._provide(self._plugins[kind], use, claim, bound)
+            found = await self._provide(self._plugins[kind], use, claim, bound)
+            if not found.is_device:
+                mounts = self._mounts.setdefault(spec.uid(pod), {})
+                mounts[volume["name"]] = (self._plugins[kind], use)
+            return found
         except (VolumeError, OSError) as error:
             raise VolumeError(str(error), use.name) from error
 
@@ -161,6 +167,20 @@ class PersistentVolumes:
         for obj in (use.pod, claim):
             self._report(obj, "Normal", "FileSystemResizeSuccessful", text)
 
+    async def space(self, pod: Obj) -> dict[str, Space]:
+        """How full the volumes of a pod's claims are, by the pod's names for them."""
+        found = {}
+        for name, (plugin, use) in self._mounts.get(spec.uid(pod), {}).items():
+            target = self._paths.volume(spec.uid(pod), plugin.directory, use.name)
+            try:
+                held = await plugin.space(use, target)
+            except (VolumeError, OSError) as error:
+                logger.info("volume %s does not say how full it is: %s", use.name, error)
+                continue
+            if held is not None:
+                found[name] = held
+        return found
+
     async def sweep(self) -> None:
         """Undo what an earlier kubelet began and no pod uses; call it before any pod is set up."""
         for plugin in self._plugins.values():
@@ -171,6 +191,7 @@ class PersistentVolumes:
 
     async def tear_down(self, uid: str) -> None:
         """Give back all volumes of a pod; raises OSError, VolumeError if one cannot be yet."""
+        self._mounts.pop(uid, None)
         for plugin in self._plugins.values():
             for target in await self._places(self._paths.volume(uid, plugin.directory, "x")):
                 await self._alone(target.name, partial(plugin.unmount, uid, target.name, target))

@@ -1,5 +1,7 @@
 """One pod's use of one volume, as the plugins of persistent volumes see it."""
 
+import asyncio
+import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +34,31 @@ class Use:
     is_inline: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Space:
+    """How full a volume is: bytes and inodes."""
+
+    capacity: int
+    available: int
+    used: int
+    inodes: int = 0
+    inodes_free: int = 0
+    inodes_used: int = 0
+
+    @classmethod
+    def of(cls, path: Path) -> "Space":
+        """The file system that a path is on. Blocks."""
+        found = os.statvfs(path)
+        return cls(
+            found.f_blocks * found.f_frsize,
+            found.f_bavail * found.f_frsize,
+            (found.f_blocks - found.f_bfree) * found.f_frsize,
+            found.f_files,
+            found.f_ffree,
+            found.f_files - found.f_ffree,
+        )
+
+
 class Plugin(ABC):
     """A kind of volume that has to be mounted.
 
@@ -62,6 +89,10 @@ class Plugin(ABC):
     @abstractmethod
     async def unmount(self, uid: str, name: str, target: Path) -> None:
         """Undo :meth:`mount`, whole or in part, from what is on the disk; remove ``target``."""
+
+    async def space(self, use: Use, target: Path) -> Space | None:
+        """How full a mounted volume is; None if nobody can tell."""
+        return await asyncio.to_thread(Space.of, self.mount_point(target))
 
     async def sweep(self) -> None:
         """Called once by a kubelet that starts, before any pod: undo what no pod uses."""

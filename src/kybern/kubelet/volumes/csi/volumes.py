@@ -17,12 +17,12 @@ from kybern.kubelet.volumes import mounting
 from kybern.kubelet.volumes.csi import record as records
 from kybern.kubelet.volumes.csi.arguments import Arguments
 from kybern.kubelet.volumes.csi.attachments import Attachments
-from kybern.kubelet.volumes.csi.driver import EXPANDS, STAGES, Driver, csi, merged
+from kybern.kubelet.volumes.csi.driver import EXPANDS, HAS_STATS, STAGES, Driver, csi, merged
 from kybern.kubelet.volumes.csi.drivers import Drivers
 from kybern.kubelet.volumes.csi.record import EPHEMERAL, PERSISTENT, Places, Record
 from kybern.kubelet.volumes.payloads import VolumeError
 from kybern.kubelet.volumes.tokens import Tokens
-from kybern.kubelet.volumes.use import Plugin, Use
+from kybern.kubelet.volumes.use import Plugin, Space, Use
 
 logger = logging.getLogger(__name__)
 
@@ -236,7 +236,22 @@ class CsiVolumes(Plugin):
         await asyncio.to_thread(data.parent.rmdir)
         await self._attachments.tell()
 
-    # Growth.
+    # Size.
+
+    async def space(self, use: Use, target: Path) -> Space | None:
+        driver = self._drivers.get(use.source["driver"])
+        if not await driver.can(HAS_STATS):
+            return None
+        request = csi.NodeGetVolumeStatsRequest(
+            volume_id=_handle(use), volume_path=str(self.mount_point(target))
+        )
+        answer = await driver.call("NodeGetVolumeStats", request)
+        told = {one.unit: one for one in answer.usage}
+        held = told.get(csi.VolumeUsage.BYTES, csi.VolumeUsage())
+        inodes = told.get(csi.VolumeUsage.INODES, csi.VolumeUsage())
+        return Space(
+            held.total, held.available, held.used, inodes.total, inodes.available, inodes.used
+        )
 
     async def grow(self, use: Use, target: Path, size: int, *, is_device: bool) -> bool:
         driver = self._drivers.get(use.source["driver"])
