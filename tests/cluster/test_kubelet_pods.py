@@ -283,3 +283,31 @@ async def test_an_active_deadline_fails_the_pod(lab: Lab) -> None:
     status = await lab.until_phase(pod, "Failed")
     assert status["reason"] == "DeadlineExceeded"
     await lab.gone(pod)
+
+
+async def test_one_container_restarts_the_whole_pod_by_its_rule(lab: Lab) -> None:
+    mount = [{"name": "shared", "mountPath": "/data"}]
+    rule = {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}
+    init = shell("echo init >> /data/order", "init", volumeMounts=mount)
+    source = shell(
+        f"if [ ! -e /data/ended ]; then touch /data/ended; sleep 0.5; exit 42; fi; {STAY}",
+        restartPolicy="Never",
+        restartPolicyRules=[rule],
+        volumeMounts=mount,
+    )
+    other = shell("echo other >> /data/order; " + STAY, "other", volumeMounts=mount)
+    pod = lab.run(
+        lab.pod(
+            source,
+            other,
+            initContainers=[init],
+            restartPolicy="Never",
+            volumes=[{"name": "shared", "emptyDir": {}}],
+        )
+    )
+    for name in ("main", "other", "init"):
+        await until(lambda n=name: lab.container(pod, n)["restartCount"] == 1, f"{name} again")
+    await lab.until_ready(pod)
+    assert await lab.exec(pod, "cat", "/data/order") == "init\nother\n" * 2
+    assert len((await lab.parts.reader.pod(pod["metadata"]["uid"])).sandboxes) == 1
+    await lab.gone(pod)

@@ -1,5 +1,7 @@
 """What a pod needs next."""
 
+from dataclasses import replace
+
 import pytest
 from kubelet_pods import container, pod, ran, runtime, sandbox
 
@@ -135,3 +137,22 @@ def test_a_missing_ephemeral_container_is_started_once() -> None:
     assert [c["name"] for c in actions.start_ephemeral] == ["debug"]
     ended = compute(wanted, runtime(ran(), ran("debug", EXITED, code=1)), {})
     assert ended.start_ephemeral == []
+
+
+def test_one_container_can_restart_the_whole_pod() -> None:
+    rule = {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}
+    source = container("source", restartPolicy="Never", restartPolicyRules=[rule])
+    wanted = pod(source, container("other"), init=(container("i"),), restartPolicy="Never")
+    done, ended = ran("i", EXITED), replace(ran("source", EXITED, code=42), finished_at=50)
+    actions = compute(wanted, runtime(done, ended, ran("other")), {})
+    assert names(actions) == ([], [], ["other"])
+    stopped = ran("other", EXITED, code=143)
+    actions = compute(wanted, runtime(done, ended, stopped), {})
+    assert names(actions) == (["i"], [], [])
+    again = replace(ran("i", EXITED, attempt=1), created_at=60)
+    actions = compute(wanted, runtime(done, ended, stopped, again), {})
+    assert names(actions) == ([], ["source", "other"], [])
+    fresh = [replace(ran(name, attempt=1), created_at=70) for name in ("source", "other")]
+    actions = compute(wanted, runtime(done, ended, stopped, again, *fresh), {})
+    assert names(actions) == ([], [], [])
+    assert not actions.kill_pod

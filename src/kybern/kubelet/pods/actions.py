@@ -88,6 +88,9 @@ def compute(pod: Obj, state: RuntimePod, verdicts: Verdicts) -> Actions:
     actions.start_ephemeral = [
         c for c in spec.ephemeral_containers(pod) if state.latest(c["name"]) is None
     ]
+    if (since := restarted_since(pod, state)) and _end_old(pod, state, since, actions):
+        return actions
+    state = state.since(since)
     initialized = _init_actions(pod, state, verdicts, actions)
     if actions.kill_pod or not initialized:
         return actions
@@ -117,6 +120,29 @@ def compute(pod: Obj, state: RuntimePod, verdicts: Verdicts) -> Actions:
         actions.kill_pod = True
         actions.start_init = []
     return actions
+
+
+def restarted_since(pod: Obj, state: RuntimePod) -> int:
+    """When a container last ended in a way that restarts the whole pod; 0 if none did."""
+    ends = [
+        found.finished_at
+        for found in state.containers
+        if found.state == EXITED
+        and (container := spec.find_container(pod, found.name)) is not None
+        and spec.restart_action(container, found.exit_code) == "RestartAllContainers"
+    ]
+    return max(ends, default=0)
+
+
+def _end_old(pod: Obj, state: RuntimePod, since: int, actions: Actions) -> bool:
+    """Stop what runs from before the pod was restarted; True if there is anything."""
+    ephemeral = {container["name"] for container in spec.ephemeral_containers(pod)}
+    actions.kill = [
+        Kill(found, f"Container {found.name} is restarted with all containers of the pod")
+        for found in state.running()
+        if found.created_at < since and found.name not in ephemeral
+    ]
+    return bool(actions.kill)
 
 
 def _with_new_sandbox(pod: Obj, state: RuntimePod, actions: Actions) -> None:

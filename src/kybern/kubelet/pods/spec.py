@@ -62,13 +62,20 @@ def restart_policy(pod: Obj) -> str:
     return pod["spec"].get("restartPolicy") or "Always"
 
 
-def restarts_after(pod: Obj, container: Obj, exit_code: int) -> bool:
-    """Whether a container that exited with ``exit_code`` is started again."""
+def restart_action(container: Obj, exit_code: int) -> str:
+    """What the container's own rules say of an exit code; empty if none is about it."""
     for rule in container.get("restartPolicyRules") or ():
         codes = rule.get("exitCodes") or {}
         listed = exit_code in (codes.get("values") or ())
         if listed == (codes.get("operator", "In") == "In"):
-            return rule.get("action") in ("Restart", "RestartAllContainers")
+            return rule.get("action", "")
+    return ""
+
+
+def restarts_after(pod: Obj, container: Obj, exit_code: int) -> bool:
+    """Whether a container that exited with ``exit_code`` is started again."""
+    if restart_action(container, exit_code) in ("Restart", "RestartAllContainers"):
+        return True
     policy = container.get("restartPolicy") or restart_policy(pod)
     return policy == "Always" or (policy == "OnFailure" and exit_code != 0)
 
