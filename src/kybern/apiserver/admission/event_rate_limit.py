@@ -21,7 +21,7 @@ class EventRateLimit(Plugin):
 
     name = "EventRateLimit"
     operations = (CREATE, UPDATE)
-    resources = (("", "events"), ("events.k8s.io", "events"))
+    resources = (("", "events"),)
 
     def __init__(self, configuration: Obj, clock: Clock) -> None:
         limits = configuration.get("limits") or []

@@ -169,6 +169,7 @@ class NodeRegistration:
             "addresses": status.addresses(self._facts.ips, self._facts.name),
             "daemonEndpoints": {"kubeletEndpoint": {"Port": self.port}},
             "nodeInfo": status.node_info(self._machine, self._runtime_version),
+            "declaredFeatures": list(status.DECLARED_FEATURES),
             "images": status.images(found),
             **self._features,
         }

@@ -12,6 +12,11 @@ from kybern.kubelet.node.machine import Machine
 
 KUBELET_VERSION = "v1.36.0"
 MAX_IMAGES = 50
+# What newer pods may need of a kubelet, of the features that nodes declare (KEP-5328).
+DECLARED_FEATURES = (
+    "InPlacePodLevelResourcesVerticalScaling",
+    "InPlacePodVerticalScalingInitContainers",
+)
 
 # Each pressure condition's reasons and texts: where it holds, and where it does not.
 _PRESSURES = {
