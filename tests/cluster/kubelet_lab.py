@@ -226,6 +226,9 @@ class Objects:
     async def claim(self, namespace: str, name: str) -> Obj | None:
         return None
 
+    async def resource_claim(self, namespace: str, name: str) -> Obj | None:
+        return None
+
     async def persistent_volume(self, name: str) -> Obj | None:
         return None
 

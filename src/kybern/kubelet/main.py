@@ -25,6 +25,9 @@ from kybern.kubelet.cgroups import Cgroups
 from kybern.kubelet.config import Config
 from kybern.kubelet.cri.client import Runtime
 from kybern.kubelet.cri.state import StateReader
+from kybern.kubelet.devices.claim_drivers import PLUGIN_TYPE as CLAIM_DRIVER
+from kybern.kubelet.devices.claim_drivers import ClaimDrivers
+from kybern.kubelet.devices.claims import Claims
 from kybern.kubelet.devices.manager import DeviceManager
 from kybern.kubelet.devices.plugins import Plugins
 from kybern.kubelet.eviction.manager import EvictionManager
@@ -41,7 +44,7 @@ from kybern.kubelet.node.status import allocatable
 from kybern.kubelet.objects import Objects
 from kybern.kubelet.parts import NodeFacts, Parts, Recorder
 from kybern.kubelet.paths import Paths
-from kybern.kubelet.plugins.registry import PluginRegistry
+from kybern.kubelet.plugins.registry import Handler, PluginRegistry
 from kybern.kubelet.pods import spec
 from kybern.kubelet.pods.backoff import Backoff
 from kybern.kubelet.pods.log_rotation import LogRotation
@@ -112,6 +115,8 @@ def make_parts(
     devices = DeviceManager(Plugins(paths.device_plugins), paths)
     devices.load()
     admission.reserve = devices.give
+    claims = Claims(objects, ClaimDrivers(), runtime, paths.root)
+    claims.load()
     if not has_app_armor():
         admission.judges.append(without_app_armor)
     return Parts(
@@ -135,6 +140,7 @@ def make_parts(
         crash_backoff=crash_backoff(config),
         admission=admission,
         devices=devices,
+        claims=claims,
         seccomp_root=f"{config.root_dir}/seccomp",
     )
 
@@ -201,7 +207,7 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
             # The services come first: containers get variables for them.
             await informers.start()
             pods.on_change(lambda old, new: _hand_on(workers, static, old, new))
-            group.create_task(_serve_plugins(drivers, root))
+            group.create_task(_serve_plugins(drivers, parts.claims.drivers, root))
             group.create_task(_adopt_orphans(parts, pleg, workers))
             group.create_task(_log_rotation(parts, config).run())
             group.create_task(parts.admission.run())
@@ -217,6 +223,7 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
         await server.close()
         await recorder.close()
         await drivers.close()
+        await parts.claims.drivers.close()
         await parts.runtime.close()
 
 
@@ -256,7 +263,7 @@ def _reclaiming(
     return eviction, collector
 
 
-async def _serve_plugins(drivers: Drivers, root: Path) -> None:
+async def _serve_plugins(drivers: Drivers, claim_drivers: ClaimDrivers, root: Path) -> None:
     """Take plugins that register, once the cluster knows that the node can."""
     while True:
         try:
@@ -265,7 +272,8 @@ async def _serve_plugins(drivers: Drivers, root: Path) -> None:
         except (StatusError, ApiUnreachable) as error:
             logger.warning("the CSINode is not there yet: %s", error)
             await asyncio.sleep(ORPHAN_SECONDS)
-    await PluginRegistry(root / "plugins_registry", {"CSIPlugin": drivers}).run()
+    handlers: dict[str, Handler] = {"CSIPlugin": drivers, CLAIM_DRIVER: claim_drivers}
+    await PluginRegistry(root / "plugins_registry", handlers).run()
 
 
 def _log_rotation(parts: Parts, config: Config) -> LogRotation:

@@ -26,6 +26,10 @@ class Objects(Protocol):
         """The PersistentVolumeClaim, or None."""
         ...
 
+    async def resource_claim(self, namespace: str, name: str) -> Obj | None:
+        """The ResourceClaim as it is now, or None."""
+        ...
+
     async def persistent_volume(self, name: str) -> Obj | None:
         """The PersistentVolume, or None."""
         ...

@@ -9,6 +9,7 @@ from kybern.kubelet.admission.gate import Admission
 from kybern.kubelet.cgroups import Cgroups
 from kybern.kubelet.cri.client import Runtime
 from kybern.kubelet.cri.state import StateReader
+from kybern.kubelet.devices.claims import Claims
 from kybern.kubelet.devices.manager import DeviceManager
 from kybern.kubelet.images.puller import Puller
 from kybern.kubelet.lifecycle import Hooks
@@ -73,6 +74,7 @@ class Parts:
     crash_backoff: Backoff
     admission: Admission
     devices: DeviceManager
+    claims: Claims
     seccomp_root: str = ""
 
     def report(self, pod: Obj, container: Obj | None, type: str, reason: str, message: str) -> None:

@@ -4,6 +4,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+class DeviceError(Exception):
+    """A container's devices cannot be had now; the text says why."""
+
+
 @dataclass(slots=True)
 class Access:
     """Variables, mounts, device files, annotations, and devices that the runtime knows by name."""
@@ -13,3 +17,11 @@ class Access:
     devices: list[Any] = field(default_factory=list)
     annotations: dict[str, str] = field(default_factory=dict)
     named: list[Any] = field(default_factory=list)
+
+    def add(self, other: "Access") -> None:
+        """What another source of devices gives beside this one."""
+        self.environment.update(other.environment)
+        self.mounts += other.mounts
+        self.devices += other.devices
+        self.annotations.update(other.annotations)
+        self.named += other.named

@@ -13,7 +13,7 @@ from kybern.api.errors import Obj
 from kybern.api.quantity import Quantity
 from kybern.kubelet.admission.predicates import Refusal
 from kybern.kubelet.cri.client import cri
-from kybern.kubelet.devices.access import Access
+from kybern.kubelet.devices.access import Access, DeviceError
 from kybern.kubelet.devices.plugins import Plugins
 from kybern.kubelet.paths import Paths
 from kybern.kubelet.pods import spec
@@ -23,10 +23,6 @@ _FILE = "devices.json"
 
 # Device ids by container name and resource.
 Given = dict[str, dict[str, list[str]]]
-
-
-class DeviceError(Exception):
-    """A container's devices cannot be had now."""
 
 
 class DeviceManager:

@@ -13,7 +13,7 @@ from kybern.kubelet.cri.container_config import container_config, termination_pa
 from kybern.kubelet.cri.sandbox_config import sandbox_config
 from kybern.kubelet.cri.security import NonRootError, container_security
 from kybern.kubelet.cri.state import EXITED, RuntimePod
-from kybern.kubelet.devices.manager import DeviceError
+from kybern.kubelet.devices.access import DeviceError
 from kybern.kubelet.env import ConfigError, environment
 from kybern.kubelet.lifecycle import HookFailed
 from kybern.kubelet.network_files import hosts_file, pod_dns, shown_host_name
@@ -57,6 +57,12 @@ async def start_sandbox(pod: Obj, parts: Parts, attempt: int) -> None:
     """Run a fresh sandbox; raises SyncFailure after an event."""
     logs = parts.paths.logs(pod)
     await asyncio.to_thread(logs.mkdir, parents=True, exist_ok=True)
+    try:
+        await parts.claims.prepare(pod)
+    except DeviceError as error:
+        message = f"Failed to prepare dynamic resources: {error}"
+        parts.report(pod, None, "Warning", "FailedPrepareDynamicResources", message)
+        raise SyncFailure(message) from error
     try:
         if pod["spec"].get("hostUsers") is False:
             raise SyncFailure("user namespaces are not supported")
@@ -160,6 +166,7 @@ class ContainerStarter:
             mounts = await parts.volumes.mounts(pod, container, self._volumes, variables)
             mounts += await asyncio.to_thread(self._own_mounts, container, attempt)
             access = await parts.devices.access(pod, container)
+            access.add(await parts.claims.access(pod, container))
             devices = parts.volumes.devices(container, self._volumes)
         except (ConfigError, DeviceError, NonRootError, VolumeError, StatusError, OSError) as error:
             message = f"Error: {error}"

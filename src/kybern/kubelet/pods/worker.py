@@ -17,6 +17,7 @@ from kybern.api.errors import Obj, StatusError
 from kybern.component.clock import Clock, parse_rfc3339
 from kybern.kubelet.admission.predicates import Refusal
 from kybern.kubelet.cri.state import RuntimePod
+from kybern.kubelet.devices.access import DeviceError
 from kybern.kubelet.parts import Parts
 from kybern.kubelet.pods import spec
 from kybern.kubelet.pods.killing import kill_pod, remove_pod
@@ -276,7 +277,7 @@ class PodWorker:
             try:
                 await step()
                 return
-            except (RpcError, OSError, StatusError, VolumeError) as error:
+            except (RpcError, OSError, StatusError, VolumeError, DeviceError) as error:
                 logger.warning("end of pod %s: %s", self.uid, error)
             except Exception:
                 logger.exception("end of pod %s", self.uid)
@@ -329,6 +330,7 @@ class PodWorker:
         await self._parts.volumes.tear_down(self.uid)
         await self._parts.cgroups.remove(self.uid)
         self._parts.devices.release(self.uid)
+        await self._parts.claims.release(self.uid)
         self._parts.admission.release(self.uid)
         self._parts.tokens.forget(self.uid)
         self._parts.crash_backoff.forget(f"{self.uid}_")

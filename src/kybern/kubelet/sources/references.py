@@ -15,6 +15,7 @@ from kybern.api.resources import (
     NODES,
     PERSISTENT_VOLUME_CLAIMS,
     PERSISTENT_VOLUMES,
+    RESOURCE_CLAIMS,
     RUNTIME_CLASSES,
     SECRETS,
     SERVICE_ACCOUNTS,
@@ -58,6 +59,9 @@ class ApiObjects:
 
     async def claim(self, namespace: str, name: str) -> Obj | None:
         return await self._get(PERSISTENT_VOLUME_CLAIMS, namespace, name)
+
+    async def resource_claim(self, namespace: str, name: str) -> Obj | None:
+        return await self._get(RESOURCE_CLAIMS, namespace, name, fresh=True)
 
     async def persistent_volume(self, name: str) -> Obj | None:
         return await self._get(PERSISTENT_VOLUMES, "", name)

@@ -23,6 +23,9 @@ PARALLEL_WRITES = 16
 RETRY_SECONDS = 1.0
 LONGEST_RETRY = 10.0
 
+# Parts of a pod's status that a node may not write.
+_OTHERS = ("resize", "resourceClaimStatuses", "extendedResourceClaimStatus")
+
 
 class StatusManager:
     """The last status of every pod, and its way to the API server; None as client keeps it here."""
@@ -181,7 +184,8 @@ def _owned(status: Obj) -> tuple[str, dict[str, str]]:
 
 def difference(old: Obj, new: Obj) -> Obj:
     """The changed top-level fields of a status as a strategic merge patch."""
-    patch: Obj = {key: None for key in old if key not in new and key != "resize"}
+    gone = [key for key in old if key not in new and key not in _OTHERS]
+    patch: Obj = dict.fromkeys(gone)
     for key, value in new.items():
         if old.get(key) == value:
             continue
@@ -192,8 +196,8 @@ def difference(old: Obj, new: Obj) -> Obj:
             # A condition that turned true leaves its reason and message behind unless they go.
             patch[key] = [{"reason": None, "message": None, **condition} for condition in value]
             kinds = {condition["type"] for condition in value}
-            gone = [c["type"] for c in old.get(key) or () if c["type"] not in kinds]
-            patch[key] += [{"$patch": "delete", "type": kind} for kind in gone if kind in PASSING]
+            past = [c["type"] for c in old.get(key) or () if c["type"] not in kinds]
+            patch[key] += [{"$patch": "delete", "type": kind} for kind in past if kind in PASSING]
         elif isinstance(value, dict):
             # Names that are gone from a map stay unless the map is replaced as a whole.
             patch[key] = {"$patch": "replace", **value}

@@ -1,0 +1,190 @@
+"""Has resource claims prepared before their pods start, and given back when the last has ended.
+
+A pod's sync asks for ``prepare`` before there is a sandbox, a starting container for its
+``access``, the end of the pod for ``release``. What drivers are asked for stands in a file before
+they are asked, so that a kubelet that was killed in between still gives it back (KEP 4381).
+"""
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from kybern.api.errors import Obj, StatusError
+from kybern.api.resource_claims import is_reserved, resource_claim_names, results
+from kybern.kubelet.cri.client import Runtime, cri
+from kybern.kubelet.devices import cdi
+from kybern.kubelet.devices.access import Access, DeviceError
+from kybern.kubelet.devices.claim_drivers import ClaimDrivers, dra
+from kybern.kubelet.objects import Objects
+from kybern.kubelet.pods import spec
+from kybern.rpc.client import RpcError
+
+logger = logging.getLogger(__name__)
+
+FILE = "dra_manager_state"
+
+
+class Claims:
+    """The claims that pods of this node use, by UID."""
+
+    def __init__(
+        self, objects: Objects, drivers: ClaimDrivers, runtime: Runtime, root: Path
+    ) -> None:
+        self.drivers = drivers
+        self._objects, self._runtime = objects, runtime
+        self._file = root / FILE
+        # Each: name, namespace, the pods' UIDs, and by driver the devices, None until prepared.
+        self._known: dict[str, Obj] = {}
+        self._changing = asyncio.Lock()
+
+    def load(self) -> None:
+        """Read what an earlier kubelet had prepared. Blocks."""
+        try:
+            self._known = orjson.loads(self._file.read_bytes())
+        except FileNotFoundError:
+            return
+        except (OSError, orjson.JSONDecodeError) as error:
+            logger.warning("%s is not readable, claims are prepared anew: %s", self._file, error)
+
+    async def prepare(self, pod: Obj) -> None:
+        """Have all claims of the pod prepared; raises DeviceError, and may be tried again."""
+        if not pod["spec"].get("resourceClaims"):
+            return
+        async with self._changing:
+            claims = [await self._checked(pod, name) for name in _names(pod)]
+            for claim in claims:
+                self._enter(pod, claim)
+            await self._save()
+            for claim in claims:
+                await self._prepare(claim["metadata"]["uid"])
+            await self._save()
+
+    async def access(self, pod: Obj, container: Obj) -> Access:
+        """How a container that starts now reaches the devices of its claims."""
+        wanted = (container.get("resources") or {}).get("claims") or ()
+        if not wanted:
+            return Access()
+        objects = dict(resource_claim_names(pod))
+        names: list[str] = []
+        for use in wanted:
+            held = self._of(pod, objects.get(use["name"]) or "")
+            for devices in held["drivers"].values():
+                for device in devices or ():
+                    if _is_for(device, use.get("request", "")):
+                        names += [each for each in device["cdi"] if each not in names]
+        return await self._reach(names)
+
+    async def release(self, uid: str) -> None:
+        """The pod has ended; claims that no other pod here uses go back to their drivers."""
+        if not any(uid in held["pods"] for held in self._known.values()):
+            return
+        async with self._changing:
+            for claim_uid, held in list(self._known.items()):
+                if uid not in held["pods"]:
+                    continue
+                if held["pods"] == [uid]:
+                    for driver in held["drivers"]:
+                        await self.drivers.get(driver).unprepare(_message(claim_uid, held))
+                    del self._known[claim_uid]
+                else:
+                    held["pods"].remove(uid)
+            await self._save()
+
+    async def _checked(self, pod: Obj, name: str) -> Obj:
+        """The claim as it is now, if the pod may use it and its drivers are here."""
+        meta = pod["metadata"]
+        try:
+            claim = await self._objects.resource_claim(meta["namespace"], name)
+        except StatusError as error:
+            raise DeviceError(f"fetch ResourceClaim {name}: {error.message}") from error
+        if claim is None:
+            text = f'resourceclaims.resource.k8s.io "{name}" not found'
+            raise DeviceError(f"fetch ResourceClaim {name}: {text}")
+        uid = claim["metadata"]["uid"]
+        if not is_reserved(claim, meta["uid"]):
+            raise DeviceError(
+                f"pod {meta['name']} ({meta['uid']}) is not allowed to use "
+                f"ResourceClaim {name} ({uid})"
+            )
+        for result in results(claim):
+            self.drivers.get(result["driver"])
+        for other_uid, held in self._known.items():
+            same = (held["namespace"], held["name"]) == (meta["namespace"], name)
+            if same and other_uid != uid:
+                raise DeviceError(
+                    f"old ResourceClaim with same name {name} and different UID {other_uid} "
+                    "still exists (previous pod force-deleted?!)"
+                )
+        return claim
+
+    def _enter(self, pod: Obj, claim: Obj) -> None:
+        meta = claim["metadata"]
+        drivers = {result["driver"]: None for result in results(claim)}
+        fresh = {"namespace": meta["namespace"], "name": meta["name"], "pods": []}
+        held = self._known.setdefault(meta["uid"], {**fresh, "drivers": drivers})
+        if spec.uid(pod) not in held["pods"]:
+            held["pods"].append(spec.uid(pod))
+
+    async def _prepare(self, uid: str) -> None:
+        held = self._known[uid]
+        for driver, devices in held["drivers"].items():
+            if devices is None:
+                prepared = await self.drivers.get(driver).prepare(_message(uid, held))
+                held["drivers"][driver] = [
+                    {"requests": list(each.request_names), "cdi": list(each.cdi_device_ids)}
+                    for each in prepared
+                ]
+
+    def _of(self, pod: Obj, name: str) -> Obj:
+        namespace = pod["metadata"]["namespace"]
+        for held in self._known.values():
+            if (held["namespace"], held["name"]) == (namespace, name):
+                return held
+        raise DeviceError(f"unable to get claim info for claim {name} in namespace {namespace}")
+
+    async def _reach(self, names: list[str]) -> Access:
+        if not names:
+            return Access()
+        try:
+            version = await self._runtime.version()
+        except RpcError as error:
+            raise DeviceError(f"asking the runtime for its version: {error}") from error
+        if cdi.knows_names(version.runtime_name, version.runtime_version):
+            return Access(named=[cri.CDIDevice(name=name) for name in names])
+        return await asyncio.to_thread(cdi.resolve, names, cdi.DIRECTORIES)
+
+    async def _save(self) -> None:
+        await asyncio.to_thread(_write, self._file, orjson.dumps(self._known))
+
+
+def _names(pod: Obj) -> list[str]:
+    """The claims that the pod needs; raises DeviceError while one is not made."""
+    names = []
+    for entry, name in resource_claim_names(pod):
+        if name is None:
+            text = f'pod claim "{entry}": ResourceClaim not created yet'
+            raise DeviceError(text)
+        if name:
+            names.append(name)
+    return names
+
+
+def _is_for(device: Obj, request: str) -> bool:
+    """Without request names a device serves all; an alternative serves its request."""
+    if not request or not device["requests"]:
+        return True
+    return any(name.partition("/")[0] == request for name in device["requests"])
+
+
+def _message(uid: str, held: Obj) -> Any:
+    return dra.Claim(namespace=held["namespace"], name=held["name"], uid=uid)
+
+
+def _write(file: Path, content: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".partial")
+    partial.write_bytes(content)
+    partial.replace(file)
