@@ -180,3 +180,14 @@ async def test_the_pod_is_told_why_its_volume_cannot_be_attached(kybern_cluster:
         ]
 
     await kybern_cluster.wait_until(told)
+
+
+async def test_attachments_of_others_are_left_alone(kybern_cluster: Cluster) -> None:
+    await start(kybern_cluster, "here")
+    source = {"persistentVolumeName": "elsewhere"}
+    spec = {"attacher": "example.com", "nodeName": "here", "source": source}
+    await kybern_cluster.client.create(
+        VOLUME_ATTACHMENTS, {"metadata": {"name": "by-hand"}, "spec": spec}
+    )
+    await asyncio.sleep(30)
+    await kybern_cluster.client.get(VOLUME_ATTACHMENTS, "by-hand")

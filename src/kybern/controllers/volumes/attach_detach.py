@@ -9,6 +9,7 @@ One worker, which waits for its own writes to come back, decides for all nodes: 
 volume of one writer from being attached twice.
 """
 
+import re
 from collections.abc import Iterable
 
 from kybern.api import objects, volumes
@@ -26,6 +27,8 @@ from kybern.controllers.controller import Context, Controller
 FORCE_DETACH_SECONDS = 360.0
 LOOK_AGAIN_SECONDS = 5.0
 MANAGED = "volumes.kubernetes.io/controller-managed-attach-detach"
+# As the controller names its attachments; others belong to whoever made them.
+_OUR_NAME = re.compile("csi-[0-9a-f]{64}")
 _OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 
 
@@ -74,7 +77,8 @@ class AttachDetachController(Controller):
         wanted = self._wanted(key) if node is not None else {}
         for told in [one for one in self.blocked if one[0] == key and one[1] not in wanted]:
             del self.blocked[told]
-        held = {_volume_of(one): one for one in self.attachments.by_index("node", key)}
+        here = filter(_is_ours, self.attachments.by_index("node", key))
+        held = {_volume_of(one): one for one in here}
         for name, attachment in held.items():
             if name in wanted:
                 self.unwanted_since.pop(objects.name(attachment), None)
@@ -237,6 +241,10 @@ def _volume_of(attachment: Obj) -> str:
 def _node_of(pod: Obj) -> list[str]:
     name = pod["spec"].get("nodeName")
     return [name] if name else []
+
+
+def _is_ours(attachment: Obj) -> bool:
+    return _OUR_NAME.fullmatch(objects.name(attachment)) is not None
 
 
 def _has_ended(pod: Obj) -> bool:
