@@ -12,17 +12,14 @@ from typing import TYPE_CHECKING, Any
 from kybern.api.errors import StatusError
 from kybern.api.objects import key as object_key
 from kybern.api.resources import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
+from kybern.api.volumes import SELECTED_NODE
 from kybern.client import Client
 from kybern.client.transport import ApiUnreachable
 from kybern.component.clock import Clock
 from kybern.scheduler.columns.storage import StorageObjects
 from kybern.scheduler.device_binding import Changes, DeviceBinder, DevicesNotReady
 from kybern.scheduler.plugins.volume_filter import VolumePlan
-from kybern.scheduler.pod_storage import (
-    SELECTED_NODE,
-    claim_names,
-    is_fully_bound,
-)
+from kybern.scheduler.pod_storage import claim_names, is_fully_bound
 from kybern.scheduler.promises import Promise, promise_of
 
 if TYPE_CHECKING:

@@ -8,19 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from kybern.api.volumes import BOUND_BY_CONTROLLER, SELECTED_NODE
 from kybern.component.clock import Clock
 from kybern.scheduler.plugin import Plugin
 from kybern.scheduler.plugins.dynamic_resources import DynamicResources
 from kybern.scheduler.plugins.volume_binding import VolumeBinding
 from kybern.scheduler.plugins.volume_filter import VolumePlan
-from kybern.scheduler.pod_storage import SELECTED_NODE, claim_names
+from kybern.scheduler.pod_storage import claim_names
 
 if TYPE_CHECKING:
     from kybern.scheduler.devices.plan import DevicePlan
 
 Obj = dict[str, Any]
-
-BOUND_BY_CONTROLLER = "pv.kubernetes.io/bound-by-controller"
 
 
 def plans_for(

@@ -8,7 +8,7 @@ are made anew then.
 
 from typing import Any
 
-from kybern.scheduler.pod_storage import SELECTED_NODE
+from kybern.api.volumes import SELECTED_NODE
 
 Obj = dict[str, Any]
 

@@ -8,6 +8,7 @@ chosen node gives, and ``prebind.py`` writes that down and reserves the claims f
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from kybern.api import objects
 from kybern.api.resource_claims import (
     MAX_CONSUMERS,
     is_allocated,
@@ -25,7 +26,6 @@ from kybern.scheduler.events import (
 )
 from kybern.scheduler.plugin import Confinement, Filter, Plugin, Score
 from kybern.scheduler.pod_shape import PodShape
-from kybern.scheduler.pod_storage import is_for
 
 if TYPE_CHECKING:
     from kybern.scheduler.devices.plan import DevicePlan
@@ -58,7 +58,7 @@ class DynamicResources(Plugin):
                 return f'resourceclaim.resource.k8s.io "{object_name}" not found'
             if "deletionTimestamp" in claim["metadata"]:
                 return f'resourceclaim "{object_name}" is being deleted'
-            if name in templated and not is_for(claim, pod):
+            if name in templated and not objects.is_controlled_by(claim, pod):
                 owner = f"{meta['namespace']}/{meta['name']}"
                 return f"ResourceClaim {owner} was not created for pod {owner}"
             found.append(claim)

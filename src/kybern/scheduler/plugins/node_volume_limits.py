@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from kybern.api.volumes import storage_class
 from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.columns.column import Mask
 from kybern.scheduler.events import (
@@ -22,7 +23,7 @@ from kybern.scheduler.events import (
 from kybern.scheduler.plugin import Basis, Filter, Plugin
 from kybern.scheduler.plugins.claim_hints import claim_is_its
 from kybern.scheduler.pod_shape import PodShape
-from kybern.scheduler.pod_storage import claim_names, storage_class
+from kybern.scheduler.pod_storage import claim_names
 
 Obj = dict[str, Any]
 Volume = tuple[str, str]

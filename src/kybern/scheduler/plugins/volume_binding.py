@@ -8,6 +8,8 @@ node that is chosen. ``plan`` says what the decision promises; ``prebind.py`` ca
 from collections.abc import Sequence
 from typing import Any
 
+from kybern.api import objects
+from kybern.api.volumes import storage_class
 from kybern.scheduler.events import (
     Action,
     ClusterEvent,
@@ -21,13 +23,7 @@ from kybern.scheduler.plugins.claim_hints import claim_is_its
 from kybern.scheduler.plugins.storage_capacity import volume_limit
 from kybern.scheduler.plugins.volume_filter import VolumeFilter, VolumePlan
 from kybern.scheduler.pod_shape import PodShape
-from kybern.scheduler.pod_storage import (
-    claim_names,
-    ephemeral_claim_names,
-    is_for,
-    is_fully_bound,
-    storage_class,
-)
+from kybern.scheduler.pod_storage import claim_names, ephemeral_claim_names, is_fully_bound
 
 Obj = dict[str, Any]
 
@@ -96,7 +92,7 @@ class VolumeBinding(Plugin):
                 )
             if "deletionTimestamp" in claim["metadata"]:
                 return f'persistentvolumeclaim "{name}" is being deleted'
-            if name in own and not is_for(claim, pod):
+            if name in own and not objects.is_controlled_by(claim, pod):
                 namespace = meta["namespace"]
                 return (
                     f"PVC {namespace}/{name} was not created for pod {namespace}/{meta['name']} "

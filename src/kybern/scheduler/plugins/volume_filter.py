@@ -8,12 +8,12 @@ import numpy as np
 
 from kybern.api.quantity import Quantity
 from kybern.api.selectors import LabelSelector
+from kybern.api.volumes import SELECTED_NODE, storage_class
 from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.columns.column import Mask, Rows, Values
 from kybern.scheduler.node_selector import SelectorMask
 from kybern.scheduler.plugin import Filter, Verdict
 from kybern.scheduler.plugins.storage_capacity import rows_with_room
-from kybern.scheduler.pod_storage import SELECTED_NODE, storage_class
 
 Obj = dict[str, Any]
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from kybern.api.volumes import storage_class
 from kybern.scheduler.columns.column import Mask
 from kybern.scheduler.events import (
     Action,
@@ -16,7 +17,7 @@ from kybern.scheduler.node_selector import SelectorMask
 from kybern.scheduler.plugin import Confinement, Filter, Plugin
 from kybern.scheduler.plugins.claim_hints import claim_is_its
 from kybern.scheduler.pod_shape import PodShape
-from kybern.scheduler.pod_storage import claim_names, storage_class
+from kybern.scheduler.pod_storage import claim_names
 
 Obj = dict[str, Any]
 
