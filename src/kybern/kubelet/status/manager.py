@@ -38,6 +38,7 @@ class StatusManager:
         self._versions: dict[str, int] = {}
         self._finished: set[str] = set()
         self._mirrors: dict[str, Obj] = {}
+        self._closing = False
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._slots = asyncio.Semaphore(PARALLEL_WRITES)
 
@@ -101,6 +102,7 @@ class StatusManager:
 
     async def close(self) -> None:
         """Give writes on their way a moment, then stop."""
+        self._closing = True
         tasks = list(self._tasks.values())
         if tasks:
             await asyncio.wait(tasks, timeout=1)
@@ -112,7 +114,13 @@ class StatusManager:
         if self._client is not None and uid not in self._tasks:
             task = asyncio.create_task(self._write_until_done(uid), name=f"status {uid}")
             self._tasks[uid] = task
-            task.add_done_callback(lambda _: self._tasks.pop(uid, None))
+            task.add_done_callback(lambda ended: self._written_for_now(uid, ended))
+
+    def _written_for_now(self, uid: str, task: asyncio.Task[None]) -> None:
+        """The writer of a pod has ended; a status that came just then gets another one."""
+        self._tasks.pop(uid, None)
+        if not (self._closing or task.cancelled()) and self._pending(uid):
+            self._write_soon(uid)
 
     def _pending(self, uid: str) -> bool:
         if uid not in self._pods:
