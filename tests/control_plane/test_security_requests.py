@@ -172,4 +172,7 @@ async def test_metrics_count_requests_and_objects() -> None:
         assert 'apiserver_current_inflight_requests{request_kind="readOnly"} 1' in lines
         assert 'apiserver_current_inflight_requests{request_kind="mutating"} 0' in lines
         assert 'authorization_attempts_total{result="no-opinion"} 4' in lines
+        step = 'operation="CREATE",rejected="false",type="validate",le="+Inf"'
+        name = "apiserver_admission_step_admission_duration_seconds_bucket"
+        assert any(line.startswith(f"{name}{{{step}}}") for line in lines)
         assert any(line.startswith('authentication_attempts{result="success"}') for line in lines)

@@ -5,11 +5,12 @@ what they are about, which is bounded by what the server serves.
 """
 
 import resource
-from bisect import bisect_left
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping
 
 from kybern.api.user import UserInfo
+from kybern.apiserver.admission import AdmissionChain
 from kybern.apiserver.cache import ResourceCache
+from kybern.apiserver.histogram import Histogram
 from kybern.apiserver.request_info import RequestInfo
 from kybern.apiserver.version import version_info
 from kybern.component.http.messages import Request, Response
@@ -50,8 +51,8 @@ class Metrics:
         self._paths = paths
         self.sources: list[Callable[[], Iterable[str]]] = []
         self._requests: dict[tuple[_Series, int, str], int] = {}
-        self._durations: dict[_Series, list[float]] = {}
-        self._sizes: dict[_Series, list[float]] = {}
+        self._durations: dict[_Series, Histogram] = {}
+        self._sizes: dict[_Series, Histogram] = {}
         self._in_flight = {"mutating": 0, "readOnly": 0}
         self._users: dict[str, int] = {}
         self._attempts = {"success": 0, "failure": 0}
@@ -88,9 +89,9 @@ class Metrics:
         self._requests[key] = self._requests.get(key, 0) + 1
         if info.verb in _LONG_RUNNING:
             return
-        _add(self._durations, series, BUCKETS, seconds)
+        _observe(self._durations, series, BUCKETS, seconds)
         if series[0] in ("GET", "LIST") and isinstance(response.body, bytes):
-            _add(self._sizes, series, _SIZES, len(response.body))
+            _observe(self._sizes, series, _SIZES, len(response.body))
 
     async def __call__(self, request: Request, info: RequestInfo, user: UserInfo) -> Response:
         """The endpoint."""
@@ -105,9 +106,9 @@ class Metrics:
                 for (series, code, dry), count in self._requests.items()
             ),
             *_head("apiserver_request_duration_seconds", "histogram", "Time to the answer."),
-            *_histograms("apiserver_request_duration_seconds", self._durations, BUCKETS),
+            *_histograms("apiserver_request_duration_seconds", self._durations),
             *_head("apiserver_response_sizes", "histogram", "Bytes of the answers to reads."),
-            *_histograms("apiserver_response_sizes", self._sizes, _SIZES),
+            *_histograms("apiserver_response_sizes", self._sizes),
             *_family(
                 "apiserver_current_inflight_requests",
                 "gauge",
@@ -188,28 +189,31 @@ def caches_exposition(caches: Callable[[], Iterable[ResourceCache]]) -> Callable
     return lines
 
 
-def _add(
-    into: dict[_Series, list[float]], series: _Series, bounds: Sequence[float], value: float
-) -> None:
-    """Count a value in its bucket; the last place is the sum of all."""
-    counts = into.get(series)
-    if counts is None:
-        counts = into[series] = [0.0] * (len(bounds) + 2)
-    counts[bisect_left(bounds, value)] += 1
-    counts[-1] += value
+def admission_exposition(admission: AdmissionChain) -> Callable[[], list[str]]:
+    """A source of lines about how long the steps of admission took."""
+    name = "apiserver_admission_step_admission_duration_seconds"
 
+    def lines() -> list[str]:
+        found = _head(name, "histogram", "Time that a step of admission took.")
+        for (operation, rejected, step), held in admission.timings.items():
+            labels = f'operation="{operation}",rejected="{rejected}",type="{step}"'
+            found += held.lines(name, labels)
+        return found
 
-def _histograms(name: str, held: dict[_Series, list[float]], bounds: Sequence[float]) -> list[str]:
-    lines: list[str] = []
-    for series, counts in held.items():
-        labels = _labels(series)
-        total = 0
-        for bound, count in zip((*map(str, bounds), "+Inf"), counts[:-1], strict=True):
-            total += int(count)
-            lines.append(f'{name}_bucket{{{labels},le="{bound}"}} {total}')
-        lines.append(f"{name}_sum{{{labels}}} {counts[-1]:.9g}")
-        lines.append(f"{name}_count{{{labels}}} {total}")
     return lines
+
+
+def _observe(
+    into: dict[_Series, Histogram], series: _Series, bounds: tuple[float, ...], value: float
+) -> None:
+    held = into.get(series)
+    if held is None:
+        held = into[series] = Histogram(bounds)
+    held.observe(value)
+
+
+def _histograms(name: str, found: dict[_Series, Histogram]) -> list[str]:
+    return [line for series, held in found.items() for line in held.lines(name, _labels(series))]
 
 
 def _labels(series: _Series, **more: str) -> str:

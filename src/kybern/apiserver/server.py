@@ -34,7 +34,7 @@ from kybern.apiserver.flow_control.upkeep import Upkeep
 from kybern.apiserver.health import Check
 from kybern.apiserver.in_flight import InFlight
 from kybern.apiserver.loopback import Loopback
-from kybern.apiserver.metrics import Metrics, caches_exposition
+from kybern.apiserver.metrics import Metrics, admission_exposition, caches_exposition
 from kybern.apiserver.openapi import OpenApi
 from kybern.apiserver.pipeline import Endpoint, Pipeline
 from kybern.component.clock import Clock
@@ -98,6 +98,7 @@ class ApiServer:
         endpoints = self._endpoints(self._custom)
         metrics = endpoints["/metrics"] = Metrics(endpoints)
         metrics.sources.append(caches_exposition(self._stored))
+        metrics.sources.append(admission_exposition(self.access.admission))
         metrics.sources.append(self.gates.exposition)
         control = self._flow_control()
         if control is not None:

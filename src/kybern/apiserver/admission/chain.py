@@ -122,7 +122,7 @@ def build_chain(around: Surroundings, escalation: EscalationCheck) -> AdmissionC
         ResourceClaimStatus(around.authorizers),
         PodCertificateSigning(around.authorizers, around.clock),
     ]
-    return AdmissionChain([*chosen, *always])
+    return AdmissionChain([*chosen, *always], around.clock)
 
 
 def _makers(around: Surroundings) -> dict[str, Callable[[], Plugin]]:

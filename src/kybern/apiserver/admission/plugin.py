@@ -5,11 +5,15 @@ validating ones (with a ``validate``) run after the kind's validation. Which plu
 concerns is asked once and remembered.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import ClassVar
 
 from kybern.apiserver.admission.attributes import AdmissionAttributes
+from kybern.apiserver.histogram import Histogram
+from kybern.component.clock import Clock
 
+_BUCKETS = (0.005, 0.025, 0.1, 0.5, 1.0, 2.5)
 # What a write is, for the choice of plugins: operation, group, resource, subresource.
 _Kind = tuple[str, str, str, str]
 
@@ -38,21 +42,42 @@ class Plugin:
 
 
 class AdmissionChain:
-    """All enabled plugins in order."""
+    """All enabled plugins in order.
 
-    def __init__(self, plugins: Sequence[Plugin]) -> None:
+    ``timings`` has how long each step took, by operation, whether it was refused, and its type.
+    """
+
+    def __init__(self, plugins: Sequence[Plugin], clock: Clock) -> None:
+        self._clock = clock
+        self.timings: dict[tuple[str, str, str], Histogram] = {}
         self._mutating = [p for p in plugins if type(p).admit is not Plugin.admit]
         self._validating = [p for p in plugins if type(p).validate is not Plugin.validate]
         self._mutating_for: dict[_Kind, list[Plugin]] = {}
         self._validating_for: dict[_Kind, list[Plugin]] = {}
 
     async def admit(self, attributes: AdmissionAttributes) -> None:
-        for plugin in _chosen(attributes, self._mutating, self._mutating_for):
-            await plugin.admit(attributes)
+        with self._timed(attributes, "admit"):
+            for plugin in _chosen(attributes, self._mutating, self._mutating_for):
+                await plugin.admit(attributes)
 
     async def validate(self, attributes: AdmissionAttributes) -> None:
-        for plugin in _chosen(attributes, self._validating, self._validating_for):
-            await plugin.validate(attributes)
+        with self._timed(attributes, "validate"):
+            for plugin in _chosen(attributes, self._validating, self._validating_for):
+                await plugin.validate(attributes)
+
+    @contextmanager
+    def _timed(self, attributes: AdmissionAttributes, step: str) -> Iterator[None]:
+        start = self._clock.monotonic()
+        rejected = "true"
+        try:
+            yield
+            rejected = "false"
+        finally:
+            key = (attributes.operation, rejected, step)
+            held = self.timings.get(key)
+            if held is None:
+                held = self.timings[key] = Histogram(_BUCKETS)
+            held.observe(self._clock.monotonic() - start)
 
 
 def _chosen(

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from kybern.apiserver.flow_control.flow_control import FlowControl
 from kybern.apiserver.flow_control.levels import PriorityLevel
 from kybern.apiserver.flow_control.queue_set import QueueSet
-from kybern.apiserver.flow_control.statistics import FlowStatistics, Histogram
+from kybern.apiserver.flow_control.statistics import FlowStatistics
+from kybern.apiserver.histogram import Histogram
 
 _PREFIX = "apiserver_flowcontrol_"
 _LEVEL_GAUGES: tuple[tuple[str, str, Callable[[PriorityLevel], float]], ...] = (

@@ -4,26 +4,11 @@ The queues and ``flow_control.py`` count; ``exposition.py`` shows it at ``/metri
 of these is bounded by the number of FlowSchemas and levels that exist.
 """
 
-from bisect import bisect_left
+from kybern.apiserver.histogram import Histogram
 
 WAIT_BUCKETS = (0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30)
 LENGTH_BUCKETS = (0, 10, 25, 50, 100, 250, 500, 1000)
 SEAT_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 100)
-
-
-class Histogram:
-    """Counts by bucket, the last for what is above all bounds, and the sum."""
-
-    __slots__ = ("bounds", "counts", "sum")
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.sum = 0.0
-
-    def observe(self, value: float) -> None:
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.sum += value
 
 
 class FlowStatistics:

@@ -1,0 +1,29 @@
+"""A histogram as Prometheus has it; metrics of requests, admission and flow control use it."""
+
+from bisect import bisect_left
+
+
+class Histogram:
+    """Counts by bucket, the last for what is above all bounds, and the sum."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+    def lines(self, name: str, labels: str) -> list[str]:
+        """The metric in the text format."""
+        found: list[str] = []
+        total = 0
+        for bound, count in zip((*map(str, self.bounds), "+Inf"), self.counts, strict=True):
+            total += count
+            found.append(f'{name}_bucket{{{labels},le="{bound}"}} {total}')
+        found.append(f"{name}_sum{{{labels}}} {self.sum:.9g}")
+        found.append(f"{name}_count{{{labels}}} {total}")
+        return found
