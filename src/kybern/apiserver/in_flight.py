@@ -18,7 +18,7 @@ _COME_BACK = {"Retry-After": "1"}
 class _Count:
     """The requests of one sort; it is the place of each of them."""
 
-    waiting = False
+    executing = True
     headers: Mapping[str, str] = {}
 
     def __init__(self, limit: int) -> None:

@@ -26,8 +26,8 @@ class Place(Protocol):
     """A request's place. ``headers`` go with its response."""
 
     @property
-    def waiting(self) -> bool:
-        """Whether :meth:`turn` has to be awaited first."""
+    def executing(self) -> bool:
+        """Whether it is the request's turn; if not, :meth:`turn` has to be awaited first."""
         ...
 
     @property

@@ -12,7 +12,7 @@ from kybern.api.user import UserInfo
 from kybern.apiserver.authorization.authorizer import forbidden_request
 from kybern.apiserver.cache import storage_error
 from kybern.apiserver.call import Call, Services
-from kybern.apiserver.limiter import Limiter, Place, TurnedAway
+from kybern.apiserver.limiter import Limiter, TurnedAway
 from kybern.apiserver.metrics import Metrics
 from kybern.apiserver.negotiation import negotiate, negotiate_status
 from kybern.apiserver.request_info import Attributes, RequestInfo, request_info
@@ -80,11 +80,18 @@ class Pipeline:
             place = self._limiter.enter(user, info)
             if place is None:
                 return await self._authorized(request, info, user)
-            if place.waiting:
+            if not place.executing:
                 await place.turn()
         except TurnedAway as refused:
             return too_many_requests(refused.headers)
-        return await self._placed(request, info, user, place)
+        try:
+            response = await self._authorized(request, info, user)
+        except StatusError as error:
+            response = _failure(request, info, error)
+        finally:
+            place.leave()
+        response.headers.update(place.headers)
+        return response
 
     async def _known(self, request: Request, info: RequestInfo) -> UserInfo:
         try:
@@ -94,19 +101,6 @@ class Pipeline:
             raise
         self._metrics.authenticated(user)
         return user
-
-    async def _placed(
-        self, request: Request, info: RequestInfo, user: UserInfo, place: Place
-    ) -> Response:
-        """The answer to a request that has its place, with the headers that tell which it was."""
-        try:
-            response = await self._authorized(request, info, user)
-        except StatusError as error:
-            response = _failure(request, info, error)
-        finally:
-            place.leave()
-        response.headers.update(place.headers)
-        return response
 
     async def _authorized(self, request: Request, info: RequestInfo, user: UserInfo) -> Response:
         await self._authorize(user, info)

@@ -76,7 +76,7 @@ def test_idle_seats_move_to_a_level_that_wants_them_and_back() -> None:
     while any(one.executing for one in tickets):
         now += 0.01
         for one in tickets:
-            if one.executing and one in levels["busy"].queue_set.executing_tickets:
+            if one.executing and one in levels["busy"].queue_set.executing:
                 levels["busy"].queue_set.finish(one, now)
                 one.executing = False
     for _ in range(500):
@@ -124,13 +124,10 @@ def test_one_proportion_serves_all_within_their_bounds(
 
 
 def test_demand_is_averaged_over_time_and_falls_by_half_in_five_minutes() -> None:
-    demand = SeatDemand()
-    demand.reach(10)
-    demand.pass_time(5.0, 10)
-    demand.pass_time(5.0, 0)
-    demand.settle(0)
+    demand = SeatDemand(0.0)
+    demand.peak, demand.integral, demand.squares = 10, 10 * 5.0, 10 * 10 * 5.0
+    demand.settle(0, 10.0)
     assert (demand.high_watermark, demand.average, demand.deviation) == (10, 5.0, 5.0)
     assert demand.smoothed == 10.0
-    demand.pass_time(300.0, 0)
-    demand.settle(0)
+    demand.settle(0, 310.0)
     assert demand.smoothed == pytest.approx(5.0, rel=0.01)

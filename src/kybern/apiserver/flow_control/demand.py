@@ -11,48 +11,43 @@ _SMOOTHING = 0.977
 
 
 class SeatDemand:
-    """Integrates the demand between two adjustments; the results are those of the last period."""
+    """The results of the last period, and the sums of the present one.
+
+    Who knows the demand adds to ``integral`` and ``squares``, for every time span, the seats and
+    their square times its seconds, and raises ``peak``: this happens twice a request, too often
+    for a call.
+    """
 
     __slots__ = (
-        "_integral",
-        "_peak",
-        "_seconds",
-        "_squares",
+        "_since",
         "average",
         "deviation",
         "high_watermark",
+        "integral",
+        "peak",
         "smoothed",
+        "squares",
     )
 
-    def __init__(self) -> None:
-        self._seconds = self._integral = self._squares = 0.0
-        self._peak = 0
+    def __init__(self, now: float) -> None:
+        self._since = now
+        self.integral = self.squares = 0.0
+        self.peak = 0
         self.high_watermark = 0
         self.average = self.deviation = self.smoothed = 0.0
 
-    def pass_time(self, seconds: float, seats: int) -> None:
-        """The demand has been ``seats`` for so long."""
-        self._seconds += seconds
-        weighted = seats * seconds
-        self._integral += weighted
-        self._squares += seats * weighted
-
-    def reach(self, seats: int) -> None:
-        """The demand has risen to ``seats``."""
-        if seats > self._peak:
-            self._peak = seats
-
-    def settle(self, seats: int) -> None:
+    def settle(self, seats: int, now: float) -> None:
         """End the period, and begin the next with a demand of ``seats``."""
-        self.high_watermark, self._peak = self._peak, seats
-        seconds = self._seconds
+        self.high_watermark, self.peak = self.peak, seats
+        seconds = now - self._since
         if seconds <= 0:
             return
-        self.average = self._integral / seconds
-        variance = self._squares / seconds - self.average**2
+        self.average = self.integral / seconds
+        variance = self.squares / seconds - self.average**2
         self.deviation = math.sqrt(variance) if variance > 0 else 0.0
         envelope = self.average + self.deviation
         # A server that nobody asks anything skips adjustments, so a period may be a long one.
         keep = _SMOOTHING ** (seconds / PERIOD_SECONDS)
         self.smoothed = max(envelope, keep * self.smoothed + (1 - keep) * envelope)
-        self._seconds = self._integral = self._squares = 0.0
+        self.integral = self.squares = 0.0
+        self._since = now

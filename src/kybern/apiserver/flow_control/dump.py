@@ -93,7 +93,7 @@ def _levels(control: FlowControl) -> Iterator[Row]:
             _go(queues.idle),
             _go(level.quiescing),
             queues.waiting,
-            queues.executing,
+            len(queues.executing),
             sum(held.dispatched for held in level.statistics.values()),
             queues.rejected,
             0,
@@ -145,7 +145,7 @@ def _tickets(queues: QueueSet) -> Iterator[tuple[AnyTicket, Queue | None, int]]:
     for queue in queues.queues:
         for position, ticket in enumerate(queue.waiting):
             yield ticket, queue, position
-    for ticket in queues.executing_tickets:
+    for ticket in queues.executing:
         yield ticket, ticket.queue, -1
 
 

@@ -9,6 +9,8 @@ from kybern.apiserver.flow_control.statistics import FlowStatistics
 from kybern.apiserver.histogram import Histogram
 
 _PREFIX = "apiserver_flowcontrol_"
+# Labels, level and counters of one FlowSchema.
+_Row = tuple[str, PriorityLevel, FlowStatistics]
 _LEVEL_GAUGES: tuple[tuple[str, str, Callable[[PriorityLevel], float]], ...] = (
     ("nominal_limit_seats", "Seats that a level has by its shares.", lambda level: level.nominal),
     ("lower_limit_seats", "Seats that a level never lends.", lambda level: level.lower),
@@ -68,8 +70,6 @@ _BOUNDS: tuple[tuple[str, str, Callable[[QueueSet], tuple[float, float]]], ...] 
 )
 _FLOW_VALUES: tuple[tuple[str, str, str, Callable[[FlowStatistics], int]], ...] = (
     ("dispatched_requests_total", "counter", "Requests carried out.", lambda f: f.dispatched),
-    ("current_executing_requests", "gauge", "Requests under way.", lambda f: f.executing),
-    ("current_executing_seats", "gauge", "Seats of requests under way.", lambda f: f.seats_in_use),
     ("current_inqueue_requests", "gauge", "Requests in queues.", lambda f: f.in_queue),
     (
         "current_inqueue_seats",
@@ -109,6 +109,7 @@ def exposition(control: FlowControl) -> Iterator[str]:
         yield from _head(name, kind, help_text)
         for labels, _, statistics in flows:
             yield f"{_PREFIX}{name}{{{labels}}} {count(statistics)}"
+    yield from _executing(flows)
     yield from _head("rejected_requests_total", "counter", "Requests turned away.")
     for labels, _, statistics in flows:
         for reason, number in statistics.rejected.items():
@@ -116,7 +117,27 @@ def exposition(control: FlowControl) -> Iterator[str]:
     yield from _histograms(flows)
 
 
-def _histograms(flows: list[tuple[str, PriorityLevel, FlowStatistics]]) -> Iterator[str]:
+def _executing(flows: list[_Row]) -> Iterator[str]:
+    """What is under way, counted when it is asked for; seats are held while work lingers."""
+    requests: dict[FlowStatistics, int] = {}
+    seats: dict[FlowStatistics, int] = {}
+    for queues in dict.fromkeys(level.queue_set for _, level, _ in flows):
+        for ticket in queues.executing:
+            held = ticket.flow.statistics
+            requests[held] = requests.get(held, 0) + 1
+        for ticket in (*queues.executing, *queues.lingering):
+            held = ticket.flow.statistics
+            seats[held] = seats.get(held, 0) + ticket.work.seats
+    for name, help_text, counts in (
+        ("current_executing_requests", "Requests under way.", requests),
+        ("current_executing_seats", "Seats of requests under way.", seats),
+    ):
+        yield from _head(name, "gauge", help_text)
+        for labels, _, statistics in flows:
+            yield f"{_PREFIX}{name}{{{labels}}} {counts.get(statistics, 0)}"
+
+
+def _histograms(flows: list[_Row]) -> Iterator[str]:
     yield from _head("request_wait_duration_seconds", "histogram", "Time spent in a queue.")
     for labels, level, statistics in flows:
         if not level.exempt:

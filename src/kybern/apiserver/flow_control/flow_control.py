@@ -56,10 +56,6 @@ class FlowPlace(Ticket[Flow]):
     user: UserInfo
 
     @property
-    def waiting(self) -> bool:
-        return not self.executing
-
-    @property
     def headers(self) -> Mapping[str, str]:
         return self.flow.headers
 
@@ -68,7 +64,13 @@ class FlowPlace(Ticket[Flow]):
         await self.control.wait(self)
 
     def leave(self) -> None:
-        self.control.leave(self)
+        """The request is answered."""
+        control, flow = self.control, self.flow
+        now = control.clock.monotonic()
+        flow.execution.observe(now - self.started)
+        flow.level.queue_set.finish(self, now)
+        if self.work.linger_seconds or flow.level.quiescing:
+            control.follow_up(self)
 
 
 class FlowControl:
@@ -160,17 +162,12 @@ class FlowControl:
         self._abandon(place)
         raise self._turned_away(place.flow, TIME_OUT)
 
-    def leave(self, place: FlowPlace) -> None:
-        """The request is answered."""
-        now = self.clock.monotonic()
-        flow = place.flow
-        flow.execution.observe(now - place.started)
-        level = flow.level
-        level.queue_set.finish(place, now)
+    def follow_up(self, place: FlowPlace) -> None:
+        """What is left to do for a few requests that are answered."""
         if place.work.linger_seconds:
             loop = asyncio.get_running_loop()
             loop.call_later(place.work.linger_seconds, self._release, place)
-        if level.quiescing and level.queue_set.idle:
+        if place.flow.level.quiescing and place.flow.level.queue_set.idle:
             self.configure(*self._objects)
 
     def _release(self, place: FlowPlace) -> None:
@@ -179,7 +176,7 @@ class FlowControl:
     def _abandon(self, place: FlowPlace) -> None:
         """Nobody waits for this place any more."""
         if place.executing:
-            self.leave(place)
+            place.leave()
         else:
             place.flow.level.queue_set.give_up(place, self.clock.monotonic())
 

@@ -86,9 +86,7 @@ class PriorityLevel:
     def forget_statistics(self, schemas: Collection[str]) -> None:
         """Keep only those of existing FlowSchemas."""
         self.statistics = {
-            name: held
-            for name, held in self.statistics.items()
-            if name in schemas or held.executing or held.in_queue
+            name: held for name, held in self.statistics.items() if name in schemas or held.in_queue
         }
 
 

@@ -117,11 +117,12 @@ class QueueSet:
         self.queues: list[Queue] = []
         self.queues_wanted = 0
         self.length_limit = 0
-        self.demand = SeatDemand()
+        self.demand = SeatDemand(now)
         self.current_r = 0.0
-        self.executing = self.waiting = self.seats_in_use = self.seats_waiting = 0
+        self.waiting = self.seats_in_use = self.seats_waiting = 0
         self.rejected = self.cancelled = 0
-        self.executing_tickets: dict[AnyTicket, None] = {}
+        self.executing: dict[AnyTicket, None] = {}
+        self.lingering: dict[AnyTicket, None] = {}
         self.last_dispatch = LastDispatch()
         self._now = now
         self._active = 0
@@ -177,10 +178,8 @@ class QueueSet:
     def finish(self, ticket: AnyTicket, now: float) -> None:
         """The request was carried out; its seats are free unless its work lingers."""
         self._pass_time(now)
-        self.executing -= 1
-        statistics, queue, work = ticket.flow.statistics, ticket.queue, ticket.work
-        statistics.executing -= 1
-        del self.executing_tickets[ticket]
+        del self.executing[ticket]
+        queue, work = ticket.queue, ticket.work
         if queue is not None:
             queue.executing -= 1
             queue.next_r -= work.initial_seats * (ESTIMATED_SECONDS - (now - ticket.started))
@@ -188,7 +187,9 @@ class QueueSet:
                 queue.bound()
             elif not queue.executing:
                 self._active -= 1
-        if not work.linger_seconds:
+        if work.linger_seconds:
+            self.lingering[ticket] = None
+        else:
             self._release(ticket)
         if self.waiting:
             self._dispatch(now)
@@ -196,6 +197,7 @@ class QueueSet:
     def release(self, ticket: AnyTicket, now: float) -> None:
         """The work that lingered after a request is done."""
         self._pass_time(now)
+        del self.lingering[ticket]
         self._release(ticket)
         self._dispatch(now)
 
@@ -216,7 +218,7 @@ class QueueSet:
     def settle_demand(self, now: float) -> None:
         """End a period of the demand's statistics."""
         self._pass_time(now)
-        self.demand.settle(self.seats_in_use + self.seats_waiting)
+        self.demand.settle(self.seats_in_use + self.seats_waiting, now)
 
     def _pass_time(self, now: float) -> None:
         """Account for the time in which nothing has changed."""
@@ -225,7 +227,9 @@ class QueueSet:
             return
         self._now = now
         wanted = self.seats_in_use + self.seats_waiting
-        self.demand.pass_time(seconds, wanted)
+        demand, weighted = self.demand, wanted * seconds
+        demand.integral += weighted
+        demand.squares += wanted * weighted
         if self._active:
             served = wanted if wanted < self.limit else self.limit
             self.current_r += served / self._active * seconds
@@ -259,7 +263,7 @@ class QueueSet:
         self.waiting += 1
         self.seats_waiting += work.seats
         statistics.queued(work.seats, len(queue.waiting))
-        self.demand.reach(self.seats_in_use + self.seats_waiting)
+        self.demand.peak = max(self.demand.peak, self.seats_in_use + self.seats_waiting)
 
     def _left_queue(self, ticket: AnyTicket, queue: Queue) -> None:
         work = ticket.work
@@ -318,24 +322,22 @@ class QueueSet:
     def _execute(self, ticket: AnyTicket, now: float) -> None:
         ticket.executing = True
         ticket.started = now
-        work, queue, statistics = ticket.work, ticket.queue, ticket.flow.statistics
+        work, queue = ticket.work, ticket.queue
         seats = work.seats
-        self.executing_tickets[ticket] = None
-        self.executing += 1
+        self.executing[ticket] = None
         self.seats_in_use += seats
         if queue is not None:
             queue.executing += 1
             queue.seats_in_use += seats
             queue.next_r += work.total
-        statistics.executing += 1
-        statistics.seats_in_use += seats
-        statistics.dispatched += 1
-        self.demand.reach(self.seats_in_use + self.seats_waiting)
+        ticket.flow.statistics.dispatched += 1
+        wanted = self.seats_in_use + self.seats_waiting
+        if wanted > self.demand.peak:
+            self.demand.peak = wanted
 
     def _release(self, ticket: AnyTicket) -> None:
         seats, queue = ticket.work.seats, ticket.queue
         self.seats_in_use -= seats
-        ticket.flow.statistics.seats_in_use -= seats
         if queue is not None:
             queue.seats_in_use -= seats
             if len(self.queues) > self.queues_wanted:

@@ -21,7 +21,6 @@ class FlowStatistics:
     def __init__(self) -> None:
         self.dispatched = 0
         self.rejected: dict[str, int] = {}
-        self.executing = self.seats_in_use = 0
         self.in_queue = self.seats_in_queue = 0
         self.unaccommodated = 0
         self.waited = Histogram(WAIT_BUCKETS)
