@@ -8,8 +8,16 @@ from manifests import pod
 
 from kybern.api import objects
 from kybern.api.errors import StatusError
-from kybern.api.resources import NODES, POD_EXPLANATIONS, PODS, PRIORITY_CLASSES, ROLE_BINDINGS
+from kybern.api.resources import (
+    CUSTOM_RESOURCE_DEFINITIONS,
+    NODES,
+    POD_EXPLANATIONS,
+    PODS,
+    PRIORITY_CLASSES,
+    ROLE_BINDINGS,
+)
 from kybern.api.user import UserInfo
+from kybern.scheduler.explain import publisher
 from kybern.testing import Cluster
 
 pytestmark = pytest.mark.virtual_time
@@ -170,3 +178,45 @@ async def test_many_readers_at_once_get_the_same_answer(kybern_cluster: Cluster)
         *(client.get(POD_EXPLANATIONS, "web", "default") for _ in range(20))
     )
     assert all(one["status"] == answers[0]["status"] for one in answers)
+
+
+@pytest.mark.kybern(nodes=1)
+async def test_explanations_do_not_pile_up(
+    kybern_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher, "MOST", 3)
+    client = kybern_cluster.client
+    for number in range(6):
+        await client.create(PODS, sized(f"web-{number}", "100m"))
+        await kybern_cluster.wait_for(PODS, f"web-{number}", is_running)
+        assert (await client.get(POD_EXPLANATIONS, f"web-{number}", "default"))["status"]
+
+    async def trimmed() -> bool:
+        found, _ = await client.list_all(POD_EXPLANATIONS, "default")
+        return {objects.name(one) for one in found} == {"web-3", "web-4", "web-5"}
+
+    await kybern_cluster.wait_until(trimmed)
+
+
+async def test_nobody_else_takes_the_name_of_the_kind(kybern_cluster: Cluster) -> None:
+    names = {"plural": "podexplanations", "kind": "PodExplanation", "singular": "podexplanation"}
+    schema = {"openAPIV3Schema": {"type": "object"}}
+    version = {"name": "v1", "served": True, "storage": True, "schema": schema}
+    spec = {
+        "group": "explain.kybern.io",
+        "scope": "Namespaced",
+        "names": names,
+        "versions": [version],
+    }
+    client = kybern_cluster.client
+    meta = {"name": "podexplanations.explain.kybern.io"}
+    await client.create(CUSTOM_RESOURCE_DEFINITIONS, {"metadata": meta, "spec": spec})
+    refused = await kybern_cluster.wait_for(
+        CUSTOM_RESOURCE_DEFINITIONS,
+        meta["name"],
+        lambda one: objects.condition_is(one, "NamesAccepted", "False"),
+        namespace="",
+    )
+    condition = objects.condition(refused, "NamesAccepted")
+    assert condition is not None and condition["message"].endswith("is already in use")
+    await client.list(POD_EXPLANATIONS, "default")

@@ -1,6 +1,7 @@
 """Extenders over HTTP: what they are asked, and what becomes of their answers."""
 
 import asyncio
+import base64
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -17,8 +18,12 @@ from kybern.api.user import ADMIN
 from kybern.component.clock import Clock
 from kybern.component.http.messages import Request, Response
 from kybern.component.http.server import serve
+from kybern.component.pki import CertificateAuthority
+from kybern.component.tls import TlsConfig
 from kybern.scheduler import main as scheduler
 from kybern.scheduler.config import Config
+from kybern.scheduler.extenders.http_extender import ExtenderError, HttpExtender
+from kybern.scheduler.extenders.settings import read_extenders
 from kybern.testing import Cluster
 
 Obj = dict[str, Any]
@@ -112,6 +117,42 @@ async def test_extenders_filter_and_rank_by_name(kybern_cluster: Cluster, tmp_pa
     assert asked["Nodes"] is None and asked["Pod"]["metadata"]["name"] == "web"
     ((_, asked),) = second.asked
     assert sorted(asked["NodeNames"]) == ["simulated-1", "simulated-2"]
+
+
+async def test_an_extender_is_verified_by_its_authority(
+    kybern_cluster: Cluster, tmp_path: Path
+) -> None:
+    authority = CertificateAuthority.create("extenders", Clock())
+    authority.issue_server("extender", ["extender.example.com"]).save(tmp_path, "serving")
+    tls = TlsConfig(str(tmp_path / "serving.crt"), str(tmp_path / "serving.key"))
+    extender = Extender(filter=lambda a: {"NodeNames": a["NodeNames"][:1]})
+    server = await serve(extender.handle, "127.0.0.1", 0, tls, clock=Clock())
+    nodes = [{"metadata": {"name": "a"}}, {"metadata": {"name": "b"}}]
+
+    async def asked(ca: bytes, name: str) -> list[str]:
+        settings = {"caData": base64.b64encode(ca).decode(), "serverName": name}
+        document = {
+            "urlPrefix": f"https://127.0.0.1:{server.port}",
+            "filterVerb": "filter",
+            "nodeCacheCapable": True,
+            "enableHTTPS": True,
+            "tlsConfig": settings,
+        }
+        client = HttpExtender(read_extenders([document])[0])
+        try:
+            return (await client.filter(pod("web"), nodes)).nodes
+        finally:
+            await client.close()
+
+    try:
+        assert await asked(authority.certificate_pem, "extender.example.com") == ["a"]
+        with pytest.raises(ExtenderError, match="certificate"):
+            await asked(authority.certificate_pem, "other.example.com")
+        stranger = CertificateAuthority.create("strangers", Clock())
+        with pytest.raises(ExtenderError, match="certificate"):
+            await asked(stranger.certificate_pem, "extender.example.com")
+    finally:
+        await server.close()
 
 
 async def test_an_extender_that_keeps_no_nodes_gets_them_whole(

@@ -3,13 +3,14 @@
 Two things make it write: a question (an explanation without status, stored by the API server when
 somebody reads one that is not there) is answered at once; a pod that waits is explained without
 being asked, at most ``WRITES_PER_SECOND``, and only while fewer than ``MOST`` objects exist. A pod
-that has an explanation and gets a node is explained anew. Scheduling never waits for any of this,
-and a scheduler on an API server without the group does without.
+that has an explanation and gets a node is explained anew. Beyond ``MOST`` objects those of pods
+with nodes go, the oldest first: whoever wants one again asks again. Scheduling never waits for any
+of this, and a scheduler on an API server without the group does without.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kybern.api.errors import StatusError
@@ -110,6 +111,7 @@ class Publisher:
                 await self._client.create(POD_EXPLANATIONS, _explanation(pod, status))
             else:
                 await self._client.update(POD_EXPLANATIONS, {**stored, "status": status})
+                await self._trim(self._stored.list(), key)
         except StatusError as error:
             # Somebody else wrote or removed it; its event, or the pod's next attempt, comes here.
             if error.reason not in ("Conflict", "NotFound", "AlreadyExists"):
@@ -117,6 +119,22 @@ class Publisher:
         except (ApiUnreachable, ConnectionError, TimeoutError) as error:
             logger.warning("explaining %s: %s", key, error)
         return True
+
+    async def _trim(self, stored: Sequence[Obj], but: str) -> None:
+        """Remove the oldest explanation that nobody waits for, if there are too many."""
+        if len(stored) <= MOST:
+            return
+        settled = [
+            one
+            for one in stored
+            if (one.get("status") or {}).get("node") and object_key(one) != but
+        ]
+        oldest = min(settled, key=lambda one: int(one["metadata"]["resourceVersion"]), default=None)
+        if oldest is not None:
+            meta = oldest["metadata"]
+            await self._client.delete(
+                POD_EXPLANATIONS, meta["name"], meta["namespace"], uid=meta["uid"]
+            )
 
 
 def _take_first(keys: dict[str, None]) -> str:
