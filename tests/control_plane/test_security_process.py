@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import orjson
@@ -55,15 +55,17 @@ async def process(tmp_path: Path) -> AsyncIterator[Process]:
     await running.stop()
 
 
-async def ask(process: Process, pair: pki.KeyPair | None, **more: str) -> tuple[int, Obj]:
+async def ask(
+    process: Process, pair: pki.KeyPair | None, headers: Mapping[str, str] | None = None
+) -> tuple[int, Obj]:
     """A SelfSubjectReview with other credentials: its status and body."""
     path = process.directory / "other.kubeconfig"
     credentials = {"certificate": pair.certificate_pem, "key": pair.key_pem} if pair else {}
     known = process.access
-    write_kubeconfig(path, Access(known.server, known.ca, **credentials, **more))  # type: ignore[arg-type]
+    write_kubeconfig(path, Access(known.server, known.ca, **credentials))
     client = Client.from_kubeconfig(path, Clock())
     try:
-        response = await client.request("POST", SELF, body={})
+        response = await client.request("POST", SELF, body={}, headers=headers)
         return response.status, orjson.loads(response.body)
     finally:
         await client.close()
@@ -95,6 +97,25 @@ async def test_foreign_and_serving_certificates_are_answered_401(process: Proces
     assert (await ask(process, stranger.issue_client("jane")))[0] == 401
     assert (await ask(process, authority.issue_server("jane", ["localhost"])))[0] == 401
     assert (await ask(process, None))[0] == 403
+
+
+async def test_a_trusted_proxy_speaks_for_users_and_nobody_else_does(process: Process) -> None:
+    directory = process.directory / "pki"
+    proxies = pki.load_or_create_authority(directory, "front-proxy-ca", "front-proxy-ca", Clock())
+    authority = pki.load_or_create_authority(directory, "ca", "kubernetes", Clock())
+    headers = {"X-Remote-User": "jane", "X-Remote-Group": "ops, too", "X-Remote-Extra-Level": "2"}
+    status, body = await ask(process, proxies.issue_client("front-proxy-client"), headers)
+    assert status == 201
+    assert body["status"]["userInfo"] == {
+        "username": "jane",
+        "groups": ["ops, too", "system:authenticated"],
+        "extra": {"level": ["2"]},
+    }
+    assert (await ask(process, proxies.issue_client("front-proxy-client")))[0] == 401
+    assert (await ask(process, proxies.issue_client("another"), headers))[0] == 401
+    # Anybody else's headers count for nothing.
+    status, body = await ask(process, authority.issue_client("bob"), headers)
+    assert body["status"]["userInfo"]["username"] == "bob"
 
 
 async def test_the_serving_certificate_stands_for_the_service(process: Process) -> None:
