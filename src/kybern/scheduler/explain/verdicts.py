@@ -17,7 +17,7 @@ from kybern.scheduler.queued_pod import QueuedPod
 LIMIT = 10_000
 # The part of the scheduler's time that may go into score tables, and how much may be saved up.
 TABLES_SHARE = 0.01
-TABLES_SAVED_SECONDS = 0.005
+TABLES_SAVED_SECONDS = 0.003
 
 
 class Verdict:
