@@ -12,6 +12,7 @@ from typing import Any
 
 from kybern.api.cel import CelError
 from kybern.api.cel.device_selectors import matches
+from kybern.api.node_fit import tolerates
 from kybern.api.quantity import Quantity
 from kybern.scheduler.devices import sharing
 from kybern.scheduler.devices.allocated import Allocated
@@ -25,7 +26,6 @@ from kybern.scheduler.devices.requests import (
     Request,
     alternatives,
     expressions,
-    tolerates,
 )
 
 Obj = dict[str, Any]

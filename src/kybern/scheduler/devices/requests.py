@@ -88,15 +88,3 @@ def _read(name: str, parent: str, held: Obj) -> Request:
 def expressions(selectors: Sequence[Obj] | None) -> tuple[str, ...]:
     """The CEL expressions of a list of selectors; all must hold."""
     return tuple(selector["cel"]["expression"] for selector in selectors or ())
-
-
-def tolerates(toleration: Obj, taint: Obj) -> bool:
-    """A device taint is tolerated: key, value and effect match where the toleration names them."""
-    if toleration.get("effect") and toleration["effect"] != taint["effect"]:
-        return False
-    if toleration.get("key") and toleration["key"] != taint["key"]:
-        return False
-    operator = toleration.get("operator") or "Equal"
-    if operator == "Exists":
-        return True
-    return operator == "Equal" and toleration.get("value", "") == taint.get("value", "")
