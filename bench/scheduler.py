@@ -60,6 +60,13 @@ def affinity_of(side: str, key: str) -> PodMaker:
     return lambda number: pod(number, affinity=affinity)
 
 
+def preferred_affinity(number: int) -> Obj:
+    term = {"topologyKey": ZONE, "labelSelector": selector()}
+    weighted = [{"weight": 1, "podAffinityTerm": term}]
+    side = {"preferredDuringSchedulingIgnoredDuringExecution": weighted}
+    return pod(number, affinity={"podAffinity": side})
+
+
 def spreading(action: str) -> PodMaker:
     constraint = {
         "topologyKey": ZONE,
@@ -84,9 +91,17 @@ WORKLOADS: dict[str, PodMaker] = {
     "node affinity": node_affinity,
     "pod anti-affinity": affinity_of("podAntiAffinity", HOST),
     "pod affinity": affinity_of("podAffinity", ZONE),
+    "preferred pod affinity": preferred_affinity,
     "topology spreading": spreading("DoNotSchedule"),
     "preferred spreading": spreading("ScheduleAnyway"),
+    "unschedulable": lambda number: pod(number, cpu="9"),
 }
+
+
+def mixed(number: int) -> Obj:
+    """Pods of all kinds in turn."""
+    makers = [maker for name, maker in WORKLOADS.items() if "interleaved" not in name]
+    return makers[number % len(makers)](number)
 
 
 def make(nodes: int) -> tuple[ClusterColumns, Profile, Decider]:
@@ -135,10 +150,11 @@ def measure_volumes(nodes: int) -> float:
     return (time.process_time() - start) / count * 1e6
 
 
-def measure_preemption(nodes: int) -> float:
-    """CPU microseconds for a failed decision and a search on full nodes, victims taken away."""
+def measure_preemption(nodes: int, are_gone: bool) -> float:
+    """CPU microseconds for a failed decision and a search on full nodes. Victims are taken away at
+    once, or all of them are still ending while pod after pod is nominated."""
     cluster, profile, decider = make(nodes)
-    count = min(PODS, nodes)
+    count = min(PODS, nodes // 2)
     for number in range(nodes * 4):
         cluster.place(pod(number, cpu="900m", priority=0), f"n{number % nodes}")
     plugin = profile.by_name["DefaultPreemption"]
@@ -151,6 +167,9 @@ def measure_preemption(nodes: int) -> float:
         assert not isinstance(outcome, Placement)
         found = search.find(one, outcome, [], is_preempting=False)
         assert found.candidate is not None
+        if not are_gone:
+            decider.nominations.add(one, found.candidate.node)
+            continue
         for victim in found.candidate.victims:
             cluster.remove(victim.uid)
         cluster.place(one, found.candidate.node)
@@ -160,13 +179,14 @@ def measure_preemption(nodes: int) -> float:
 def main() -> None:
     sizes = [int(text) for text in sys.argv[1:]] or [100, 1000, 5000, 15000]
     print(f"{'CPU us a pod':28}" + "".join(f"{size:>10}" for size in sizes))
-    for name, maker in WORKLOADS.items():
+    for name, maker in (*WORKLOADS.items(), ("mixed", mixed)):
         figures = [measure(size, maker) for size in sizes]
         print(f"{name:28}" + "".join(f"{figure:>10.0f}" for figure in figures))
     figures = [measure_volumes(size) for size in sizes]
     print(f"{'bound claims':28}" + "".join(f"{figure:>10.0f}" for figure in figures))
-    figures = [measure_preemption(size) for size in sizes]
-    print(f"{'preemption':28}" + "".join(f"{figure:>10.0f}" for figure in figures))
+    for name, are_gone in (("preemption", True), ("preemption, victims ending", False)):
+        figures = [measure_preemption(size, are_gone) for size in sizes]
+        print(f"{name:28}" + "".join(f"{figure:>10.0f}" for figure in figures))
 
 
 if __name__ == "__main__":

@@ -102,9 +102,13 @@ class PodClass:
         """Why each of ``rows`` was turned down, by the first plugin that did in profile order, and
         the rows that none turned down."""
         verdicts: list[Verdict] = []
+        self._facts.refresh()
+        are_admitted = bool(self._facts.ok[rows].all())
         for name, node_filter in self.filters:
             if not len(rows):
                 break
+            if are_admitted and node_filter.basis is Basis.NODE:
+                continue
             ok = node_filter.feasible(rows)
             failed = rows[~ok]
             if len(failed):

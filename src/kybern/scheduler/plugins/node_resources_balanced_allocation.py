@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kybern.scheduler.columns.cluster import ClusterColumns
-from kybern.scheduler.columns.column import Column, Mask, Values, blocks
-from kybern.scheduler.columns.node_table import NodeTable
+from kybern.scheduler.columns.column import Column, Mask, Values
+from kybern.scheduler.columns.row_cache import RowCache
 from kybern.scheduler.plugin import MAX_SCORE, Basis, Plugin, Score
 from kybern.scheduler.plugins.resource_scoring import (
     ScoredResource,
@@ -32,55 +32,29 @@ class NodeResourcesBalancedAllocation(Plugin):
     def __init__(self, cluster: ClusterColumns, args: Obj) -> None:
         super().__init__(cluster, args)
         self._resources = resource_specs(args.get("resources"))
-        self._before: dict[tuple[Column, ...], Evenness] = {}
+        self._before: dict[tuple[Column, ...], RowCache] = {}
 
     def score(self, shape: PodShape) -> Score | None:
         if not any(shape.requests.amount(spec.name) for spec in self._resources):
             return None
         nodes = self.cluster.nodes
         resources = scored_resources(nodes, self._resources, shape.requests, nonzero=False)
-        # Pods that ask for the same extended resources share the rest.
+        # How even a row is without the pod is the same for all that ask for these resources.
         columns = tuple(one.allocatable for one in resources)
         before = self._before.get(columns)
         if before is None:
-            before = self._before[columns] = Evenness(nodes, resources)
+            used = [(one.allocatable, one.used) for one in resources]
+            before = self._before[columns] = RowCache(
+                nodes,
+                lambda rows: _evenness_over([(a.values[rows], u.values[rows]) for a, u in used]),
+            )
         return BalanceScore(resources, before)
-
-
-class Evenness:
-    """How even the use of each row is as it stands, which is the same for all classes: kept, and
-    brought up to date by the node table's logs."""
-
-    def __init__(self, nodes: NodeTable, resources: Sequence[ScoredResource]) -> None:
-        self._nodes = nodes
-        self._resources = [(one.allocatable, one.used) for one in resources]
-        self._values: Values = np.zeros(0, dtype=np.int64)
-        self._epoch = -1
-        self._position = (0, 0)
-
-    def over(self, rows: Any) -> Values:
-        nodes = self._nodes
-        is_whole = self._epoch == nodes.epoch
-        facts = nodes.facts.since(self._position[0]) if is_whole else None
-        usage = nodes.usage.since(self._position[1]) if facts is not None else None
-        if facts is None or usage is None:
-            self._values = np.zeros(nodes.capacity, dtype=np.int64)
-            for lot in blocks(nodes.capacity):
-                self._values[lot] = self._judge(lot)
-        elif facts or usage:
-            changed = np.array(facts + usage, dtype=np.intp)
-            self._values[changed] = self._judge(changed)
-        self._epoch, self._position = nodes.epoch, (nodes.facts.end, nodes.usage.end)
-        return self._values[rows]
-
-    def _judge(self, rows: Any) -> Values:
-        return _evenness_over([(a.values[rows], u.values[rows]) for a, u in self._resources])
 
 
 class BalanceScore(Score):
     basis = Basis.USAGE
 
-    def __init__(self, resources: Sequence[ScoredResource], before: Evenness) -> None:
+    def __init__(self, resources: Sequence[ScoredResource], before: RowCache) -> None:
         self._resources = tuple(resources)
         self._before = before
 

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kybern.scheduler.columns.cluster import ClusterColumns
-from kybern.scheduler.columns.column import Mask, Rows
+from kybern.scheduler.columns.column import Mask, Rows, Values
 from kybern.scheduler.columns.node_table import NodeTable, allocatable_amount
+from kybern.scheduler.columns.row_cache import RowCache
 from kybern.scheduler.events import (
     Action,
     ClusterEvent,
@@ -107,6 +108,7 @@ class FitFilter(Filter):
             for name, amount in asked
             for resource in (nodes.resource(name),)
         ]
+        self._kinds = RowCache(nodes, self._judge)
         self.asked = tuple(asked)
         self.names = tuple(name for name, _ in asked)
         self._texts = ("Too many pods", *(f"Insufficient {name}" for name in self.names))
@@ -153,20 +155,24 @@ class FitFilter(Filter):
 
     def verdicts(self, plugin: str, rows: Rows) -> list[Verdict]:
         """Rows with the same set of insufficient resources share a verdict."""
-        nodes = self._nodes
-        kinds = (nodes.pod_count.values[rows] >= nodes.pod_limit.values[rows]).astype(np.int64)
-        hopeless: Mask = np.zeros(len(rows), dtype=np.bool_)
-        for bit, (_, amount, allocatable, requested) in enumerate(self._asked, 1):
-            has = allocatable.values[rows]
-            kinds |= (has - requested.values[rows] < amount).astype(np.int64) << bit
-            hopeless |= has < amount
-        kinds = kinds << 1 | hopeless
+        kinds = self._kinds.over(rows)
         first = int(kinds[0])
         if (kinds == first).all():
             # Full clusters are full alike; nothing has to be sorted.
             return [self._verdict(plugin, first, rows)]
         found = np.unique(kinds).tolist()
         return [self._verdict(plugin, kind, rows[kinds == kind]) for kind in found]
+
+    def _judge(self, rows: Rows | slice) -> Values:
+        """A bit for each resource that is short, above one that says that evictions cannot help."""
+        nodes = self._nodes
+        kinds = (nodes.pod_count.values[rows] >= nodes.pod_limit.values[rows]).astype(np.int64)
+        hopeless: Mask = np.zeros(len(kinds), dtype=np.bool_)
+        for bit, (_, amount, allocatable, requested) in enumerate(self._asked, 1):
+            has = allocatable.values[rows]
+            kinds |= (has - requested.values[rows] < amount).astype(np.int64) << bit
+            hopeless |= has < amount
+        return kinds << 1 | hopeless
 
     def _verdict(self, plugin: str, kind: int, rows: Rows) -> Verdict:
         texts = tuple(text for bit, text in enumerate(self._texts, 1) if kind >> bit & 1)
