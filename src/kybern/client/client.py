@@ -16,6 +16,7 @@ from kybern.api.errors import Obj, StatusError
 from kybern.api.resources import Resource
 from kybern.api.user import UserInfo
 from kybern.client.transport import (
+    ApiUnreachable,
     InProcessTransport,
     Reply,
     Transport,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 PAGE_SIZE = 500
 RETRY_AFTER_TRIES = 10
+SERVES_PAUSE_SECONDS = 1.0
 PATCH_TYPES = {
     "json": "application/json-patch+json",
     "merge": "application/merge-patch+json",
@@ -104,6 +106,23 @@ class Client:
         reply = await self.open(method, path, query=query, body=body, headers=headers)
         async with reply:
             return ClientResponse(reply.status, reply.headers, await reply.read())
+
+    async def serves(self, resource: Resource) -> bool:
+        """Whether the server has a resource; asks again while it is away or not ready."""
+        version = resource.api_version
+        path = f"/apis/{version}" if resource.group else f"/api/{version}"
+        while True:
+            try:
+                answer = await self.request("GET", path)
+            except ApiUnreachable:
+                pass
+            else:
+                if answer.status < 300:
+                    entries = answer.json().get("resources") or ()
+                    return any(entry["name"] == resource.plural for entry in entries)
+                if answer.status < 500 and answer.status != 429:
+                    return False
+            await asyncio.sleep(SERVES_PAUSE_SECONDS)
 
     async def open(
         self,

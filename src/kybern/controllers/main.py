@@ -9,7 +9,6 @@ import asyncio
 import logging
 import socket
 
-from kybern.api.resources import Resource
 from kybern.client import Client, Informers, LeaderElector
 from kybern.client.leader_election import LeadershipLost
 from kybern.component.clock import Clock
@@ -124,7 +123,8 @@ async def _run_controllers(client: Client, clock: Clock, config: Config) -> None
         wanted = [
             kind(context)
             for kind in CONTROLLERS
-            if is_wanted(kind.name, config) and await _is_served(client, kind.needs)
+            if is_wanted(kind.name, config)
+            and (kind.needs is None or await client.serves(kind.needs))
         ]
         await context.informers.start()
         async with asyncio.TaskGroup() as group:
@@ -132,17 +132,6 @@ async def _run_controllers(client: Client, clock: Clock, config: Config) -> None
                 group.create_task(controller.run(), name=controller.name)
     finally:
         await context.close()
-
-
-async def _is_served(client: Client, resource: Resource | None) -> bool:
-    """Whether the API server has a resource; there is nothing to ask where none is named."""
-    if resource is None:
-        return True
-    answer = await client.request("GET", f"/apis/{resource.group}/{resource.version}")
-    if answer.status == 404:
-        return False
-    served = answer.json().get("resources") or ()
-    return any(entry["name"] == resource.plural for entry in served)
 
 
 def is_wanted(name: str, config: Config) -> bool:

@@ -60,7 +60,7 @@ class Publisher:
 
     async def run(self) -> None:
         """Write until cancelled; returns at once where the API server has no such group."""
-        if not await self._is_served():
+        if not await self._client.serves(POD_EXPLANATIONS):
             logger.info("the API server does not serve %s", POD_EXPLANATIONS.group)
             self._is_off = True
             self._noted.clear()
@@ -76,13 +76,6 @@ class Publisher:
         finally:
             self._stored = None
             await self._informers.stop()
-
-    async def _is_served(self) -> bool:
-        group = f"/apis/{POD_EXPLANATIONS.api_version}"
-        try:
-            return (await self._client.request("GET", group)).status == 200
-        except (ApiUnreachable, ConnectionError, TimeoutError):
-            return False
 
     def _explanation_changed(self, old: Obj | None, new: Obj | None) -> None:
         if new is not None and not new.get("status"):
