@@ -92,16 +92,18 @@ def _extended(name: str) -> bool:
 
 def selects(quota: Obj, plural: str, obj: Obj) -> bool:
     """Whether the object is in the quota's scopes."""
-    return all(_in_scope(scope, plural, obj) for scope in _scopes(quota))
+    return all(in_scope(scope, plural, obj) for scope in scopes(quota))
 
 
-def _scopes(quota: Obj) -> list[Obj]:
+def scopes(quota: Obj) -> list[Obj]:
+    """The scopes of a quota in the long form."""
     spec = quota.get("spec") or {}
     plain = [{"scopeName": name, "operator": "Exists"} for name in spec.get("scopes") or []]
     return plain + ((spec.get("scopeSelector") or {}).get("matchExpressions") or [])
 
 
-def _in_scope(scope: Obj, plural: str, obj: Obj) -> bool:
+def in_scope(scope: Obj, plural: str, obj: Obj) -> bool:
+    """Whether an object is in a scope."""
     name = scope.get("scopeName")
     if plural == "persistentvolumeclaims":
         return name == "VolumeAttributesClass" and _selector_matches(

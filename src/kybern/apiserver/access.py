@@ -85,16 +85,10 @@ class Access:
         self._impersonation = Impersonation(self.authorizers)
         verifier = TokenVerifier(self.token_keys, config.service_account_issuer, config.audiences)
         accounts = ServiceAccountTokens(verifier, self.lookup, clock, self._caches.catch_up)
-        static: list[TokenAuthenticator] = []
-        if config.token_auth_file:
-            static.append(StaticTokens(Path(config.token_auth_file)))
-        legacy = TokenVerifier(self.token_keys, [LEGACY_ISSUER], ())
-        static.append(LegacyTokens(legacy, self.lookup, clock, loopback))
-        if config.enable_bootstrap_token_auth:
-            static.append(BootstrapTokens(self.lookup, clock))
+        others = self._other_tokens(loopback)
         self._authenticators = Authenticators(
             _certificates(config.client_ca_file, clock),
-            [accounts, *static],
+            [accounts, *others],
             config.anonymous_auth,
             self._request_headers(),
         )
@@ -106,7 +100,7 @@ class Access:
             longest_seconds=config.service_account_max_token_expiration,
             extend=config.service_account_extend_token_expiration,
         )
-        reviewer = TokenReviewer(verifier, accounts, static, config.audiences)
+        reviewer = TokenReviewer(verifier, accounts, others, config.audiences)
         self.reviews = build_reviews(self.authorizers, rbac, reviewer)
         around = Surroundings(
             config,
@@ -126,6 +120,17 @@ class Access:
         if impersonates(request):
             return impersonated(request, Attributes.of(user, info), self._impersonation)
         return user
+
+    def _other_tokens(self, loopback: Loopback) -> list[TokenAuthenticator]:
+        """All but the bound tokens of service accounts."""
+        config, clock = self._config, self._clock
+        verifier = TokenVerifier(self.token_keys, [LEGACY_ISSUER], ())
+        others: list[TokenAuthenticator] = [LegacyTokens(verifier, self.lookup, clock, loopback)]
+        if config.token_auth_file:
+            others.append(StaticTokens(Path(config.token_auth_file)))
+        if config.enable_bootstrap_token_auth:
+            others.append(BootstrapTokens(self.lookup, clock))
+        return others
 
     def _request_headers(self) -> RequestHeaders | None:
         config = self._config
@@ -172,13 +177,12 @@ def _certificates(authorities: str, clock: Clock) -> ClientCertificates | None:
 
 def _header_names(config: Config) -> HeaderNames:
     return HeaderNames(
-        *(
-            [name.strip().lower() for name in names]
-            for names in (
-                config.requestheader_username_headers,
-                config.requestheader_uid_headers,
-                config.requestheader_group_headers,
-                config.requestheader_extra_headers_prefix,
-            )
-        )
+        _lower(config.requestheader_username_headers),
+        _lower(config.requestheader_uid_headers),
+        _lower(config.requestheader_group_headers),
+        _lower(config.requestheader_extra_headers_prefix),
     )
+
+
+def _lower(names: tuple[str, ...]) -> list[str]:
+    return [name.strip().lower() for name in names]

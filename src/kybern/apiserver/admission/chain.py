@@ -168,6 +168,8 @@ def _makers(around: Surroundings) -> dict[str, Callable[[], Plugin]]:
         "PodTopologyLabels": lambda: PodTopologyLabels(lookup),
         "NodeDeclaredFeatureValidator": lambda: NodeDeclaredFeatureValidator(lookup),
         "PodResizeValidator": lambda: PodResizeValidator(lookup),
-        "ResourceQuota": lambda: ResourceQuota(lookup, clock, around.caches, registry),
+        "ResourceQuota": lambda: ResourceQuota(
+            told("ResourceQuota"), lookup, clock, around.caches, registry
+        ),
         "AlwaysDeny": AlwaysDeny,
     }

@@ -17,6 +17,7 @@ from kybern.api.kinds import Kind, Registry
 from kybern.api.pod_resources import Amounts, amounts
 from kybern.api.resources import RESOURCE_QUOTAS
 from kybern.apiserver.admission.attributes import CREATE, UPDATE, AdmissionAttributes
+from kybern.apiserver.admission.limited_resources import LimitedResources
 from kybern.apiserver.admission.plugin import Plugin
 from kybern.apiserver.cache import CacheSet
 from kybern.apiserver.lookup import Lookup
@@ -35,7 +36,15 @@ class ResourceQuota(Plugin):
     operations = (CREATE, UPDATE)
     subresources = ("", "resize")
 
-    def __init__(self, lookup: Lookup, clock: Clock, caches: CacheSet, registry: Registry) -> None:
+    def __init__(
+        self,
+        configuration: Obj,
+        lookup: Lookup,
+        clock: Clock,
+        caches: CacheSet,
+        registry: Registry,
+    ) -> None:
+        self._limited = LimitedResources(configuration)
         self._lookup = lookup
         self._clock = clock
         self._caches = caches
@@ -46,7 +55,8 @@ class ResourceQuota(Plugin):
         namespace = attributes.namespace
         if not namespace or attributes.resource in _IGNORED or not _charged(attributes):
             return
-        if not self._lookup.list(RESOURCE_QUOTAS, namespace):
+        limited = self._limited.concern(attributes.group, attributes.resource)
+        if not limited and not self._lookup.list(RESOURCE_QUOTAS, namespace):
             return
         # A few namespaces share a lock, so that the number of locks is bounded.
         async with self._locks[crc32(namespace.encode()) % _LOCKS]:
@@ -62,6 +72,7 @@ class ResourceQuota(Plugin):
                 if pending is None or found["metadata"]["name"] in pending
                 if (used := self._checked(attributes, found)) is not None
             ]
+            self._check_limits(attributes)
             if attributes.dry_run:
                 return
             pending = set()
@@ -71,6 +82,13 @@ class ResourceQuota(Plugin):
             if not pending:
                 return
         raise conflict("resourcequotas", min(pending or {""}), OBJECT_MODIFIED)
+
+    def _check_limits(self, attributes: AdmissionAttributes) -> None:
+        """Refuse what needs a quota and has none."""
+        if self._limited.concern(attributes.group, attributes.resource):
+            delta = self._delta(attributes, {})
+            quotas = self._lookup.list(RESOURCE_QUOTAS, attributes.namespace)
+            self._limited.check(attributes, delta, quotas)
 
     def _checked(self, attributes: AdmissionAttributes, found: Obj) -> Amounts | None:
         """The quota's use with this write; None if it is not concerned. Raises 403."""
