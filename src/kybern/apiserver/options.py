@@ -236,24 +236,27 @@ _DELETE_TYPES: dict[str, type] = {
     "preconditions": dict,
 }
 _JSON_NAMES = {str: "string", bool: "bool", int: "number", float: "number", list: "array"}
+_POLICY_TYPE = "v1.DeletionPropagation"
 _GO_NAMES = {int: "int64", str: "string", bool: "bool", list: "[]string", dict: "v1.Preconditions"}
 
 
 def _check_types(raw: Obj, preconditions: Obj) -> None:
     for name, wanted in _DELETE_TYPES.items():
-        _check_type(f"DeleteOptions.{name}", raw.get(name), wanted)
+        go_type = _POLICY_TYPE if name == "propagationPolicy" else ""
+        _check_type(f"DeleteOptions.{name}", raw.get(name), wanted, go_type)
     for name in ("uid", "resourceVersion"):
         _check_type(f"Preconditions.preconditions.{name}", preconditions.get(name), str)
     for text in raw.get("dryRun") or []:
         _check_type("DeleteOptions.dryRun", text, str)
 
 
-def _check_type(field: str, value: object, wanted: type) -> None:
+def _check_type(field: str, value: object, wanted: type, go_type: str = "") -> None:
     if value is None or type(value) is wanted:
         return
     found = _JSON_NAMES.get(type(value), "object")
     raise bad_request(
-        f"json: cannot unmarshal {found} into Go struct field {field} of type {_GO_NAMES[wanted]}"
+        f"json: cannot unmarshal {found} into Go struct field {field} of type "
+        f"{go_type or _GO_NAMES[wanted]}"
     )
 
 

@@ -167,6 +167,8 @@ class TokenRequests:
         return claims
 
     def _existing(self, resource: Resource, namespace: str, name: str) -> Obj:
+        if not name:
+            raise bad_request("Name parameter required.")
         wrong = is_path_segment(name)
         if wrong:
             raise bad_request(f'Name parameter invalid: "{name}": {";".join(wrong)}')

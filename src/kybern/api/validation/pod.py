@@ -11,7 +11,7 @@ from kybern.api.validation.addresses import ip
 from kybern.api.validation.affinity import tolerations
 from kybern.api.validation.containers import image_spaces
 from kybern.api.validation.difference import difference
-from kybern.api.validation.fields import MAX_INT32, named
+from kybern.api.validation.fields import MAX_INT32, named, qualified_name
 from kybern.api.validation.metadata import immutable, object_meta
 from kybern.api.validation.names import between, dns_subdomain
 from kybern.api.validation.pod_annotations import check_annotations, check_annotations_update
@@ -163,6 +163,9 @@ def _narrowed_while_gated(munged: Obj, old: Obj) -> list[FieldError]:
     return errors
 
 
+_SYSTEM_CONDITIONS = ("PodScheduled", "Ready", "Initialized")
+
+
 def check_pod_status(new: Obj, old: Obj) -> list[FieldError]:
     """Errors of a write to ``pods/status``."""
     after, before = new.get("status") or {}, old.get("status") or {}
@@ -185,6 +188,19 @@ def check_pod_status(new: Obj, old: Obj) -> list[FieldError]:
         if i == 0 and address.get("ip") != after.get("hostIP"):
             text = "must be equal to `hostIP`"
             errors.append(invalid_value("status.hostIPs[0].ip", address.get("ip", ""), text))
+    errors += _conditions(after.get("conditions") or [], "status.conditions")
+    return errors
+
+
+def _conditions(held: list[Obj], path: str) -> list[FieldError]:
+    errors: list[FieldError] = []
+    for i, condition in enumerate(held):
+        kind, generation = condition.get("type", ""), condition.get("observedGeneration", 0)
+        if generation < 0:
+            text = "must be a non-negative integer"
+            errors.append(invalid_value(f"{path}[{i}].observedGeneration", generation, text))
+        if kind not in _SYSTEM_CONDITIONS:
+            errors += qualified_name(kind, f"{path}[{i}].Type")
     return errors
 
 

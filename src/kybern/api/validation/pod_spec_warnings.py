@@ -29,6 +29,7 @@ def pod_spec_warnings(spec: Obj, meta: Obj, prefix: str) -> list[str]:
     for key in sorted(spec.get("nodeSelector") or ()):
         if key in _OLD_NODE_LABELS:
             warnings.append(f"{path}.nodeSelector[{key}]: {_OLD_NODE_LABELS[key]}")
+    warnings += _repeated_secrets(spec, path)
     for i, reference in enumerate(spec.get("imagePullSecrets") or ()):
         if not reference.get("name"):
             warnings.append(
@@ -44,6 +45,15 @@ def pod_spec_warnings(spec: Obj, meta: Obj, prefix: str) -> list[str]:
 
 def _quoted(text: str) -> str:
     return f'"{text}"'
+
+
+def _repeated_secrets(spec: Obj, path: str) -> list[str]:
+    names = [secret.get("name", "") for secret in spec.get("imagePullSecrets") or ()]
+    return [
+        f"{path}.imagePullSecrets[{i}].name: duplicate name {_quoted(name)}"
+        for i, name in enumerate(names)
+        if name in names[:i]
+    ]
 
 
 def _volumes(spec: Obj, path: str) -> list[str]:

@@ -1,10 +1,14 @@
 """What ``pods/ephemeralcontainers`` and ``pods/resize`` may write."""
 
-from kybern.api.errors import FieldError, Obj, field_forbidden
+from kybern.api.errors import FieldError, Obj, field_forbidden, invalid_value
 from kybern.api.kinds.core.pod_qos import qos_class
 from kybern.api.kinds.strategy import Write
+from kybern.api.validation.difference import difference
 from kybern.api.validation.pod_spec import pod_spec
 
+_MIRROR = "kubernetes.io/config.mirror"
+_ONLY_AMOUNTS = "only cpu and memory resources are mutable"
+_RESIZED = ("cpu", "memory")
 _RESIZABLE = ("resources", "resizePolicy")
 
 
@@ -46,6 +50,7 @@ def _check_ephemeral_containers(new: Obj, old: Obj) -> list[FieldError]:
             errors.append(field_forbidden(path, text))
         elif after != before:
             text = f'existing ephemeral containers "{before["name"]}" may not be changed\n'
+            text += difference(before, after)
             errors.append(field_forbidden(path, text))
     return errors
 
@@ -75,21 +80,64 @@ def _resized(container: Obj, change: Obj) -> Obj:
 
 
 def _check_resize(new: Obj, old: Obj) -> list[FieldError]:
+    errors = pod_spec(new["spec"], "spec", is_pod=True)
+    if _MIRROR in (old["metadata"].get("annotations") or {}):
+        return [field_forbidden("[]", "static pods cannot be resized")]
+    if qos_class(new) != (old.get("status") or {}).get("qosClass", qos_class(old)):
+        text = "Pod QOS Class may not change as a result of resizing"
+        shown = (new.get("status") or {}).get("qosClass", "")
+        errors.append(invalid_value("spec", shown, text))
+    moved = _check_order(new, old)
+    if moved:
+        return errors + moved
+    for group in ("initContainers", "containers"):
+        pairs = zip(old["spec"].get(group) or (), new["spec"].get(group) or (), strict=True)
+        for i, (before, after) in enumerate(pairs):
+            if group == "containers" or before.get("restartPolicy") == "Always":
+                errors += _check_resized(before, after, f"spec.{group}[{i}].resources")
+                if before.get("resizePolicy") != after.get("resizePolicy"):
+                    errors.append(field_forbidden("spec", _ONLY_AMOUNTS))
+            elif before != after:
+                text = "resources for non-sidecar init containers are immutable"
+                errors.append(field_forbidden("spec", text))
+    return errors
+
+
+def _check_order(new: Obj, old: Obj) -> list[FieldError]:
+    """A resize finds its containers by their places."""
     errors: list[FieldError] = []
     for group in ("containers", "initContainers"):
         before, after = old["spec"].get(group) or [], new["spec"].get(group) or []
         if len(before) != len(after):
-            text = "containers may not be added or removed on resize"
+            text = f"{group} may not be added or removed on resize"
             errors.append(field_forbidden(f"spec.{group}", text))
             continue
         for i, (container, change) in enumerate(zip(before, after, strict=True)):
             if container.get("name") != change.get("name"):
-                text = "containers may not be renamed or reordered on resize"
+                text = f"{group} may not be renamed or reordered on resize"
                 errors.append(field_forbidden(f"spec.{group}[{i}].name", text))
-    if not errors and qos_class(new) != (old.get("status") or {}).get("qosClass", qos_class(old)):
-        text = "Pod QOS Class may not change as a result of resizing"
-        errors.append(field_forbidden("spec", text))
     return errors
+
+
+def _check_resized(before: Obj, after: Obj, path: str) -> list[FieldError]:
+    """CPU and memory may be other amounts; nothing may go, and nothing else may change."""
+    errors: list[FieldError] = []
+    had, has = before.get("resources") or {}, after.get("resources") or {}
+    for group in ("requests", "limits"):
+        if (had.get(group) or {}).keys() - (has.get(group) or {}).keys():
+            text = f"resource {group} cannot be removed"
+            errors.append(field_forbidden(f"{path}.{group}", text))
+    if _all_but_cpu_and_memory(had) != _all_but_cpu_and_memory(has):
+        errors.append(field_forbidden("spec", _ONLY_AMOUNTS))
+    return errors
+
+
+def _all_but_cpu_and_memory(resources: Obj) -> Obj:
+    amounts = {
+        group: {k: v for k, v in (resources.get(group) or {}).items() if k not in _RESIZED}
+        for group in ("requests", "limits")
+    }
+    return {**resources, **amounts}
 
 
 POD_WRITES = {
