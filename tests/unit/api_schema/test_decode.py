@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from kybern.api.errors import StatusError
 from kybern.api.schema import schema_for
+from kybern.api.schema.json_syntax import syntax_problem
 
 POD = schema_for("", "v1", "Pod")
 DEPLOYMENT = schema_for("apps", "v1", "Deployment")
@@ -235,3 +236,23 @@ def test_any_bytes_are_decoded_or_refused_with_400(body: bytes) -> None:
             POD.decode(body, media_type)
         except StatusError as problem:
             assert problem.code == 400
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a":[1,{"b":"x\\"[{,"}],"ü":{},"d":[[],[true]]}', '  [1, {"x" : -1.5e3 } ]']
+)
+def test_a_syntax_error_reads_the_same_from_wherever_its_search_begins(text: str) -> None:
+    for at in range(len(text)):
+        for put in ("", "}", "]", ",", ":", '"', "x", "0"):
+            body = (text[:at] + put + text[at + 1 :]).encode()
+            try:
+                orjson.loads(body)
+            except orjson.JSONDecodeError as error:
+                sound = len(body.decode()[: error.pos].encode())
+                assert syntax_problem(body, sound) == syntax_problem(body), body
+
+
+def test_halves_of_characters_are_replaced() -> None:
+    decoded = POD.decode(b'{"metadata":{"name":"a\\ud800","namespace":"\\ud83d\\ude00\\\\ud800"}}')
+    assert decoded.obj["metadata"]["name"] == "a\ufffd"
+    assert decoded.obj["metadata"]["namespace"] == "\U0001f600\\ud800"

@@ -343,3 +343,55 @@ def test_field_sets_survive_their_written_form() -> None:
     for bad in ({"x:a": {}}, {"f:a": 1}, {"k:{": {}}, []):
         with pytest.raises(ValueError):
             FieldSet.from_json(bad)
+
+
+def test_managers_of_versions_that_are_gone_are_forgotten() -> None:
+    live = record(None, config(), "m")
+    live["metadata"]["uid"] = "u"
+    live["metadata"]["managedFields"][0]["apiVersion"] = "apps/v1beta1"
+    new = copy.deepcopy(live)
+    new["spec"]["replicas"] = 2
+    known = {"apps/v1": SCHEMA}
+
+    def convert(obj: Any, version: str) -> Any:
+        return (known[version], obj) if version in known else None
+
+    track(live, new, schema=SCHEMA, manager="w", api_version="apps/v1", now=LATE, convert=convert)
+    [entry] = new["metadata"]["managedFields"]
+    assert (entry["manager"], entry["fieldsV1"]) == ("w", {"f:spec": {"f:replicas": {}}})
+
+
+def test_another_versions_manager_loses_fields_under_its_own_names() -> None:
+    live = record(None, config(), "m")
+    live["metadata"]["uid"] = "u"
+    [entry] = live["metadata"]["managedFields"]
+    entry["apiVersion"], entry["fieldsV1"] = "apps/v0", {"f:spec": {"f:paused": {}}}
+    new = copy.deepcopy(live)
+    new["spec"]["replicas"] = 2
+
+    def convert(obj: Any, version: str) -> Any:
+        """In v0 the replicas are called ``paused``."""
+        spec = {**obj["spec"], "paused": obj["spec"].get("replicas") == 2}
+        return SCHEMA, {**obj, "spec": spec}
+
+    track(live, new, schema=SCHEMA, manager="w", api_version="apps/v1", now=LATE, convert=convert)
+    assert [entry["manager"] for entry in new["metadata"]["managedFields"]] == ["w"]
+
+
+def test_an_object_whose_items_nobody_can_tell_apart_is_not_tracked() -> None:
+    schema = schema_for("", "v1", "ServiceAccount")
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "a"}}
+    account["secrets"] = [{"namespace": "n"}]  # type: ignore[assignment]
+    track(None, account, schema=schema, manager="m", api_version="v1", now=EARLY)
+    assert "managedFields" not in account["metadata"]
+
+
+def test_raw_data_has_one_owner() -> None:
+    schema = schema_for("apps", "v1", "ControllerRevision")
+    revision = {"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": {"name": "a"}}
+    revision |= {"data": {"a": 1}, "revision": 1}  # type: ignore[assignment]
+    result = apply(
+        None, revision, schema=schema, manager="m", force=False, api_version="apps/v1", now=EARLY
+    )
+    [entry] = result["metadata"]["managedFields"]
+    assert entry["fieldsV1"] == {"f:data": {}, "f:revision": {}}

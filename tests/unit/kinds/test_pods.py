@@ -85,5 +85,6 @@ def test_resize_writes_resources_alone_and_keeps_the_class() -> None:
     assert new["metadata"]["generation"] == 2
     errors = strategy.validate_write("resize", new, old)
     assert [str(e) for e in errors] == [
-        "spec: Forbidden: Pod QOS Class may not change as a result of resizing"
+        'spec: Invalid value: "Burstable": Pod QOS Class may not change as a result of resizing',
+        "spec.containers[0].resources.requests: Forbidden: resource requests cannot be removed",
     ]

@@ -207,6 +207,9 @@ def _number(value: Any) -> int | float:
 
 
 def _bytes(value: Any) -> str:
+    if value == []:
+        # A list of no bytes is what Go takes it for.
+        return ""
     if type(value) is not str:
         raise Irregular
     try:

@@ -3,7 +3,7 @@
 from kybern.api.errors import Obj
 from kybern.api.kinds.columns import AGE, NAME, NONE, UNSET, at, length
 from kybern.api.kinds.kind import Column, Kind
-from kybern.api.kinds.strategy import Strategy
+from kybern.api.kinds.strategy import Strategy, spec_changed
 from kybern.api.validation.storage import (
     check_csi_driver,
     check_csi_driver_update,
@@ -14,7 +14,6 @@ from kybern.api.validation.storage import (
 )
 
 _FALSE = ("podInfoOnMount", "storageCapacity", "requiresRepublish", "seLinuxMount")
-_COUNTED = ("tokenRequests", "requiresRepublish", "seLinuxMount")
 
 
 def _default(driver: Obj) -> None:
@@ -28,11 +27,6 @@ def _default(driver: Obj) -> None:
         spec["fsGroupPolicy"] = "ReadWriteOnceWithFSType"
     if not spec.get("volumeLifecycleModes"):
         spec["volumeLifecycleModes"] = ["Persistent"]
-
-
-def _changed(new: Obj, old: Obj) -> bool:
-    after, before = new.get("spec") or {}, old.get("spec") or {}
-    return any(after.get(name) != before.get(name) for name in _COUNTED)
 
 
 def _no_generation(driver: Obj) -> None:
@@ -91,7 +85,7 @@ CSI_DRIVER = Kind(
     namespaced=False,
     strategy=Strategy(
         default=_default,
-        generation=_changed,
+        generation=spec_changed,
         create=_no_generation,
         check=check_csi_driver,
         check_update=check_csi_driver_update,
