@@ -8,6 +8,7 @@ from kybern.api.validation.pod_spec import pod_spec
 
 _MIRROR = "kubernetes.io/config.mirror"
 _ONLY_AMOUNTS = "only cpu and memory resources are mutable"
+_ONLY_AMOUNTS_OF_INIT = "only cpu and memory resources for init or sidecar containers are mutable"
 _RESIZED = ("cpu", "memory")
 _RESIZABLE = ("resources", "resizePolicy")
 
@@ -93,13 +94,12 @@ def _check_resize(new: Obj, old: Obj) -> list[FieldError]:
     for group in ("initContainers", "containers"):
         pairs = zip(old["spec"].get(group) or (), new["spec"].get(group) or (), strict=True)
         for i, (before, after) in enumerate(pairs):
-            if group == "containers" or before.get("restartPolicy") == "Always":
-                errors += _check_resized(before, after, f"spec.{group}[{i}].resources")
-                if before.get("resizePolicy") != after.get("resizePolicy"):
-                    errors.append(field_forbidden("spec", _ONLY_AMOUNTS))
-            elif before != after:
-                text = "resources for non-sidecar init containers are immutable"
-                errors.append(field_forbidden("spec", text))
+            errors += _check_kept(before, after, f"spec.{group}[{i}].resources")
+            if group == "initContainers" and _all_but_amounts(before) != _all_but_amounts(after):
+                errors.append(field_forbidden(f"spec.{group}[{i}]", _ONLY_AMOUNTS_OF_INIT))
+    containers = [map(_all_but_amounts, pod["spec"]["containers"]) for pod in (old, new)]
+    if any(before != after for before, after in zip(*containers, strict=True)):
+        errors.append(field_forbidden("spec", _ONLY_AMOUNTS))
     return errors
 
 
@@ -119,25 +119,23 @@ def _check_order(new: Obj, old: Obj) -> list[FieldError]:
     return errors
 
 
-def _check_resized(before: Obj, after: Obj, path: str) -> list[FieldError]:
-    """CPU and memory may be other amounts; nothing may go, and nothing else may change."""
-    errors: list[FieldError] = []
+def _check_kept(before: Obj, after: Obj, path: str) -> list[FieldError]:
+    """CPU and memory may be other amounts; none may go."""
     had, has = before.get("resources") or {}, after.get("resources") or {}
-    for group in ("requests", "limits"):
-        if (had.get(group) or {}).keys() - (has.get(group) or {}).keys():
-            text = f"resource {group} cannot be removed"
-            errors.append(field_forbidden(f"{path}.{group}", text))
-    if _all_but_cpu_and_memory(had) != _all_but_cpu_and_memory(has):
-        errors.append(field_forbidden("spec", _ONLY_AMOUNTS))
-    return errors
+    return [
+        field_forbidden(f"{path}.{group}", f"resource {group} cannot be removed")
+        for group in ("requests", "limits")
+        if (had.get(group) or {}).keys() - (has.get(group) or {}).keys()
+    ]
 
 
-def _all_but_cpu_and_memory(resources: Obj) -> Obj:
+def _all_but_amounts(container: Obj) -> Obj:
+    resources = container.get("resources") or {}
     amounts = {
         group: {k: v for k, v in (resources.get(group) or {}).items() if k not in _RESIZED}
         for group in ("requests", "limits")
     }
-    return {**resources, **amounts}
+    return {**container, "resources": {**resources, **amounts}}
 
 
 POD_WRITES = {
