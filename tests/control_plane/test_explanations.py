@@ -17,7 +17,7 @@ from kybern.api.resources import (
     ROLE_BINDINGS,
 )
 from kybern.api.user import UserInfo
-from kybern.scheduler.explain import publisher
+from kybern.scheduler.explain import explainer, publisher, verdicts
 from kybern.testing import Cluster
 
 pytestmark = pytest.mark.virtual_time
@@ -124,7 +124,7 @@ async def test_gates_and_waiting_preemptors_are_explained(kybern_cluster: Cluste
     await client.patch(PODS, "lesser", {"metadata": {"finalizers": None}}, "default")
     await kybern_cluster.wait_for(PODS, "vital", is_running)
     status = await explained(kybern_cluster, "vital", "Scheduled")
-    assert status["summary"] == "pods were evicted from simulated-0 for it"
+    assert status["summary"] == "simulated-0 was nominated for it, so it was tried there first"
 
 
 async def test_nobody_answers_for_missing_pods_and_other_schedulers(
@@ -220,3 +220,23 @@ async def test_nobody_else_takes_the_name_of_the_kind(kybern_cluster: Cluster) -
     condition = objects.condition(refused, "NamesAccepted")
     assert condition is not None and condition["message"].endswith("is already in use")
     await client.list(POD_EXPLANATIONS, "default")
+
+
+async def test_a_defect_in_an_explanation_does_not_stop_scheduling(
+    kybern_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(verdicts, "rank", broken)
+    monkeypatch.setattr(explainer, "turned_down", broken)
+    client = kybern_cluster.client
+    await client.create(PODS, sized("huge", "6400"))
+    await kybern_cluster.wait_for(
+        PODS, "huge", lambda one: objects.condition_is(one, "PodScheduled", "False")
+    )
+    with pytest.raises(StatusError):
+        await client.get(POD_EXPLANATIONS, "huge", "default")
+    await client.create(PODS, sized("web", "1"))
+    await kybern_cluster.wait_for(PODS, "web", is_running)
+    assert (await client.get(POD_EXPLANATIONS, "web", "default"))["status"]["recomputed"]

@@ -79,8 +79,8 @@ class Explainer:
             return status
         status["nodesTotal"], status["nodesFeasible"] = ranking.nodes, ranking.feasible
         status["candidates"] = [one.document() for one in ranking.candidates]
-        nominated = (pod.get("status") or {}).get("nominatedNodeName") == node
-        status["summary"] = _why_chosen(ranking, nominated, not remembered)
+        nominated = verdict is not None and remembered and verdict.nominated
+        status["summary"] = _why_chosen(ranking, nominated, "recomputed" in status)
         return status
 
     def _rank_anew(self, pod: Obj, node: str, decider: Decider) -> Ranking | None:
@@ -92,6 +92,8 @@ class Explainer:
         placed = self._cluster.pods.get(pod["metadata"]["uid"])
         if placed is None:
             return rank(decider, unbound, row)
+        # A class that is made while the pod is away could count it twice.
+        decider.pod_class(unbound)
         self._cluster.detach(placed)
         try:
             return rank(decider, unbound, row)
@@ -178,7 +180,7 @@ def _why_turned_down(error: FitError, near: list[Obj]) -> str:
 def _why_chosen(ranking: Ranking, nominated: bool, recomputed: bool) -> str:
     first, *others = ranking.candidates
     if nominated:
-        return f"pods were evicted from {first.node} for it"
+        return f"{first.node} was nominated for it, so it was tried there first"
     if ranking.feasible <= 1:
         when = "is now" if recomputed else "was"
         return f"{first.node} {when} the only node that could take it"

@@ -96,7 +96,12 @@ class Publisher:
         pod, stored = self._pods.get(key), self._stored.get(key)
         if pod is None or (stored is None and (is_asked or len(self._stored.list()) >= MOST)):
             return False
-        status = self._explain(pod)
+        try:
+            status = self._explain(pod)
+        except Exception:
+            # A defect in an explanation, or in a plugin of somebody else, must not stop scheduling.
+            logger.exception("explaining %s failed", key)
+            return False
         if status is None or (stored is not None and _says(stored.get("status"), status)):
             return False
         try:

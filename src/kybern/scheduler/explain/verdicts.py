@@ -6,13 +6,17 @@ decision of a calm cluster has one, and in a storm of pods most have none, which
 then computes anew.
 """
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable
 
+from kybern.api.objects import key as object_key
 from kybern.component.clock import Clock
 from kybern.scheduler.decision import Decider, Placement
 from kybern.scheduler.explain.candidates import Ranking, rank
 from kybern.scheduler.queued_pod import QueuedPod
+
+logger = logging.getLogger(__name__)
 
 LIMIT = 10_000
 # The part of the scheduler's time that may go into score tables, and how much may be saved up.
@@ -23,11 +27,20 @@ TABLES_SAVED_SECONDS = 0.003
 class Verdict:
     """One pod's last outcomes; times are seconds since the epoch, 0 for what never happened."""
 
-    __slots__ = ("attempts", "failed_at", "failure", "node", "placed_at", "ranking")
+    __slots__ = (
+        "attempts",
+        "failed_at",
+        "failure",
+        "node",
+        "nominated",
+        "placed_at",
+        "ranking",
+    )
 
     def __init__(self) -> None:
         self.attempts = 0
         self.node = ""
+        self.nominated = False
         self.placed_at = 0.0
         self.ranking: Ranking | None = None
         self.failed_at = 0.0
@@ -75,8 +88,14 @@ class Verdicts:
         verdict.node = placement.node
         verdict.placed_at = self._clock.time()
         verdict.ranking = None
+        status = queued.pod.get("status") or {}
+        verdict.nominated = status.get("nominatedNodeName") == placement.node
         if self._allowance.is_left:
-            verdict.ranking = rank(decider, queued.pod, placement.row)
+            try:
+                verdict.ranking = rank(decider, queued.pod, placement.row)
+            except Exception:
+                # The decision stands, whatever is wrong with the table.
+                logger.exception("ranking the nodes for %s failed", object_key(queued.pod))
             self._allowance.spend()
 
     def failed(self, queued: QueuedPod, message: str) -> None:
