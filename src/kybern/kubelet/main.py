@@ -10,7 +10,6 @@ import platform
 from pathlib import Path
 
 from kybern.api.errors import Obj, StatusError
-from kybern.api.quantity import Quantity
 from kybern.api.resources import PODS, SERVICES
 from kybern.client.client import Client
 from kybern.client.events import EventRecorder
@@ -30,10 +29,7 @@ from kybern.kubelet.devices.claim_drivers import ClaimDrivers
 from kybern.kubelet.devices.claims import Claims
 from kybern.kubelet.devices.manager import DeviceManager
 from kybern.kubelet.devices.plugins import Plugins
-from kybern.kubelet.eviction.manager import EvictionManager
-from kybern.kubelet.eviction.thresholds import IMAGE_FS, Observation
-from kybern.kubelet.images import pause
-from kybern.kubelet.images.garbage import ImageCollector, Policy
+from kybern.kubelet.guards import Guards
 from kybern.kubelet.images.puller import Puller
 from kybern.kubelet.lifecycle import Hooks
 from kybern.kubelet.network_files import ClusterDns
@@ -47,13 +43,11 @@ from kybern.kubelet.paths import Paths
 from kybern.kubelet.plugins.registry import Handler, PluginRegistry
 from kybern.kubelet.pods import spec
 from kybern.kubelet.pods.backoff import Backoff
-from kybern.kubelet.pods.log_rotation import LogRotation
 from kybern.kubelet.pods.pleg import Pleg
 from kybern.kubelet.pods.workers import PodWorkers
 from kybern.kubelet.probes.checks import Checks
 from kybern.kubelet.probes.manager import ProbeManager
 from kybern.kubelet.server.server import NodeServer
-from kybern.kubelet.shutdown import Shutdown
 from kybern.kubelet.sources.manifests import Manifests
 from kybern.kubelet.sources.references import ApiObjects
 from kybern.kubelet.sources.static_pods import StaticPods, is_mirror
@@ -177,13 +171,7 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
         client, clock, config, facts, machine, parts.runtime, pleg.healthy, recorder
     )
     parts.admission.refresh = registration.refresh
-    eviction, collector = _reclaiming(parts, workers, config)
-    registration.pressures = lambda: eviction.conditions
-    shutdown = Shutdown(
-        workers, config.shutdown_grace_period, config.shutdown_grace_period_critical_pods
-    )
-    parts.admission.judges.append(shutdown.judge)
-    registration.shutdown = lambda: shutdown.problem
+    guards = Guards(parts, workers, registration, config)
     plugins = parts.devices.plugins
     registration.offers = plugins.offers
     plugins.on_change = registration.wake
@@ -209,11 +197,8 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
             pods.on_change(lambda old, new: _hand_on(workers, static, old, new))
             group.create_task(_serve_plugins(drivers, parts.claims.drivers, root))
             group.create_task(_adopt_orphans(parts, pleg, workers))
-            group.create_task(_log_rotation(parts, config).run())
             group.create_task(parts.admission.run())
-            group.create_task(eviction.run())
-            group.create_task(collector.run())
-            group.create_task(shutdown.run())
+            group.create_task(guards.run())
     finally:
         await informers.stop()
         await workers.close()
@@ -227,42 +212,6 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
         await parts.runtime.close()
 
 
-def _reclaiming(
-    parts: Parts, workers: PodWorkers, config: Config
-) -> tuple[EvictionManager, ImageCollector]:
-    """What keeps the node from running full: evictions, and the removal of unused images."""
-
-    async def reclaim() -> None:
-        await workers.remove_ended()
-        await collector.remove_unused()
-
-    async def image_disk() -> Observation:
-        return (await eviction.observe())[IMAGE_FS]
-
-    def warn(reason: str, message: str) -> None:
-        parts.recorder.event(parts.facts.reference, "Warning", reason, message)
-
-    eviction = EvictionManager(
-        parts,
-        workers,
-        config.thresholds(),
-        config.eviction_pressure_transition_period,
-        config.eviction_max_pod_grace_period,
-        reclaim,
-    )
-    policy = Policy(
-        config.image_gc_high_threshold,
-        config.image_gc_low_threshold,
-        config.minimum_image_ttl_duration,
-        config.image_maximum_gc_age,
-    )
-    collector = ImageCollector(
-        parts.runtime, parts.clock, policy, (pause.REFERENCE,), image_disk, warn
-    )
-    parts.admission.judges.append(eviction.judge)
-    return eviction, collector
-
-
 async def _serve_plugins(drivers: Drivers, claim_drivers: ClaimDrivers, root: Path) -> None:
     """Take plugins that register, once the cluster knows that the node can."""
     while True:
@@ -274,11 +223,6 @@ async def _serve_plugins(drivers: Drivers, claim_drivers: ClaimDrivers, root: Pa
             await asyncio.sleep(ORPHAN_SECONDS)
     handlers: dict[str, Handler] = {"CSIPlugin": drivers, CLAIM_DRIVER: claim_drivers}
     await PluginRegistry(root / "plugins_registry", handlers).run()
-
-
-def _log_rotation(parts: Parts, config: Config) -> LogRotation:
-    size = Quantity.parse(config.container_log_max_size).value()
-    return LogRotation(parts.runtime, parts.clock, size, config.container_log_max_files)
 
 
 def _hand_on(workers: PodWorkers, static: StaticPods, old: Obj | None, new: Obj | None) -> None:
