@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from kybern.api.errors import Obj
 from kybern.kubelet.admission.predicates import Refusal
-from kybern.kubelet.eviction.ranking import DISRUPTION_REASON, is_critical
+from kybern.kubelet.eviction.ranking import DISRUPTION_REASON
 from kybern.kubelet.pods import spec
 from kybern.kubelet.pods.worker import Ending
 from kybern.kubelet.pods.workers import PodWorkers
@@ -59,8 +59,8 @@ class Shutdown:
         self.begun.set()
         pods = self._active()
         logger.warning("the node is shutting down; %d pods end", len(pods))
-        await self._end([pod for pod in pods if not is_critical(pod)], self._ordinary)
-        await self._end([pod for pod in pods if is_critical(pod)], self._critical)
+        await self._end([pod for pod in pods if not spec.is_critical(pod)], self._ordinary)
+        await self._end([pod for pod in pods if spec.is_critical(pod)], self._critical)
 
     def _active(self) -> list[Obj]:
         return [

@@ -11,7 +11,6 @@ from kybern.kubelet.eviction.ranking import (
     Disk,
     PodUsage,
     exceeded_limit,
-    is_critical,
     message,
     ranked,
 )
@@ -26,6 +25,7 @@ from kybern.kubelet.eviction.thresholds import (
     Watch,
     parse_thresholds,
 )
+from kybern.kubelet.pods import spec
 
 Obj = dict[str, Any]
 MEBI = 1024 * 1024
@@ -166,6 +166,6 @@ def test_local_storage_above_a_limit_is_named() -> None:
 def test_critical_and_static_pods_stay() -> None:
     static = pod()
     static["metadata"]["annotations"] = {"kubernetes.io/config.source": "file"}
-    assert is_critical(static)
-    assert is_critical(pod(priority=2_000_001_000))
-    assert not is_critical(pod(priority=1_999_999_999))
+    assert spec.is_critical(static)
+    assert spec.is_critical(pod(priority=2_000_001_000))
+    assert not spec.is_critical(pod(priority=1_999_999_999))

@@ -14,7 +14,6 @@ from kybern.kubelet.pods import spec
 DEFAULT_TERMINATION_PATH = "/dev/termination-log"
 BEST_EFFORT_OOM_SCORE = 1000
 GUARANTEED_OOM_SCORE = -997
-CRITICAL_PRIORITY = 2_000_000_000
 
 
 def container_config(
@@ -88,7 +87,7 @@ def resources(pod: Obj, container: Obj, limits: Limits, memory_capacity: int) ->
 
 def oom_score(pod: Obj, container: Obj, memory_capacity: int) -> int:
     """The kernel's oom_score_adj by quality of service: the more requested, the safer."""
-    if (pod["spec"].get("priority") or 0) >= CRITICAL_PRIORITY:
+    if (pod["spec"].get("priority") or 0) >= spec.CRITICAL_PRIORITY:
         return GUARANTEED_OOM_SCORE
     qos = spec.qos_class(pod)
     if qos == "Guaranteed":

@@ -8,7 +8,6 @@ Pods that hold more local storage than they may are evicted whether anything is 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 
 from kybern.api.errors import Obj
 from kybern.api.node_fit import untolerated
@@ -16,7 +15,7 @@ from kybern.component.clock import Clock
 from kybern.kubelet.admission.predicates import Refusal
 from kybern.kubelet.eviction import ranking
 from kybern.kubelet.eviction.ranking import PodUsage
-from kybern.kubelet.eviction.signals import Disks
+from kybern.kubelet.eviction.signals import Disks, find_disks
 from kybern.kubelet.eviction.thresholds import (
     MEMORY,
     PIDS,
@@ -44,7 +43,7 @@ _MEMORY_TAINT = {"key": "node.kubernetes.io/memory-pressure", "value": "", "effe
 class EvictionManager:
     """One node's evictions.
 
-    ``reclaim`` gives up what no pod needs; ``images`` is where the runtime keeps images.
+    ``reclaim`` gives up what no pod needs.
     """
 
     def __init__(
@@ -74,7 +73,7 @@ class EvictionManager:
         """Whether a node under pressure takes a pod: critical ones, and where only memory is
         short those that request some or tolerate it."""
         conditions = self._watch.conditions
-        if not conditions or ranking.is_critical(pod):
+        if not conditions or spec.is_critical(pod):
             return None
         if conditions == ("MemoryPressure",):
             tolerant = not untolerated(pod["spec"], [_MEMORY_TAINT], "NoSchedule")
@@ -136,7 +135,7 @@ class EvictionManager:
         for pod in limited:
             used = usage.get(spec.uid(pod))
             text = ranking.exceeded_limit(pod, used, separate) if used is not None else ""
-            if text and not ranking.is_critical(pod):
+            if text and not spec.is_critical(pod):
                 self._evict(pod, Ending(ranking.REASON, text, IMMEDIATE_GRACE))
                 evicted.append(spec.uid(pod))
         return evicted
@@ -150,7 +149,7 @@ class EvictionManager:
     ) -> list[str]:
         usage = await measure(pods, self._parts)
         for pod in ranking.ranked(pods, threshold, usage, await self._separate()):
-            if ranking.is_critical(pod):
+            if spec.is_critical(pod):
                 logger.warning("a critical pod is not evicted: %s", spec.full_name(pod))
                 continue
             used: PodUsage | None = usage.get(spec.uid(pod))
@@ -193,8 +192,5 @@ class EvictionManager:
 
     async def _find_disks(self) -> Disks:
         if self._disks is None:
-            node = self._parts.paths.root
-            systems = await self._parts.runtime.image_file_systems()
-            images = Path(systems[0].fs_id.mountpoint) if systems else node
-            self._disks = Disks(node, images if images.exists() else node)
+            self._disks = await find_disks(self._parts)
         return self._disks

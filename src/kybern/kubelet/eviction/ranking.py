@@ -21,7 +21,6 @@ from kybern.kubelet.pods import spec
 
 REASON = "Evicted"
 DISRUPTION_REASON = "TerminationByKubelet"
-CRITICAL_PRIORITY = 2_000_000_000
 _NOTHING = Quantity.parse("0")
 
 
@@ -63,12 +62,6 @@ class PodUsage:
 
 
 Usage = Mapping[str, PodUsage]
-
-
-def is_critical(pod: Obj) -> bool:
-    """Static pods, and pods of a system priority, are never evicted."""
-    priority = pod["spec"].get("priority")
-    return spec.is_static(pod) or (priority is not None and priority >= CRITICAL_PRIORITY)
 
 
 def ranked(

@@ -1,5 +1,6 @@
-"""What is left on the node: memory, disk space, inodes, process ids. Every function blocks."""
+"""What is left on the node: memory, disk space, inodes, process ids. Looking blocks."""
 
+import asyncio
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from kybern.kubelet.eviction.thresholds import (
     Observations,
 )
 from kybern.kubelet.node.machine import memory_info
+from kybern.kubelet.parts import Parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,15 @@ class Disks:
             IMAGE_FS_INODES: image_inodes,
             PIDS: _process_ids(),
         }
+
+
+async def find_disks(parts: Parts) -> Disks:
+    """Where this node's files and images lie; raises RpcError while the runtime is silent."""
+    node = parts.paths.root
+    systems = await parts.runtime.image_file_systems()
+    images = Path(systems[0].fs_id.mountpoint) if systems else node
+    exists = await asyncio.to_thread(images.exists)
+    return Disks(node, images if exists else node)
 
 
 def _memory() -> Observation:

@@ -10,6 +10,7 @@ from kybern.api.quantity import Quantity
 
 SOURCE_ANNOTATION = "kubernetes.io/config.source"
 DEFAULT_GRACE_SECONDS = 30
+CRITICAL_PRIORITY = 2_000_000_000
 
 
 def uid(pod: Obj) -> str:
@@ -88,6 +89,11 @@ def is_static(pod: Obj) -> bool:
     """Whether the pod comes from this node's own manifests and not from the API."""
     source = (pod["metadata"].get("annotations") or {}).get(SOURCE_ANNOTATION, "api")
     return source != "api"
+
+
+def is_critical(pod: Obj) -> bool:
+    """Static pods and those of a system priority: the node gives them up last, or never."""
+    return is_static(pod) or (pod["spec"].get("priority") or 0) >= CRITICAL_PRIORITY
 
 
 def is_deleted(pod: Obj) -> bool:

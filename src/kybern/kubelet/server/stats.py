@@ -16,7 +16,7 @@ from kybern.component.clock import rfc3339
 from kybern.kubelet.cgroups import CgroupUsage
 from kybern.kubelet.cri import labels
 from kybern.kubelet.eviction.ranking import Disk, PodUsage
-from kybern.kubelet.eviction.signals import Disks
+from kybern.kubelet.eviction.signals import Disks, find_disks
 from kybern.kubelet.eviction.thresholds import (
     IMAGE_FS,
     IMAGE_FS_INODES,
@@ -67,6 +67,7 @@ class Stats:
     def __init__(self, parts: Parts, workers: PodWorkers) -> None:
         self._parts = parts
         self._workers = workers
+        self._disks: Disks | None = None
         self._files: dict[str, PodUsage] = {}
         self._claims: dict[str, dict[str, Space]] = {}
         self._files_read = -FILES_SECONDS
@@ -81,7 +82,9 @@ class Stats:
             for pod in self._workers.pods()
             if (worker := self._workers.get(spec.uid(pod))) is not None and worker.active
         }
-        taken = await asyncio.to_thread(self._node_sample, pods)
+        if self._disks is None:
+            self._disks = await find_disks(self._parts)
+        taken = await asyncio.to_thread(self._node_sample, self._disks, pods)
         for each in counted:
             marks = each.attributes.labels
             pod = pods.get(marks.get(labels.POD_UID, ""))
@@ -95,12 +98,11 @@ class Stats:
         running = container_status(self._parts.status.get(pod), name).get("state") or {}
         return (running.get("running") or {}).get("startedAt") or ""
 
-    def _node_sample(self, pods: dict[str, Obj]) -> Sample:
-        root = self._parts.paths.root
+    def _node_sample(self, disks: Disks, pods: dict[str, Obj]) -> Sample:
         taken = Sample(
             time=self._parts.clock.time(),
             node_cpu=cpu_nanoseconds(),
-            node=Disks(root, root).observe(),
+            node=disks.observe(),
             memory=memory_info(),
             pods=pods,
         )
