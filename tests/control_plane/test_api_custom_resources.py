@@ -190,3 +190,38 @@ async def test_a_definition_takes_its_objects_along() -> None:
         left = await lab.client.list(CRON_TABS, "default")
     assert gone.status == 404
     assert left["items"] == []
+
+
+async def test_rules_in_the_schema_judge_objects_and_their_changes() -> None:
+    async with serving() as lab:
+        definition = _definition()
+        schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+        fixed = {"rule": "self.cronSpec == oldSelf.cronSpec", "message": "cronSpec is for ever"}
+        few = {"rule": "self.replicas < 5", "fieldPath": ".replicas", "message": "too many"}
+        schema["properties"]["spec"] = {**SPEC_SCHEMA, "x-kubernetes-validations": [fixed, few]}
+        await lab.client.create(CUSTOM_RESOURCE_DEFINITIONS, definition)
+        await _until(lab, NAME, "Established")
+        made = {"metadata": {"name": "one"}, "spec": {"cronSpec": "a", "replicas": 7}}
+        with pytest.raises(StatusError) as refused:
+            await lab.client.create(CRON_TABS, made, "default")
+        (cause,) = (refused.value.details or {})["causes"]
+        assert cause == {
+            "reason": "FieldValueInvalid",
+            "message": "Invalid value: too many",
+            "field": "spec.replicas",
+        }
+        made["spec"]["replicas"] = 2
+        await lab.client.create(CRON_TABS, made, "default")
+        with pytest.raises(StatusError, match="cronSpec is for ever"):
+            change = {"spec": {"cronSpec": "ab"}}
+            await lab.client.patch(CRON_TABS, "one", change, "default")
+        await lab.client.patch(CRON_TABS, "one", {"spec": {"replicas": 3}}, "default")
+
+
+async def test_a_definition_whose_rule_has_no_meaning_is_refused() -> None:
+    async with serving() as lab:
+        definition = _definition()
+        schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+        schema["x-kubernetes-validations"] = [{"rule": "self.spec.nothing > 1"}]
+        with pytest.raises(StatusError, match="undefined field 'nothing'"):
+            await lab.client.create(CUSTOM_RESOURCE_DEFINITIONS, definition)

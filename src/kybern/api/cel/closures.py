@@ -12,7 +12,6 @@ from typing import Any
 from kybern.api.cel.declarations import Overload
 from kybern.api.cel.errors import CostLimitExceeded, EvaluationError
 from kybern.api.cel.syntax import Comprehension
-from kybern.api.cel.types import Field
 from kybern.api.cel.values import NONE, OptionalValue, kind, lookup
 
 LIST_COST, MAP_COST, OBJECT_COST = 10, 30, 40
@@ -48,9 +47,7 @@ def variable(name: str) -> Code:
     return read
 
 
-def select_field(operand: Code, key: str, field: Field | None) -> Code:
-    convert = field.read if field else None
-
+def select_field(operand: Code, key: str) -> Code:
     def select(frame: Frame) -> Any:
         held = operand(frame)
         frame.cost += 1
@@ -61,9 +58,7 @@ def select_field(operand: Code, key: str, field: Field | None) -> Code:
         except TypeError:
             raise EvaluationError(f"unsupported field selection on {kind(held)}") from None
 
-    if convert is None:
-        return select
-    return lambda frame: convert(select(frame))
+    return select
 
 
 def has_field(operand: Code, key: str) -> Code:

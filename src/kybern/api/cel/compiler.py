@@ -90,7 +90,7 @@ class _Compiler:
         key = field.key if field else node.field
         if node.test:
             return has_field(operand, key)
-        return select_field(operand, key, field)
+        return select_field(operand, key)
 
     @code.register
     def _(self, node: ListOf) -> Code:

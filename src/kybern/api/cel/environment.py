@@ -22,10 +22,15 @@ PER_CALL_LIMIT = 1_000_000
 
 
 class Program:
-    """A compiled expression; ``type`` is what it evaluates to, as far as that is known."""
+    """A compiled expression.
+
+    ``type`` is what it evaluates to, as far as that is known; ``names`` are the variables that it
+    reads.
+    """
 
     def __init__(self, source: str, checked: Checked, code: Code) -> None:
         self.source, self.type = source, checked.type
+        self.names = frozenset(checked.names.values())
         self._code = code
 
     def evaluate(self, variables: dict[str, Any], limit: int = PER_CALL_LIMIT) -> Any:
@@ -39,6 +44,9 @@ class Program:
         frame = Frame(variables, limit)
         try:
             return self._code(frame), frame.cost
+        except EvaluationError as error:
+            error.cost = frame.cost
+            raise
         except RecursionError:
             raise EvaluationError("evaluation nests too deeply") from None
 

@@ -28,7 +28,12 @@ class CompileError(CelError):
 
 
 class EvaluationError(CelError):
-    """An evaluation came to no value: a missing key, an overflow, a division by zero."""
+    """An evaluation came to no value: a missing key, an overflow, a division by zero.
+
+    ``cost`` is what it had cost by then.
+    """
+
+    cost = 0
 
 
 class CostLimitExceeded(CelError):

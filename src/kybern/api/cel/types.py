@@ -6,9 +6,8 @@ down in signatures as text, which :func:`read` understands: ``map(string, list(A
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -29,15 +28,10 @@ class Parameter(Type):
 
 @dataclass(frozen=True)
 class Field:
-    """A field of an object type: ``key`` is its name in the object, ``name`` in expressions.
-
-    ``read`` makes the value of the expression from the value in the object (texts of times become
-    times); None where they are the same.
-    """
+    """A field of an object type: ``key`` is its name in the object."""
 
     type: Type
     key: str
-    read: Callable[[Any], Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Validation of the schemas of custom resources: structural, and nothing that is left out.
 
 The rules are those of upstream's structural schemas: every value has a type, references and a few
-costly keywords are refused, lists say how they merge. CEL rules are checked where they compile.
+costly keywords are refused, lists say how they merge. Rules in CEL have a file of their own.
 """
 
 import re
@@ -14,6 +14,7 @@ from kybern.api.errors import (
     not_supported,
     required,
 )
+from kybern.api.validation.schema_rules import schema_rules
 
 TYPES = ("array", "boolean", "integer", "number", "object", "string")
 _LIST_TYPES = ("atomic", "set", "map")
@@ -37,7 +38,9 @@ def structural_schema(schema: Obj, path: str) -> list[FieldError]:
             errors.append(required(f"{path}.type", "must not be empty at the root"))
     elif schema["type"] != "object":
         errors.append(invalid_value(f"{path}.type", schema["type"], "must be object at the root"))
-    return errors + _schema(schema, path, root=True)
+    errors += _schema(schema, path, root=True)
+    # What rules speak of is known only where the schema is sound.
+    return errors or schema_rules(schema, path)
 
 
 def _schema(schema: Obj, path: str, *, root: bool = False) -> list[FieldError]:

@@ -12,7 +12,7 @@ from kybern.api.schema import TypeSchema
 from kybern.apiserver.call import ScalePaths
 from kybern.apiserver.custom_resources.defaulting import declares_defaults, fill_defaults
 from kybern.apiserver.custom_resources.json_path import compile_path
-from kybern.apiserver.custom_resources.schema_validation import validate
+from kybern.apiserver.custom_resources.judging import judge_of
 
 GroupVersionKind = tuple[str, str, str]
 
@@ -190,11 +190,10 @@ def _strategy(spec: Obj, group: str, schemas: dict[str, Obj], stored: Obj) -> St
         version = str(obj.get("apiVersion", "")).rpartition("/")[2]
         fill_defaults(obj, schemas.get(version, schema))
 
-    def check(obj: Obj) -> list[FieldError]:
-        return validate(obj, schema)
+    judge = judge_of(schema)
 
-    def check_status(new: Obj, old: Obj) -> list[FieldError]:
-        return validate(new, schema)
+    def check(obj: Obj) -> list[FieldError]:
+        return judge(obj, None)
 
     def changed(new: Obj, old: Obj) -> bool:
         ignored = {"apiVersion", "kind", "metadata"} | ({"status"} if has_status else set())
@@ -205,7 +204,9 @@ def _strategy(spec: Obj, group: str, schemas: dict[str, Obj], stored: Obj) -> St
         default=default,
         read=default if declares_defaults(schema) else None,
         check=check,
-        check_status=check_status,
+        check_update=judge,
+        check_status=judge,
+        checks_on_update=0,
         namespaced=spec["scope"] == "Namespaced",
         generation=changed,
         status=has_status,
