@@ -64,7 +64,8 @@ class ClusterEvent:
 
     def covers(self, event: "ClusterEvent") -> bool:
         """As a registration: whether ``event`` is one of those asked for."""
-        if not self.action & event.action:
+        # As plain numbers, many times faster than as flags; this is asked for every event.
+        if not self.action.value & event.action.value:
             return False
         if self.resource is EventResource.POD:
             return event.resource in (EventResource.ASSIGNED_POD, EventResource.UNSCHEDULED_POD)

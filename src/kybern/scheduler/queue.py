@@ -50,6 +50,8 @@ class SchedulingQueue:
         self._active = PodHeap(Place.ACTIVE, lambda queued: queued.order)
         self._backoff = PodHeap(Place.BACKOFF, _backoff_order)
         self._error_backoff = PodHeap(Place.ERROR_BACKOFF, _backoff_order)
+        # There are as many kinds of events as resources have actions.
+        self._interest: dict[ClusterEvent, bool] = {}
         self._unschedulable: dict[str, QueuedPod] = {}
         self._gated: dict[str, QueuedPod] = {}
         self._in_flight: dict[str, int] = {}
@@ -270,12 +272,15 @@ class SchedulingQueue:
     def _is_of_interest(self, event: ClusterEvent) -> bool:
         if event.resource is EventResource.WILDCARD:
             return True
-        return any(
-            registration.event.covers(event)
-            for plugins in self._registrations.values()
-            for registrations in plugins.values()
-            for registration in registrations
-        )
+        found = self._interest.get(event)
+        if found is None:
+            found = self._interest[event] = any(
+                registration.event.covers(event)
+                for plugins in self._registrations.values()
+                for registrations in plugins.values()
+                for registration in registrations
+            )
+        return found
 
     def _is_worth(
         self, queued: QueuedPod, event: ClusterEvent, old: Obj | None, new: Obj | None
