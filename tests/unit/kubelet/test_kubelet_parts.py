@@ -2,15 +2,17 @@
 
 import base64
 import json
+from typing import Any
 
 import pytest
-from kubelet_pods import container, pod
+from kubelet_pods import Obj, container, pod
 
 from kybern.component.duration import go_duration
 from kybern.kubelet import bounds, env, network_files
 from kybern.kubelet.images.credentials import credentials_for
 from kybern.kubelet.images.pause import program
 from kybern.kubelet.images.reference import InvalidReference, with_default_tag
+from kybern.kubelet.oom_score import oom_score
 from kybern.kubelet.pods import spec
 from kybern.kubelet.pods.backoff import Backoff
 
@@ -179,3 +181,22 @@ def test_downward_fields_and_resources() -> None:
     ]
     for selector, shown in values:
         assert env.resource_value(main, selector, {"cpu": "4"}) == shown
+
+
+def test_the_oom_killer_spares_what_requested_more() -> None:
+    def asking(memory: str, **fields: Any) -> Obj:
+        return container(resources={"requests": {"memory": memory}}, **fields)
+
+    gibi = 1024**3
+    large, small = asking("512Mi", name="large"), asking("1Ki", name="small")
+    side = asking("1Ki", name="side", restartPolicy="Always")
+    both = pod(large, small)
+    assert [oom_score(both, c, gibi) for c in (large, small)] == [500, 999]
+    assert oom_score(pod(asking("2Gi")), asking("2Gi"), gibi) == 3
+    with_side = pod(large, init=(side,))
+    assert oom_score(with_side, with_side["spec"]["initContainers"][0], gibi) == 500
+    shared = pod(container(), resources={"requests": {"memory": "256Mi"}})
+    assert oom_score(shared, shared["spec"]["containers"][0], gibi) == 750
+    assert oom_score(pod(), container(), gibi) == 1000
+    critical = pod(priority=2_000_001_000, priorityClassName="system-node-critical")
+    assert oom_score(critical, container(), gibi) == -997

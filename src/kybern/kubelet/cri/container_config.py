@@ -9,11 +9,10 @@ from kybern.kubelet.cri import labels
 from kybern.kubelet.cri.client import cri
 from kybern.kubelet.devices.access import Access
 from kybern.kubelet.env import expand
+from kybern.kubelet.oom_score import oom_score
 from kybern.kubelet.pods import spec
 
 DEFAULT_TERMINATION_PATH = "/dev/termination-log"
-BEST_EFFORT_OOM_SCORE = 1000
-GUARANTEED_OOM_SCORE = -997
 
 
 def container_config(
@@ -83,20 +82,3 @@ def resources(pod: Obj, container: Obj, limits: Limits, memory_capacity: int) ->
         memory_limit_in_bytes=limits.memory or 0,
         oom_score_adj=oom_score(pod, container, memory_capacity),
     )
-
-
-def oom_score(pod: Obj, container: Obj, memory_capacity: int) -> int:
-    """The kernel's oom_score_adj by quality of service: the more requested, the safer."""
-    if (pod["spec"].get("priority") or 0) >= spec.CRITICAL_PRIORITY:
-        return GUARANTEED_OOM_SCORE
-    qos = spec.qos_class(pod)
-    if qos == "Guaranteed":
-        return GUARANTEED_OOM_SCORE
-    if qos == "BestEffort":
-        return BEST_EFFORT_OOM_SCORE
-    requested = spec.resource_value(container, "requests", "memory")
-    score = BEST_EFFORT_OOM_SCORE - BEST_EFFORT_OOM_SCORE * requested // max(memory_capacity, 1)
-    lowest = BEST_EFFORT_OOM_SCORE + GUARANTEED_OOM_SCORE
-    if score < lowest:
-        return lowest
-    return BEST_EFFORT_OOM_SCORE - 1 if score == BEST_EFFORT_OOM_SCORE else score
