@@ -22,6 +22,7 @@ from kybern.component.pki import CertificateAuthority
 from kybern.component.tls import TlsConfig
 from kybern.scheduler import main as scheduler
 from kybern.scheduler.config import Config
+from kybern.scheduler.extenders import http_extender
 from kybern.scheduler.extenders.http_extender import ExtenderError, HttpExtender
 from kybern.scheduler.extenders.settings import read_extenders
 from kybern.testing import Cluster
@@ -117,6 +118,49 @@ async def test_extenders_filter_and_rank_by_name(kybern_cluster: Cluster, tmp_pa
     assert asked["Nodes"] is None and asked["Pod"]["metadata"]["name"] == "web"
     ((_, asked),) = second.asked
     assert sorted(asked["NodeNames"]) == ["simulated-1", "simulated-2"]
+
+
+async def test_answers_may_be_as_large_as_clusters_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"a-node-with-a-rather-long-name-{number:06}" for number in range(20_000)]
+    extender = Extender(filter=lambda a: {"NodeNames": a["NodeNames"]})
+    server = await serve(extender.handle, "127.0.0.1", 0, clock=Clock())
+    url = f"http://127.0.0.1:{server.port}"
+    settings = {"urlPrefix": url, "filterVerb": "filter", "nodeCacheCapable": True}
+    client = HttpExtender(read_extenders([settings])[0])
+    nodes = [{"metadata": {"name": name}} for name in names]
+    try:
+        assert (await client.filter(pod("web"), nodes)).nodes == names
+        monkeypatch.setattr(http_extender, "LARGEST_ANSWER", 1000)
+        with pytest.raises(ExtenderError, match="larger than 1000 bytes"):
+            await client.filter(pod("web"), nodes)
+    finally:
+        await client.close()
+        await server.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [],
+        {"NodeNames": 3},
+        {"NodeNames": ["b"]},
+        {"NodeNames": ["a"], "FailedNodes": ["b"]},
+        {"NodeNames": ["a"], "FailedNodes": 7},
+        {"Error": "out of order"},
+    ],
+)
+async def test_what_is_no_answer_is_the_extenders_error(answer: Any) -> None:
+    extender = Extender(filter=lambda a: answer)
+    server = await serve(extender.handle, "127.0.0.1", 0, clock=Clock())
+    url = f"http://127.0.0.1:{server.port}"
+    settings = {"urlPrefix": url, "filterVerb": "filter", "nodeCacheCapable": True}
+    client = HttpExtender(read_extenders([settings])[0])
+    try:
+        with pytest.raises(ExtenderError):
+            await client.filter(pod("web"), [{"metadata": {"name": "a"}}])
+    finally:
+        await client.close()
+        await server.close()
 
 
 async def test_an_extender_is_verified_by_its_authority(

@@ -259,7 +259,9 @@ class Scheduler:
             outcome = await extenders.decide(self._deciders[queued.scheduler_name], queued.pod)
             if isinstance(outcome, FitError):
                 found = await self._ask_for_victims(queued, outcome, extenders)
-        except ExtenderError as error:
+        except Exception as error:
+            if not isinstance(error, ExtenderError):
+                logger.exception("deciding about %s failed", object_key(queued.pod))
             self._attempt_failed(queued, started, error)
             return
         if self._is_gone(queued):

@@ -5,9 +5,9 @@ sent as those types are encoded, and read in any case, as Go reads them.
 """
 
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import orjson
@@ -16,6 +16,7 @@ from kybern.component.kubeconfig import Access
 from kybern.scheduler.extenders.settings import ExtenderSettings, TlsSettings
 
 Obj = dict[str, Any]
+Answer = TypeVar("Answer")
 
 # What is read of one answer: lists of nodes of the largest clusters.
 LARGEST_ANSWER = 256 * 1024 * 1024
@@ -69,32 +70,35 @@ class HttpExtender:
 
     async def filter(self, pod: Obj, nodes: Sequence[Obj]) -> Filtered:
         """Which of the nodes could take the pod; raises ExtenderError."""
-        answer = _fields(await self._send(self.settings.filter_verb, self._arguments(pod, nodes)))
-        if answer.get("error"):
-            raise ExtenderError(str(answer["error"]))
         known = {node["metadata"]["name"] for node in nodes}
-        names: list[str] = []
-        if self.settings.caches_nodes and answer.get("nodenames") is not None:
-            names = [str(name) for name in answer["nodenames"]]
-        elif answer.get("nodes") is not None:
-            items = _fields(answer["nodes"]).get("items") or ()
-            names = [str(item["metadata"]["name"]) for item in items]
-        for name in names:
-            if name not in known:
-                raise ExtenderError(
-                    f'extender "{self.name}" claims a filtered node "{name}" which is not found in '
-                    "the input node list"
-                )
-        hopeless = answer.get("failedandunresolvablenodes") or {}
-        return Filtered(names, answer.get("failednodes") or {}, hopeless)
+
+        def read(answer: Any) -> Filtered:
+            fields = _fields(answer)
+            names: list[str] = []
+            if self.settings.caches_nodes and fields.get("nodenames") is not None:
+                names = [str(name) for name in fields["nodenames"]]
+            elif fields.get("nodes") is not None:
+                items = _fields(fields["nodes"]).get("items") or ()
+                names = [str(item["metadata"]["name"]) for item in items]
+            for name in names:
+                if name not in known:
+                    raise ExtenderError(
+                        f'extender "{self.name}" claims a filtered node "{name}" which is not '
+                        "found in the input node list"
+                    )
+            failed = dict(fields.get("failednodes") or {})
+            return Filtered(names, failed, dict(fields.get("failedandunresolvablenodes") or {}))
+
+        return await self._ask(self.settings.filter_verb, self._arguments(pod, nodes), read)
 
     async def prioritize(self, pod: Obj, nodes: Sequence[Obj]) -> dict[str, int]:
         """Scores from 0 to 10 by node; raises ExtenderError."""
-        answer = await self._send(self.settings.prioritize_verb, self._arguments(pod, nodes))
-        if not isinstance(answer, list):
-            raise ExtenderError("expected a list of priorities")
-        pairs = [_fields(one) for one in answer]
-        return {str(one.get("host", "")): int(one.get("score", 0)) for one in pairs}
+
+        def read(answer: Any) -> dict[str, int]:
+            pairs = [_fields(one) for one in answer]
+            return {str(one.get("host", "")): int(one.get("score", 0)) for one in pairs}
+
+        return await self._ask(self.settings.prioritize_verb, self._arguments(pod, nodes), read)
 
     async def preempt(
         self, pod: Obj, victims: Mapping[str, tuple[Sequence[Obj], int]]
@@ -115,13 +119,7 @@ class HttpExtender:
                 node: {"Pods": list(pods), "NumPDBViolations": broken}
                 for node, (pods, broken) in victims.items()
             }
-        answer = _fields(await self._send(self.settings.preempt_verb, arguments))
-        found: dict[str, Victims] = {}
-        for node, given in (answer.get("nodenametometavictims") or {}).items():
-            one = _fields(given or {})
-            uids = [str(_fields(meta).get("uid", "")) for meta in one.get("pods") or ()]
-            found[node] = Victims(uids, int(one.get("numpdbviolations") or 0))
-        return found
+        return await self._ask(self.settings.preempt_verb, arguments, _read_victims)
 
     async def bind(self, pod: Obj, node: str) -> None:
         """Have the extender bind the pod; raises ExtenderError."""
@@ -132,9 +130,7 @@ class HttpExtender:
             "PodUID": meta["uid"],
             "Node": node,
         }
-        answer = _fields(await self._send(self.settings.bind_verb, arguments))
-        if answer.get("error"):
-            raise ExtenderError(str(answer["error"]))
+        await self._ask(self.settings.bind_verb, arguments, _fields)
 
     async def close(self) -> None:
         if self._session is not None:
@@ -145,6 +141,16 @@ class HttpExtender:
             names = [node["metadata"]["name"] for node in nodes]
             return {"Pod": pod, "Nodes": None, "NodeNames": names}
         return {"Pod": pod, "Nodes": {"metadata": {}, "items": list(nodes)}, "NodeNames": None}
+
+    async def _ask(self, verb: str, arguments: Obj, read: Callable[[Any], Answer]) -> Answer:
+        """Send, and read the answer; what cannot be read is an error of the extender's."""
+        answer = await self._send(verb, arguments)
+        try:
+            if isinstance(answer, dict) and (problem := _fields(answer).get("error")):
+                raise ExtenderError(str(problem))
+            return read(answer)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ExtenderError(f"{verb} of {self.name}: not an answer: {error!r}") from error
 
     async def _send(self, verb: str, arguments: Obj) -> Any:
         url = f"{self.settings.url}/{verb}"
@@ -161,7 +167,7 @@ class HttpExtender:
                     raise ExtenderError(
                         f"failed {verb} with extender at URL {url}, code {response.status}"
                     )
-                return orjson.loads(await response.content.read(LARGEST_ANSWER))
+                return orjson.loads(await _whole(response))
         except (aiohttp.ClientError, TimeoutError, ValueError, ssl.SSLError) as error:
             raise ExtenderError(f'Post "{url}": {error or "timed out"}') from error
 
@@ -173,6 +179,25 @@ class HttpExtender:
             timeout = aiohttp.ClientTimeout(total=self.settings.timeout)
             self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
         return self._session
+
+
+def _read_victims(answer: Any) -> dict[str, Victims]:
+    found: dict[str, Victims] = {}
+    for node, given in (_fields(answer).get("nodenametometavictims") or {}).items():
+        one = _fields(given or {})
+        uids = [str(_fields(meta).get("uid", "")) for meta in one.get("pods") or ()]
+        found[node] = Victims(uids, int(one.get("numpdbviolations") or 0))
+    return found
+
+
+async def _whole(response: aiohttp.ClientResponse) -> bytes:
+    """The body, if it is not larger than any honest answer."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > LARGEST_ANSWER:
+            raise ExtenderError(f"the answer is larger than {LARGEST_ANSWER} bytes")
+    return bytes(body)
 
 
 def _context(tls: TlsSettings) -> ssl.SSLContext:
