@@ -7,7 +7,8 @@ says that the plugin has nothing to say about such pods. Filters and scores read
 
 ``Basis`` says what an answer rests on, which is what decides how long it stays true:
 NODE facts of that row, USAGE of that row (pods on it), or the CLUSTER (pods anywhere). Answers that
-rest on nodes alone are computed once for all classes whose filters and scores have equal ``key``.
+rest on nodes alone are computed once for all classes whose filters and scores have equal ``key``;
+those who have one hold nothing that has to be given back.
 """
 
 from collections.abc import Hashable, Sequence
