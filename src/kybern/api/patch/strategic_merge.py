@@ -154,6 +154,8 @@ def _merge_lists(original: list[Any], patch: list[Any], field: Field) -> list[An
         raise bad_request(f"cannot merge lists without merge key for {field.type.go_name}")
     kept, changes = _apply_item_directives(original, patch, field.merge_key)
     merged = _merge_items(kept, changes, field)
+    for item in merged:
+        _key_of(item, field.merge_key)
     return interleaved(merged, changes, original, field.merge_key)
 
 

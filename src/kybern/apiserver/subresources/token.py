@@ -9,6 +9,7 @@ from kybern.apiserver.creation import ensure_namespace
 from kybern.apiserver.field_managers import manager_of
 from kybern.apiserver.options import write_options
 from kybern.apiserver.responses import respond
+from kybern.apiserver.token_request import DEFAULT_SECONDS
 from kybern.component.http.messages import Response
 
 _GROUP = "authentication.k8s.io"
@@ -26,10 +27,14 @@ async def create(call: Call) -> Response:
     sign = call.services.token_requests
     if sign is None:
         raise method_not_allowed()
-    answer = await sign(call, call.info.name, request)
+    # What clients say of the lifetime is theirs; audiences and the status are the server's.
+    request.pop("status", None)
+    spec = request["spec"] = request.get("spec") or {}
+    if spec.get("expirationSeconds") is None:
+        spec["expirationSeconds"] = DEFAULT_SECONDS
     managed_fields.track(
         None,
-        answer,
+        request,
         schema=schema,
         manager=manager_of(call, options),
         api_version=schema.api_version,
@@ -37,6 +42,7 @@ async def create(call: Call) -> Response:
         subresource="token",
         ignored=EMPTY,
     )
+    answer = await sign(call, call.info.name, request)
     return respond(answer, 201, call.output)
 
 

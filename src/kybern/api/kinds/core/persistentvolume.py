@@ -137,8 +137,9 @@ def _check(volume: Obj) -> list[FieldError]:
     storage_class = spec.get("storageClassName")
     if storage_class:
         errors += named(dns_subdomain(storage_class), storage_class, "spec.storageClassName")
-    if spec.get("volumeMode") is not None:
-        errors += one_of(spec["volumeMode"], VOLUME_MODES, "spec.volumeMode")
+    mode = spec.get("volumeMode")
+    if mode is not None and mode not in VOLUME_MODES:
+        errors.append(not_supported("spec.volumeMode", mode, VOLUME_MODES))
     return errors
 
 
