@@ -1,23 +1,21 @@
 """Signing requests: kubelets' are approved, approved ones signed, old ones deleted."""
 
-import asyncio
 import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from certificate_lab import decide, let_nodes_join, signing
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 
 from kybern.api import objects
 from kybern.api.errors import Obj
-from kybern.api.resources import CERTIFICATE_SIGNING_REQUESTS, CLUSTER_ROLE_BINDINGS
+from kybern.api.resources import CERTIFICATE_SIGNING_REQUESTS
 from kybern.api.user import AUTHENTICATED_GROUP, UserInfo
 from kybern.component.clock import Clock
 from kybern.component.pki import CertificateAuthority, generate_key
-from kybern.controllers import main as controllers
-from kybern.controllers.config import Config
 from kybern.testing import Cluster
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.kybern(nodes=0, controllers=False)]
@@ -47,18 +45,8 @@ async def cluster(
     kybern_cluster: Cluster, authority: CertificateAuthority, tmp_path: Path
 ) -> AsyncIterator[Cluster]:
     """A cluster whose controllers have a CA to sign with."""
-    config = Config(
-        leader_elect=False,
-        cluster_signing_cert_file=str(tmp_path / "ca.crt"),
-        cluster_signing_key_file=str(tmp_path / "ca.key"),
-    )
-    manager = UserInfo("system:kube-controller-manager", (AUTHENTICATED_GROUP,))
-    client = kybern_cluster.client_as(manager)
-    run = controllers.run(client, kybern_cluster.clock, config)
-    task = asyncio.create_task(run)
-    yield kybern_cluster
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    async with signing(kybern_cluster, tmp_path):
+        yield kybern_cluster
 
 
 def signed(one: Obj) -> bool:
@@ -69,24 +57,12 @@ def certificate(one: Obj) -> x509.Certificate:
     return x509.load_pem_x509_certificate(base64.b64decode(objects.status(one)["certificate"]))
 
 
-async def approve(cluster: Cluster) -> None:
-    held = await cluster.client.get(CERTIFICATE_SIGNING_REQUESTS, "mine")
-    verdict = {"type": "Approved", "status": "True", "reason": "Asked", "message": "Nicely"}
-    held["status"] = {"conditions": [verdict]}
-    await cluster.client.update(CERTIFICATE_SIGNING_REQUESTS, held, subresource="approval")
-
-
 async def test_a_node_renews_its_certificate_by_itself(
     cluster: Cluster, authority: CertificateAuthority
 ) -> None:
     node = UserInfo("system:node:n1", ("system:nodes", AUTHENTICATED_GROUP))
     made = request(KUBELET, "system:node:n1", "system:nodes", "digital signature", "client auth")
-    # What bootstrapping a cluster sets up: nodes may renew their own certificates.
-    role = "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient"
-    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role}
-    subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:nodes"}
-    binding = {"metadata": {"name": "renew"}, "roleRef": reference, "subjects": [subject]}
-    await cluster.client.create(CLUSTER_ROLE_BINDINGS, binding)
+    await let_nodes_join(cluster)
     await cluster.client_as(node).create(CERTIFICATE_SIGNING_REQUESTS, made)
     done = await cluster.wait_for(CERTIFICATE_SIGNING_REQUESTS, "mine", signed)
     assert (objects.condition(done, "Approved") or {})["reason"] == "AutoApproved"
@@ -99,7 +75,7 @@ async def test_a_node_renews_its_certificate_by_itself(
 async def test_an_approved_client_is_signed_and_the_request_goes(cluster: Cluster) -> None:
     made = request(CLIENT, "jane", "devs", "client auth", expirationSeconds=3600)
     await cluster.client.create(CERTIFICATE_SIGNING_REQUESTS, made)
-    await approve(cluster)
+    await decide(cluster, "mine", "Approved")
     done = await cluster.wait_for(CERTIFICATE_SIGNING_REQUESTS, "mine", signed)
     issued = certificate(done)
     life = issued.not_valid_after_utc - issued.not_valid_before_utc
@@ -110,7 +86,7 @@ async def test_an_approved_client_is_signed_and_the_request_goes(cluster: Cluste
 async def test_wrong_usages_fail(cluster: Cluster) -> None:
     made = request(CLIENT, "jane", "devs", "server auth")
     await cluster.client.create(CERTIFICATE_SIGNING_REQUESTS, made)
-    await approve(cluster)
+    await decide(cluster, "mine", "Approved")
     failed = await cluster.wait_for(
         CERTIFICATE_SIGNING_REQUESTS, "mine", lambda one: objects.condition_is(one, "Failed")
     )

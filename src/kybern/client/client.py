@@ -6,8 +6,8 @@ as client-go does.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
@@ -28,6 +28,8 @@ from kybern.component.kubeconfig import Access, in_cluster_access, load_access
 
 if TYPE_CHECKING:
     import aiohttp
+
+    from kybern.client.https import HttpsTransport
 
 PAGE_SIZE = 500
 RETRY_AFTER_TRIES = 10
@@ -148,11 +150,20 @@ class Client:
         self, path: str, query: str, protocols: Sequence[str]
     ) -> "aiohttp.ClientWebSocketResponse":
         """A WebSocket to a streaming subresource; over HTTPS only."""
+        return await self._https().websocket(path, query, protocols)
+
+    async def renew(self, certificate: bytes, key: bytes) -> None:
+        """Go on as the holder of another client certificate (PEM); over HTTPS only."""
+        transport = self._https()
+        held = replace(transport.access, certificate=certificate, key=key, token="", token_file="")
+        await transport.renew(held)
+
+    def _https(self) -> "HttpsTransport":
         from kybern.client.https import HttpsTransport
 
         if not isinstance(self.transport, HttpsTransport):
-            raise TypeError("WebSockets need a client that speaks HTTPS")
-        return await self.transport.websocket(path, query, protocols)
+            raise TypeError("this needs a client that speaks HTTPS")
+        return self.transport
 
     async def get(
         self,
@@ -235,7 +246,7 @@ class Client:
         timeout_seconds: int = 0,
         send_initial_events: bool = False,
         metadata_only: bool = False,
-    ) -> AsyncIterator[Obj]:
+    ) -> AsyncGenerator[Obj, None]:
         """Events ``{"type", "object"}`` until the server ends the watch.
 
         BOOKMARK events are passed on. An ERROR event is raised as StatusError (410: list again).

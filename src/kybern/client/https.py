@@ -7,6 +7,7 @@ the API server's process do not, and so need not load an HTTP library.
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote
+from weakref import WeakSet
 
 import aiohttp
 from yarl import URL
@@ -28,6 +29,7 @@ class HttpsTransport:
 
     access: Access
     _session: aiohttp.ClientSession | None = field(default=None, init=False)
+    _answers: "WeakSet[aiohttp.ClientResponse]" = field(default_factory=WeakSet, init=False)
 
     @property
     def session(self) -> aiohttp.ClientSession:
@@ -70,6 +72,7 @@ class HttpsTransport:
             )
         except (aiohttp.ClientError, OSError) as error:
             raise ApiUnreachable(f"{self.access.server}: {error}") from error
+        self._answers.add(response)
         names = {name.lower(): value for name, value in response.headers.items()}
         return Reply(response.status, names, _stream(response))
 
@@ -94,10 +97,23 @@ class HttpsTransport:
             replace(self.access, certificate=b"", key=b"", token=token, token_file="")
         )
 
+    async def renew(self, access: Access) -> None:
+        """Speak with other credentials from now on.
+
+        Connections that are open are cut, watches too: an API server knows a client by the
+        certificate that its connection began with.
+        """
+        self.access = access
+        # Readers of a pool that is closed would not be told: aiohttp lets them wait for ever.
+        for response in list(self._answers):
+            response.close()
+        await self.close()
+
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        # Whoever sends while the old pool is being closed opens the next one.
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
 
 async def _stream(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

@@ -43,6 +43,8 @@ class Component:
     agent: str
     config: Any
     run: Callable[..., Awaitable[None]]
+    # From a kubeconfig, the clock and the flags to a client, where a component has its own way.
+    connect: Callable[[str, Clock, Any], Client] | None
 
 
 def split(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -58,15 +60,7 @@ def run_command(names: list[str]) -> click.Command:
 
     def start(v: int, kubeconfig: str, credentials: str, **parsed: Any) -> None:
         logging.configure(v)
-        components = [
-            Component(
-                name,
-                COMPONENTS[name][1],
-                flags.build(configs[name], parsed),
-                importlib.import_module(f"{COMPONENTS[name][0]}.main").run,
-            )
-            for name in names
-        ]
+        components = [_component(name, flags.build(configs[name], parsed)) for name in names]
         _run_until_stopped(components, kubeconfig, credentials)
 
     options: list[click.Parameter] = [
@@ -87,6 +81,12 @@ def run_command(names: list[str]) -> click.Command:
     return click.Command(
         "kybern run " + " ".join(names), callback=start, params=options, help=about
     )
+
+
+def _component(name: str, config: Any) -> Component:
+    package, agent = COMPONENTS[name]
+    main = importlib.import_module(f"{package}.main")
+    return Component(name, agent, config, main.run, getattr(main, "connect", None))
 
 
 def _run_until_stopped(components: list[Component], kubeconfig: str, credentials: str) -> None:
@@ -142,6 +142,8 @@ def _credentials_file(component: Component, credentials: str) -> str:
 
 def _client(component: Component, components: list[Component], path: str, clock: Clock) -> Client:
     path = path or os.environ.get("KUBECONFIG", "")
+    if path and component.connect is not None:
+        return component.connect(path, clock, component.config)
     if path:
         return Client.from_kubeconfig(path, clock, user_agent=component.agent)
     for other in components:

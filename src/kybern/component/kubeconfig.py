@@ -58,6 +58,8 @@ def load_access(path: str | os.PathLike[str], context: str = "") -> Access:
         document = yaml.safe_load(base.read_bytes()) or {}
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: not a kubeconfig: {error}") from error
+    if not isinstance(document, dict):
+        raise ValueError(f"{path}: not a kubeconfig")
     chosen = context or document.get("current-context", "")
     names = _named(document, "contexts", "context", chosen, path)
     cluster = _named(document, "clusters", "cluster", names.get("cluster", ""), path)
@@ -108,17 +110,30 @@ def in_cluster_access() -> Access:
 
 
 def write_kubeconfig(
-    path: Path, access: Access, *, user: str = "kubernetes-admin", cluster: str = "kybern"
+    path: Path,
+    access: Access,
+    *,
+    user: str = "kubernetes-admin",
+    cluster: str = "kybern",
+    certificate_file: Path | None = None,
 ) -> None:
-    """Write a self-contained kubeconfig, readable by its owner only, replacing it atomically."""
+    """Write a kubeconfig, readable by its owner only, replacing it atomically.
+
+    It holds all that it needs, or names a file of a client certificate and its key that others
+    keep.
+    """
     context = f"{user}@{cluster}"
     credentials: dict[str, str] = {}
-    if access.certificate:
+    if certificate_file is not None:
+        credentials["client-certificate"] = credentials["client-key"] = str(certificate_file)
+    elif access.certificate:
         credentials["client-certificate-data"] = base64.b64encode(access.certificate).decode()
         credentials["client-key-data"] = base64.b64encode(access.key).decode()
     if access.token:
         credentials["token"] = access.token
-    served: dict[str, str] = {"server": access.server}
+    served: dict[str, Any] = {"server": access.server}
+    if access.insecure:
+        served["insecure-skip-tls-verify"] = True
     if access.ca:
         served["certificate-authority-data"] = base64.b64encode(access.ca).decode()
     document = {

@@ -23,6 +23,7 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 RELOAD_SECONDS = 10.0
+FIRST_LOOK_SECONDS = 1.0
 
 # Offered to clients that negotiate; those that offer only h2, or nothing, are served HTTP/1.1 too.
 ALPN = ("http/1.1",)
@@ -30,11 +31,15 @@ ALPN = ("http/1.1",)
 
 @dataclass(frozen=True, slots=True)
 class TlsConfig:
-    """A server's certificate chain and key (PEM files), and whether it asks clients for theirs."""
+    """A server's certificate chain and key (PEM files), and whether it asks clients for theirs.
+
+    Files that are ``awaited`` may come later; until they are there handshakes fail.
+    """
 
     certificate_file: str
     key_file: str
     request_client_certificate: bool = False
+    awaited: bool = False
 
 
 class ServerTls:
@@ -42,18 +47,22 @@ class ServerTls:
 
     def __init__(self, config: TlsConfig) -> None:
         self._config = config
-        self._loaded = self._stamp()
+        self._loaded: tuple[tuple[int, int, int], ...] = ()
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         self.context.set_alpn_protocols(list(ALPN))
-        self.context.load_cert_chain(config.certificate_file, config.key_file)
+        try:
+            self._load(self._stamp())
+        except FileNotFoundError:
+            if not config.awaited:
+                raise
         if config.request_client_certificate:
             request_any_client_certificate(self.context)
 
     async def follow_files(self) -> None:
         """Reload the certificate whenever its files change; runs until cancelled."""
         while True:
-            await asyncio.sleep(RELOAD_SECONDS)
+            await asyncio.sleep(RELOAD_SECONDS if self._loaded else FIRST_LOOK_SECONDS)
             self.reload_if_changed()
 
     def reload_if_changed(self) -> bool:
@@ -62,12 +71,16 @@ class ServerTls:
             stamp = self._stamp()
             if stamp == self._loaded:
                 return False
-            self.context.load_cert_chain(self._config.certificate_file, self._config.key_file)
+            self._load(stamp)
         except (OSError, ssl.SSLError) as error:
-            log.warning("The serving certificate cannot be reloaded: %s", error)
+            if self._loaded or not isinstance(error, FileNotFoundError):
+                log.warning("The serving certificate cannot be reloaded: %s", error)
             return False
-        self._loaded = stamp
         return True
+
+    def _load(self, stamp: tuple[tuple[int, int, int], ...]) -> None:
+        self.context.load_cert_chain(self._config.certificate_file, self._config.key_file)
+        self._loaded = stamp
 
     def _stamp(self) -> tuple[tuple[int, int, int], ...]:
         """What changes when a certificate or key file is replaced or rewritten."""

@@ -1,6 +1,7 @@
 """The kubelet's flags, spelt as upstream's."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from kybern.component.duration import Duration
 from kybern.component.flags import flag
@@ -22,6 +23,16 @@ class Config:
     given: frozenset[str] = frozenset()
     config: str = flag("", "Path of a KubeletConfiguration file; flags win over it.")
     root_dir: str = flag("/var/lib/kubelet", "Directory for all files of the kubelet.")
+    bootstrap_kubeconfig: str = flag(
+        "", "Kubeconfig to ask for the first client certificate with, where --kubeconfig has none."
+    )
+    cert_dir: str = flag("", "Directory of the certificates; pki below --root-dir by default.")
+    rotate_certificates: bool = flag(
+        False, "Replace the client certificate before it expires, by asking the API server."
+    )
+    rotate_server_certificates: bool = flag(
+        False, "Ask the API server for the node API's certificate too; somebody has to approve it."
+    )
     container_runtime_endpoint: str = flag(
         "unix:///run/containerd/containerd.sock", "Socket of the container runtime (CRI)."
     )
@@ -90,6 +101,11 @@ class Config:
     max_container_restart_period: Duration = flag(
         300.0, "The longest pause before a crashing container starts again."
     )
+
+    @property
+    def certificates(self) -> Path:
+        """The directory of the node's certificates."""
+        return Path(self.cert_dir or f"{self.root_dir}/pki")
 
     def thresholds(self) -> list[Threshold]:
         """The eviction thresholds; raises ValueError for those that make no sense."""

@@ -93,6 +93,8 @@ _FLAGS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "resolvConf": ("resolv_conf", _text),
     "shutdownGracePeriod": ("shutdown_grace_period", _duration),
     "shutdownGracePeriodCriticalPods": ("shutdown_grace_period_critical_pods", _duration),
+    "rotateCertificates": ("rotate_certificates", _switch),
+    "serverTLSBootstrap": ("rotate_server_certificates", _switch),
     "staticPodPath": ("pod_manifest_path", _text),
     "systemReserved": ("system_reserved", _pairs("=")),
     "tlsCertFile": ("tls_cert_file", _text),
@@ -128,11 +130,9 @@ _FIXED: dict[str, tuple[Any, ...]] = {
     "podsPerCore": (0,),
     "protectKernelDefaults": (False,),
     "readOnlyPort": (0,),
-    "rotateCertificates": (False,),
     "runOnce": (False,),
     "seccompDefault": (False,),
     "serializeImagePulls": (False,),
-    "serverTLSBootstrap": (False,),
     "topologyManagerPolicy": ("none",),
 }
 # Speeds, sizes and handlers of upstream's own machinery.

@@ -20,6 +20,9 @@ from kybern.kubelet import configuration
 from kybern.kubelet.admission.allocations import Allocations
 from kybern.kubelet.admission.gate import Admission
 from kybern.kubelet.admission.predicates import without_app_armor
+from kybern.kubelet.certificates.client import connect as connect
+from kybern.kubelet.certificates.client import prepare_client_certificate
+from kybern.kubelet.certificates.serving import serving_manager
 from kybern.kubelet.cgroups import Cgroups
 from kybern.kubelet.config import Config
 from kybern.kubelet.cri.client import Runtime
@@ -148,6 +151,7 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
     await asyncio.to_thread(root.mkdir, parents=True, exist_ok=True)
     machine = await asyncio.to_thread(read_machine, root)
     name = node_name(config)
+    identity = await prepare_client_certificate(client, clock, config, name)
     facts = NodeFacts(
         name,
         config.node_ip or (default_address(),),
@@ -184,11 +188,15 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
         await plugins.start()
         async with asyncio.TaskGroup() as group:
             group.create_task(pleg.run())
+            if identity is not None:
+                group.create_task(identity.run())
             # These do not wait for an API server: it may be one of them.
             await static.look()
             group.create_task(static.run())
             group.create_task(registration.run())
             await registration.registered.wait()
+            if config.rotate_server_certificates:
+                group.create_task(serving_manager(client, clock, config, facts).run())
             lease = NodeLease(client, clock, name)
             lease.node_uid = ((registration.node or {}).get("metadata") or {}).get("uid", "")
             group.create_task(lease.run())

@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -58,12 +59,14 @@ class Cluster:
         controllers: bool = True,
         scheduler: bool = True,
         hollow: HollowConfig | None = None,
+        api_server: ApiServerConfig | None = None,
         serve: bool = False,
     ) -> None:
         self._seed = seed
         self._serve = serve
         self._with_controllers = controllers
         self._with_scheduler = scheduler
+        self._api_server = api_server or ApiServerConfig()
         self._hollow = hollow or HollowConfig()
         self._hollow.nodes = nodes
         self._tasks: list[asyncio.Task[None]] = []
@@ -89,7 +92,7 @@ class Cluster:
 
     async def _start_server(self) -> None:
         """In process; with ``serve`` also on a free port, its files in a temporary directory."""
-        config = ApiServerConfig()
+        config = replace(self._api_server)
         credentials = None
         if self._serve:
             directory = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="kybern-"))

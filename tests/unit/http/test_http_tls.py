@@ -125,6 +125,37 @@ async def test_a_renewed_certificate_serves_the_next_handshake(
     assert await served() == renewed.certificate.public_bytes(serialization.Encoding.DER)
 
 
+async def test_an_awaited_certificate_serves_from_when_it_is_there(
+    start: Start,
+    authority: CertificateAuthority,
+    trusting: ssl.SSLContext,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("kybern.component.tls.FIRST_LOOK_SECONDS", 0.01)
+    path = tmp_path / "current.pem"
+    server = await start(TlsConfig(str(path), str(path), awaited=True))
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        await RawClient.connect(server, trusting)
+    pair = authority.issue_server("server", ["127.0.0.1"])
+    (tmp_path / "dated.pem").write_bytes(pair.certificate_pem + pair.key_pem)
+    path.symlink_to(tmp_path / "dated.pem")
+
+    async def served() -> bool:
+        try:
+            client = await RawClient.connect(server, trusting)
+        except (ssl.SSLError, ConnectionError):
+            return False
+        await client.close()
+        return True
+
+    async with asyncio.timeout(5):
+        while not await served():
+            await asyncio.sleep(0.01)
+    with pytest.raises(FileNotFoundError):
+        ServerTls(TlsConfig(str(tmp_path / "missing"), str(path)))
+
+
 async def test_an_unreadable_renewal_keeps_the_old_certificate(
     tls: TlsConfig, authority: CertificateAuthority, tmp_path: Path
 ) -> None:

@@ -35,6 +35,8 @@ authentication: {anonymous: {enabled: true}, x509: {clientCAFile: /ca.crt}}
 crashLoopBackOff: {maxContainerRestartPeriod: 20s}
 registerWithTaints: [{key: a, value: b, effect: NoSchedule}]
 imageMinimumGCAge: 0s
+rotateCertificates: true
+serverTLSBootstrap: true
 """
     found = configured(text, max_pods=7)
     assert found.pod_manifest_path == "/etc/manifests"
@@ -44,6 +46,7 @@ imageMinimumGCAge: 0s
     assert found.eviction_hard == ("memory.available<200Mi",)
     assert found.system_reserved == ("cpu=100m", "memory=1Gi")
     assert (found.anonymous_auth, found.client_ca_file) == (True, "/ca.crt")
+    assert (found.rotate_certificates, found.rotate_server_certificates) == (True, True)
     assert found.max_container_restart_period == 20
     assert found.register_with_taints == ("a=b:NoSchedule",)
     assert found.minimum_image_ttl_duration == Config().minimum_image_ttl_duration

@@ -1,15 +1,13 @@
 """The node API's HTTPS server: its certificate, its front door, its life."""
 
 import asyncio
-from pathlib import Path
 
 from kybern.api.errors import StatusError
 from kybern.client.client import Client
-from kybern.component import pki
 from kybern.component.clock import Clock
 from kybern.component.http.messages import Request, Response
 from kybern.component.http.server import Server, serve
-from kybern.component.tls import TlsConfig
+from kybern.kubelet.certificates.serving import serving_files
 from kybern.kubelet.config import Config
 from kybern.kubelet.parts import Parts
 from kybern.kubelet.pods.workers import PodWorkers
@@ -35,7 +33,7 @@ class NodeServer:
 
     async def start(self) -> int:
         """Listen; the port."""
-        tls = await asyncio.to_thread(self._tls)
+        tls = await asyncio.to_thread(serving_files, self._config, self._facts, self._clock)
         self._server = await serve(
             self._handle, self._config.address, self._config.port, tls, clock=self._clock
         )
@@ -58,21 +56,3 @@ class NodeServer:
             return Response(error.code, dict(TEXT), error.message.encode())
         except RpcError as error:
             return Response(500, dict(TEXT), str(error).encode())
-
-    def _tls(self) -> TlsConfig:
-        """The configured certificate, or a self-signed one under the root directory."""
-        if self._config.tls_cert_file:
-            return TlsConfig(self._config.tls_cert_file, self._config.tls_private_key_file, True)
-        directory = Path(self._config.root_dir) / "pki"
-        authority = pki.load_or_create_authority(directory, "kubelet-ca", "kubelet-ca", self._clock)
-        name = f"system:node:{self._facts.name}"
-        hosts = [self._facts.name, *self._facts.ips]
-        pki.load_or_issue(
-            directory,
-            "kubelet",
-            authority,
-            lambda: authority.issue_server(name, hosts, ("system:nodes",)),
-            self._clock,
-            hosts,
-        )
-        return TlsConfig(str(directory / "kubelet.crt"), str(directory / "kubelet.key"), True)
