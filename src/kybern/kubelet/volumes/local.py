@@ -52,10 +52,14 @@ class LocalVolumes(Plugin):
         await asyncio.to_thread(self._unmount, name, target)
 
     def _unmount(self, name: str, target: Path) -> None:
-        mounting.take_away(target)
+        while mounting.is_mount_point(target):
+            mounting.unmount(target)
         staged = self._staged(name)
-        if staged.exists() and not self._paths.users(self.directory, name):
+        others = [user for user in self._paths.users(self.directory, name) if user != target]
+        if staged.exists() and not others:
             mounting.take_away(staged)
+        # Last, so that what could not be undone is tried again.
+        mounting.take_away(target)
 
     async def sweep(self) -> None:
         await asyncio.to_thread(self._sweep)

@@ -87,11 +87,11 @@ class Places:
     def device_users(self, name: str) -> list[Path]:
         return self._paths.device_users(PLUGIN, name)
 
-    def staged(self) -> Iterator[tuple[Path, Record]]:
-        """Every staged file system, with its directory."""
+    def staged(self) -> Iterator[Record]:
+        """Every staged file system."""
         for path in sorted(self._root.glob("*/*")):
             if (record := Record.load(path)) is not None:
-                yield path, record
+                yield record
 
     def in_use(self) -> list[str]:
         """The attached volumes that a pod wants or a driver was given, as the Node names them."""

@@ -10,6 +10,7 @@ import hashlib
 import logging
 from pathlib import Path
 
+from kybern.api.errors import StatusError
 from kybern.component.clock import Clock
 from kybern.kubelet.objects import Objects
 from kybern.kubelet.pods import spec
@@ -56,6 +57,8 @@ class CsiVolumes(Plugin):
 
     async def prepare(self, use: Use, target: Path, *, is_device: bool) -> None:
         """Note the use, and wait until the cluster has attached the volume."""
+        if is_device and self._places.device(use.name, spec.uid(use.pod)).is_block_device():
+            return
         attached = not use.is_inline and await self._attachments.is_needed(use.source["driver"])
         record = _record(use, attached)
         directory = self._places.device_data(use.name) if is_device else target
@@ -72,7 +75,13 @@ class CsiVolumes(Plugin):
         staging = await self._stage(driver, use)
         await self._publish(driver, use, self.mount_point(target), staging)
         if group := await self._arguments.group_to_apply(driver, use):
-            await asyncio.to_thread(group.apply, self.mount_point(target), read_only=use.read_only)
+            point = self.mount_point(target)
+            try:
+                await asyncio.to_thread(group.apply, point, read_only=use.read_only)
+            except OSError:
+                # What is mounted counts as done, and this is not.
+                await self._unpublish(_record(use, False), point)
+                raise
 
     async def _check_lifecycle(self, use: Use) -> None:
         """A driver serves pods' own volumes only if it says so."""
@@ -84,25 +93,31 @@ class CsiVolumes(Plugin):
             raise VolumeError(f'volume mode "{wanted}" not supported by driver {name} ({why})')
 
     async def _stage(self, driver: Driver, use: Use) -> Path | None:
+        """Stage a file system for all pods of the node, if the driver has that step."""
         if use.is_inline or not await driver.can(STAGES):
             return None
         record = _record(use, await self._attachments.is_needed(driver.name))
         directory = self._places.staging(record)
         await asyncio.to_thread(record.save, directory)
-        path = directory / "globalmount"
-        await asyncio.to_thread(path.mkdir, mode=0o750, exist_ok=True)
+        await self._stage_at(directory / "globalmount", driver, use)
+        return directory / "globalmount"
+
+    async def _stage_at(
+        self, path: Path, driver: Driver, use: Use, *, is_device: bool = False
+    ) -> None:
+        await asyncio.to_thread(path.mkdir, mode=0o750, parents=True, exist_ok=True)
+        capability = await self._arguments.capability(driver, use, is_device=is_device)
         await driver.call(
             "NodeStageVolume",
             csi.NodeStageVolumeRequest(
-                volume_id=record.volumeHandle,
+                volume_id=_handle(use),
                 publish_context=await self._attachments.publish_context(use.source),
                 staging_target_path=str(path),
-                volume_capability=await self._arguments.capability(driver, use),
+                volume_capability=capability,
                 secrets=await self._arguments.secrets(use, "nodeStageSecretRef"),
                 volume_context=use.source.get("volumeAttributes"),
             ),
         )
-        return path
 
     async def _publish(
         self, driver: Driver, use: Use, path: Path, staging: Path | None, *, is_device: bool = False
@@ -146,44 +161,53 @@ class CsiVolumes(Plugin):
             await self._publish(serving, use, path, staging)
 
     async def unmount(self, uid: str, name: str, target: Path) -> None:
+        """The pod's place goes last: while it is there, this is done again until all is undone."""
         path = self.mount_point(target)
         self._published.pop(path, None)
         record = await asyncio.to_thread(Record.load, target)
         if record is not None:
-            driver = self._drivers.get(record.driverName)
-            request = csi.NodeUnpublishVolumeRequest(
-                volume_id=record.volumeHandle, target_path=str(path)
-            )
-            await driver.call("NodeUnpublishVolume", request)
+            await self._unpublish(record, path)
         await asyncio.to_thread(mounting.take_away, path)
+        if record is not None:
+            await self._unstage(record, besides=target)
         await asyncio.to_thread(records.forget, target)
         if record is not None:
-            await self._unstage(self._places.staging(record), record)
             await self._attachments.tell()
 
-    async def _unstage(self, directory: Path, record: Record) -> None:
-        """Undo the staging if no pod uses the volume any more."""
+    async def _unpublish(self, record: Record, path: Path) -> None:
+        request = csi.NodeUnpublishVolumeRequest(
+            volume_id=record.volumeHandle, target_path=str(path)
+        )
+        await self._drivers.get(record.driverName).call("NodeUnpublishVolume", request)
+
+    async def _unstage(self, record: Record, besides: Path | None = None) -> None:
+        """Undo the staging if no pod uses the volume any more, ``besides`` one that is leaving."""
+        directory = self._places.staging(record)
         staged = await asyncio.to_thread(Record.load, directory)
         users = await asyncio.to_thread(self._places.users, record)
-        if staged is None or users:
-            return
-        path = directory / "globalmount"
-        driver = self._drivers.get(record.driverName)
+        if staged is not None and not [user for user in users if user != besides]:
+            await self._unstage_at(directory / "globalmount", record)
+            await asyncio.to_thread(records.forget, directory)
+
+    async def _unstage_at(self, path: Path, record: Record) -> None:
         request = csi.NodeUnstageVolumeRequest(
             volume_id=record.volumeHandle, staging_target_path=str(path)
         )
-        await driver.call("NodeUnstageVolume", request)
+        await self._drivers.get(record.driverName).call("NodeUnstageVolume", request)
         await asyncio.to_thread(mounting.take_away, path)
-        await asyncio.to_thread(records.forget, directory)
 
     async def undo_unused(self, driver: Driver) -> None:
         """Undo what an earlier kubelet staged and no pod uses, now that its driver is there."""
-        for directory, record in await asyncio.to_thread(list, self._places.staged()):
+        for record in await asyncio.to_thread(list, self._places.staged()):
             if record.driverName == driver.name:
                 try:
-                    await self._unstage(directory, record)
+                    await self._unstage(record)
                 except (VolumeError, OSError) as error:
                     logger.warning("volume %s stays staged: %s", record.volumeHandle, error)
+        try:
+            await self._attachments.tell()
+        except StatusError as error:
+            logger.warning("the Node does not say which volumes are in use: %s", error)
 
     # Block devices.
 
@@ -192,48 +216,29 @@ class CsiVolumes(Plugin):
         path = self._places.device(use.name, spec.uid(use.pod))
         if await asyncio.to_thread(_is_published, path, mark):
             return path
-        record = _record(use, False)
-        staging = self._places.device_staging(record) if await driver.can(STAGES) else None
-        if staging is not None:
-            await asyncio.to_thread(staging.mkdir, mode=0o750, parents=True, exist_ok=True)
-            await driver.call(
-                "NodeStageVolume",
-                csi.NodeStageVolumeRequest(
-                    volume_id=record.volumeHandle,
-                    publish_context=await self._attachments.publish_context(use.source),
-                    staging_target_path=str(staging),
-                    volume_capability=await self._arguments.capability(driver, use, is_device=True),
-                    secrets=await self._arguments.secrets(use, "nodeStageSecretRef"),
-                    volume_context=use.source.get("volumeAttributes"),
-                ),
-            )
+        staging = None
+        if await driver.can(STAGES):
+            staging = self._places.device_staging(_record(use, False))
+            await self._stage_at(staging, driver, use, is_device=True)
         await self._publish(driver, use, path, staging, is_device=True)
         return path
 
     async def unmap(self, uid: str, name: str, mark: Path) -> None:
-        data = self._places.device_data(name)
+        """The mark goes last: while it is there, this is done again until all is undone."""
+        data, path = self._places.device_data(name), self._places.device(name, uid)
         record = await asyncio.to_thread(Record.load, data)
-        path = self._places.device(name, uid)
         if record is not None:
-            driver = self._drivers.get(record.driverName)
-            request = csi.NodeUnpublishVolumeRequest(
-                volume_id=record.volumeHandle, target_path=str(path)
-            )
-            await driver.call("NodeUnpublishVolume", request)
+            await self._unpublish(record, path)
         await asyncio.to_thread(_remove_device, path)
-        await asyncio.to_thread(mark.unlink, missing_ok=True)
+        self._published.pop(path, None)
         users = await asyncio.to_thread(self._places.device_users, name)
-        if record is None or users:
-            return
-        staging = self._places.device_staging(record)
-        if staging.exists():
-            request = csi.NodeUnstageVolumeRequest(
-                volume_id=record.volumeHandle, staging_target_path=str(staging)
-            )
-            await self._drivers.get(record.driverName).call("NodeUnstageVolume", request)
-            await asyncio.to_thread(mounting.take_away, staging)
-        await asyncio.to_thread(records.forget, data)
-        await asyncio.to_thread(data.parent.rmdir)
+        if record is not None and not [user for user in users if user != mark]:
+            staging = self._places.device_staging(record)
+            if staging.exists():
+                await self._unstage_at(staging, record)
+            await asyncio.to_thread(records.forget, data)
+            await asyncio.to_thread(data.parent.rmdir)
+        await asyncio.to_thread(mark.unlink, missing_ok=True)
         await self._attachments.tell()
 
     # Size.
