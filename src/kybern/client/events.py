@@ -53,6 +53,7 @@ class EventRecorder:
         self._clock = clock
         self._source = {"component": component, **({"host": host} if host else {})}
         self._queue: asyncio.Queue[Obj] = asyncio.Queue(QUEUE_LIMIT)
+        self._dropped = 0
         self._task: asyncio.Task[None] | None = None
         self._written: OrderedDict[tuple[str, ...], _Written] = OrderedDict()
         self._similar: OrderedDict[tuple[str, ...], _Similar] = OrderedDict()
@@ -77,7 +78,7 @@ class EventRecorder:
         try:
             self._queue.put_nowait(body)
         except asyncio.QueueFull:
-            logger.warning("event dropped, the queue is full: %s %s", reason, message)
+            self._dropped += 1
 
     async def flush(self) -> None:
         """Wait until all recorded events were written or dropped."""
@@ -106,6 +107,10 @@ class EventRecorder:
                 logger.info("event dropped: %s: %s", body["reason"], error)
             finally:
                 self._queue.task_done()
+            if self._dropped and self._queue.empty():
+                # One line for a whole burst, once it is over.
+                logger.warning("%d events dropped, the queue was full", self._dropped)
+                self._dropped = 0
 
     def _admits(self, body: Obj) -> bool:
         """A token bucket for each object: a burst, then one event in five minutes."""
