@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from kybern.api.errors import Obj, internal_error
+from kybern.api.errors import Obj, bad_request
 from kybern.api.managed_fields.compare import compare
 from kybern.api.managed_fields.configuration import require_applicable
 from kybern.api.managed_fields.conflicts import Conflict, conflict_error
@@ -60,15 +60,16 @@ def apply(
     live = _without_managers(current) if current is not None else zero(schema.type) or {}
     managers = _read_live_managers(current)
     ignored = reset_fields(schema, subresource) if ignored is None else ignored
-    if current is not None and not managers:
-        before = ManagerKey(_BEFORE_FIRST_APPLY, UPDATE, api_version, subresource)
-        record_update(managers, None, live, schema, before, api_version, now, ignored)
     key = manager_key(manager or "unknown", APPLY, api_version, subresource)
-    merged = _merged(schema, live, applied, managers, key, ignored, api_version)
     try:
+        if current is not None and not managers:
+            before = ManagerKey(_BEFORE_FIRST_APPLY, UPDATE, api_version, subresource)
+            record_update(managers, None, live, schema, before, api_version, now, ignored)
+        merged = _merged(schema, live, applied, managers, key, ignored, api_version)
         change = Change(schema, api_version, live, merged, ignored, convert)
     except NoElement as problem:
-        raise internal_error(f"failed to convert live object to smd typed: {problem}") from None
+        # The client can mend the object by an update, so this is no error of the server's.
+        raise bad_request(f"failed to convert live object to smd typed: {problem}") from None
     conflicts = _take_over(change, managers, key)
     if conflicts and not force:
         conflicts = _unexplained(schema, live, conflicts, manager, api_version)

@@ -6,6 +6,7 @@ from kybern.api.errors import (
     StatusError,
     bad_request,
     conflict,
+    invalid,
     not_supported,
     required,
 )
@@ -37,10 +38,9 @@ async def create(call: Call) -> Response:
         raise bad_request(f'Name parameter invalid: "{name}": {";".join(wrong)}')
     if name != metadata.get("name", ""):
         raise bad_request("name in URL does not match name in Binding object")
-    errors = [str(error) for error in _errors(binding)]
-    if errors:
-        # Upstream's error has no reason, and so neither a better code.
-        raise StatusError(500, "", errors[0] if len(errors) == 1 else f"[{', '.join(errors)}]")
+    if errors := _errors(binding):
+        # Upstream says the same without a reason, and so with code 500.
+        raise invalid("Binding", name, errors)
     attributes = call.attributes("CREATE", binding, None, options, options.dry_run)
     await call.services.admission.admit(attributes)
     await call.services.admission.validate(attributes)
