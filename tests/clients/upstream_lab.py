@@ -79,7 +79,7 @@ def processes(directory: Path) -> Iterator[Processes]:
         started.stop()
 
 
-def upstream_api_server(run: Processes, programs: dict[str, str]) -> Path:
+def upstream_api_server(run: Processes, programs: dict[str, str], *flags: str) -> Path:
     """kube-apiserver on an etcd of its own; the kubeconfig of its administrator.
 
     Certificates are Kybern's, laid out as kubeadm lays them out, so they serve both.
@@ -102,6 +102,7 @@ def upstream_api_server(run: Processes, programs: dict[str, str]) -> Path:
         f"--service-account-signing-key-file={config.service_account_signing_key_file}",
         f"--service-cluster-ip-range={config.service_cluster_ip_range}",
         "--authorization-mode=Node,RBAC",
+        *flags,
     )
     return write_admin_kubeconfig(credentials, port)
 

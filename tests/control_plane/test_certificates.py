@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from certificate_lab import decide, let_nodes_join, signing
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 
+from certificate_lab import decide, let_nodes_join, signing
 from kybern.api import objects
 from kybern.api.errors import Obj
 from kybern.api.resources import CERTIFICATE_SIGNING_REQUESTS
@@ -62,7 +62,7 @@ async def test_a_node_renews_its_certificate_by_itself(
 ) -> None:
     node = UserInfo("system:node:n1", ("system:nodes", AUTHENTICATED_GROUP))
     made = request(KUBELET, "system:node:n1", "system:nodes", "digital signature", "client auth")
-    await let_nodes_join(cluster)
+    await let_nodes_join(cluster.client)
     await cluster.client_as(node).create(CERTIFICATE_SIGNING_REQUESTS, made)
     done = await cluster.wait_for(CERTIFICATE_SIGNING_REQUESTS, "mine", signed)
     assert (objects.condition(done, "Approved") or {})["reason"] == "AutoApproved"
@@ -75,7 +75,7 @@ async def test_a_node_renews_its_certificate_by_itself(
 async def test_an_approved_client_is_signed_and_the_request_goes(cluster: Cluster) -> None:
     made = request(CLIENT, "jane", "devs", "client auth", expirationSeconds=3600)
     await cluster.client.create(CERTIFICATE_SIGNING_REQUESTS, made)
-    await decide(cluster, "mine", "Approved")
+    await decide(cluster.client, "mine", "Approved")
     done = await cluster.wait_for(CERTIFICATE_SIGNING_REQUESTS, "mine", signed)
     issued = certificate(done)
     life = issued.not_valid_after_utc - issued.not_valid_before_utc
@@ -86,7 +86,7 @@ async def test_an_approved_client_is_signed_and_the_request_goes(cluster: Cluste
 async def test_wrong_usages_fail(cluster: Cluster) -> None:
     made = request(CLIENT, "jane", "devs", "server auth")
     await cluster.client.create(CERTIFICATE_SIGNING_REQUESTS, made)
-    await decide(cluster, "mine", "Approved")
+    await decide(cluster.client, "mine", "Approved")
     failed = await cluster.wait_for(
         CERTIFICATE_SIGNING_REQUESTS, "mine", lambda one: objects.condition_is(one, "Failed")
     )

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from certificate_lab import TOKEN, decide, let_nodes_join, requested, signing
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from certificate_lab import TOKEN, decide, let_nodes_join, requested, signing
 from kybern.api import objects
 from kybern.api.resources import CLUSTER_ROLE_BINDINGS
 from kybern.apiserver.config import Config as ApiServerConfig
@@ -119,9 +119,9 @@ async def node(
 async def test_a_bootstrap_token_becomes_a_certificate_that_renews_itself(
     cluster: Cluster, node: Node
 ) -> None:
-    await let_nodes_join(cluster)
+    await let_nodes_join(cluster.client)
     first = await node.until_current()
-    [request] = await requested(cluster)
+    [request] = await requested(cluster.client)
     assert request["spec"]["username"] == "system:bootstrap:abcdef"
     assert request["spec"]["usages"] == ["digital signature", "client auth"]
     begun = first.certificate.not_valid_before_utc
@@ -130,7 +130,7 @@ async def test_a_bootstrap_token_becomes_a_certificate_that_renews_itself(
     life = first.certificate.not_valid_after_utc - begun
     assert life * 0.7 <= cluster.clock.now() - begun <= life * 0.9 + timedelta(minutes=1)
     assert second.key_pem != first.key_pem
-    renewal = (await requested(cluster))[-1]
+    renewal = (await requested(cluster.client))[-1]
     assert renewal["spec"]["username"] == "system:node:n1"
     assert "system:nodes" in renewal["spec"]["groups"]
     assert node.bootstrapped[-1] is False
@@ -142,7 +142,7 @@ async def test_a_bootstrap_token_becomes_a_certificate_that_renews_itself(
 async def test_an_expired_certificate_asks_with_the_token_again(
     cluster: Cluster, node: Node
 ) -> None:
-    await let_nodes_join(cluster)
+    await let_nodes_join(cluster.client)
     first = await node.until_current()
     # Nobody approves renewals while the certificate is good.
     await cluster.client.delete(CLUSTER_ROLE_BINDINGS, "renew")
@@ -150,7 +150,7 @@ async def test_an_expired_certificate_asks_with_the_token_again(
     assert cluster.clock.now() >= first.certificate.not_valid_after_utc
     assert node.bootstrapped[-1] is True
     # The first request is gone with its certificate.
-    asked = [one["spec"]["username"] for one in await requested(cluster)]
+    asked = [one["spec"]["username"] for one in await requested(cluster.client)]
     assert asked == ["system:node:n1", "system:bootstrap:abcdef"]
     assert second.certificate.not_valid_after_utc > first.certificate.not_valid_after_utc
 
@@ -158,29 +158,29 @@ async def test_an_expired_certificate_asks_with_the_token_again(
 async def test_a_kubelet_that_was_killed_goes_on_with_its_request(
     cluster: Cluster, node: Node
 ) -> None:
-    await let_nodes_join(cluster)
+    await let_nodes_join(cluster.client)
     await cluster.client.delete(CLUSTER_ROLE_BINDINGS, "first")
     await asyncio.sleep(20)
-    [request] = await requested(cluster)
+    [request] = await requested(cluster.client)
     await node.kill()
-    await decide(cluster, request["metadata"]["name"], "Approved")
+    await decide(cluster.client, request["metadata"]["name"], "Approved")
     await asyncio.sleep(20)
     node.begin()
     await node.until_current()
-    assert len(await requested(cluster)) == 1
+    assert len(await requested(cluster.client)) == 1
     await node.kill()
     node.begin()
     assert node.manager.current is not None
 
 
 async def test_a_denied_request_is_followed_by_another(cluster: Cluster, node: Node) -> None:
-    await let_nodes_join(cluster)
+    await let_nodes_join(cluster.client)
     await cluster.client.delete(CLUSTER_ROLE_BINDINGS, "first")
     await asyncio.sleep(20)
-    [request] = await requested(cluster)
-    await decide(cluster, request["metadata"]["name"], "Denied")
+    [request] = await requested(cluster.client)
+    await decide(cluster.client, request["metadata"]["name"], "Denied")
     await asyncio.sleep(20)
-    names = {one["metadata"]["name"] for one in await requested(cluster)}
+    names = {one["metadata"]["name"] for one in await requested(cluster.client)}
     assert len(names) == 2
     assert node.manager.current is None
 
@@ -189,19 +189,19 @@ async def test_a_pair_from_elsewhere_is_replaced_at_once(
     cluster: Cluster, authority: CertificateAuthority, node: Node
 ) -> None:
     await node.kill()
-    await let_nodes_join(cluster)
+    await let_nodes_join(cluster.client)
     given = authority.issue_client("kubernetes-admin", ["system:masters"])
     node.manager.start_from(given.certificate_pem, given.key_pem)
     assert node.manager.current == given
     node.task = asyncio.create_task(node.manager.run())
     await node.until_current(given)
-    assert (await requested(cluster))[-1]["spec"]["username"] == "kubernetes-admin"
+    assert (await requested(cluster.client))[-1]["spec"]["username"] == "kubernetes-admin"
 
 
 async def test_serving_certificates_wait_for_approval_and_follow_the_addresses(
     cluster: Cluster, node: Node, tmp_path: Path
 ) -> None:
-    await let_nodes_join(cluster)
+    await let_nodes_join(cluster.client)
     await node.until_current()
     facts = NodeFacts("n1", ("10.0.0.1",))
     config = Config(root_dir=str(tmp_path))
@@ -210,9 +210,9 @@ async def test_serving_certificates_wait_for_approval_and_follow_the_addresses(
     try:
         await asyncio.sleep(60)
         assert manager.current is None
-        [asked] = await requested(cluster, "kubernetes.io/kubelet-serving")
+        [asked] = await requested(cluster.client, "kubernetes.io/kubelet-serving")
         assert not objects.status(asked).get("conditions")
-        await decide(cluster, asked["metadata"]["name"], "Approved")
+        await decide(cluster.client, asked["metadata"]["name"], "Approved")
         await cluster.wait_until(lambda: _truth(manager.current is not None))
         first = manager.current
         assert first is not None
@@ -220,10 +220,10 @@ async def test_serving_certificates_wait_for_approval_and_follow_the_addresses(
 
         facts.ips = ("10.0.0.2",)
         await asyncio.sleep(60)
-        again = (await requested(cluster, "kubernetes.io/kubelet-serving"))[-1]
+        again = (await requested(cluster.client, "kubernetes.io/kubelet-serving"))[-1]
         assert again["metadata"]["name"] != asked["metadata"]["name"]
         assert manager.current == first
-        await decide(cluster, again["metadata"]["name"], "Approved")
+        await decide(cluster.client, again["metadata"]["name"], "Approved")
         await cluster.wait_until(lambda: _truth(manager.current != first))
         assert manager.current is not None
         assert set(certificate_hosts(manager.current.certificate)) == {"n1", "10.0.0.2"}

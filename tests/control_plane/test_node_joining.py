@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from certificate_lab import TOKEN, let_nodes_join, requested, signing
 
+from certificate_lab import TOKEN, let_nodes_join, requested, signing
 from kybern.api.errors import StatusError
 from kybern.api.resources import NODES
 from kybern.apiserver.config import Config as ApiServerConfig
@@ -28,7 +28,7 @@ async def cluster() -> AsyncIterator[Cluster]:
         Cluster(nodes=0, controllers=False, scheduler=False, api_server=config, serve=True) as made,
         signing(made, made.kubeconfig.parent / "pki"),
     ):
-        await let_nodes_join(made)
+        await let_nodes_join(made.client)
         yield made
 
 
@@ -62,7 +62,7 @@ async def test_a_node_joins_with_a_token_and_comes_back_without_it(
     assert await prepare_client_certificate(again, cluster.clock, config, "n1") is None
     assert await whoami(again) == NODE
     await again.close()
-    assert len(await requested(cluster)) == 1
+    assert len(await requested(cluster.client)) == 1
 
 
 async def test_a_rotation_cuts_watches_and_the_client_goes_on(
@@ -111,5 +111,5 @@ async def test_wiped_certificates_are_asked_for_again(
         assert await whoami(client) == NODE
         await client.close()
         (config.certificates / "kubelet-client-current.pem").unlink()
-    made = [one["spec"]["username"] for one in await requested(cluster)]
+    made = [one["spec"]["username"] for one in await requested(cluster.client)]
     assert made == ["system:bootstrap:abcdef"] * 2

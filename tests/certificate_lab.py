@@ -8,6 +8,7 @@ from pathlib import Path
 from kybern.api.errors import Obj
 from kybern.api.resources import CERTIFICATE_SIGNING_REQUESTS, CLUSTER_ROLE_BINDINGS, SECRETS
 from kybern.api.user import AUTHENTICATED_GROUP, UserInfo
+from kybern.client import Client
 from kybern.controllers import main as controllers
 from kybern.controllers.config import Config
 from kybern.testing import Cluster
@@ -36,35 +37,35 @@ async def signing(cluster: Cluster, directory: Path, life: float = 0.0) -> Async
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def bind(cluster: Cluster, name: str, role: str, group: str) -> None:
+async def _bind(client: Client, name: str, role: str, group: str) -> None:
     reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role}
     subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": group}
     binding = {"metadata": {"name": name}, "roleRef": reference, "subjects": [subject]}
-    await cluster.client.create(CLUSTER_ROLE_BINDINGS, binding)
+    await client.create(CLUSTER_ROLE_BINDINGS, binding)
 
 
-async def let_nodes_join(cluster: Cluster) -> None:
+async def let_nodes_join(client: Client) -> None:
     """What setting a cluster up leaves: a bootstrap token, and who may have which certificate."""
-    await bind(cluster, "join", "system:node-bootstrapper", BOOTSTRAPPERS)
-    await bind(cluster, "first", f"{_REQUESTS}:nodeclient", BOOTSTRAPPERS)
-    await bind(cluster, "renew", f"{_REQUESTS}:selfnodeclient", "system:nodes")
+    await _bind(client, "join", "system:node-bootstrapper", BOOTSTRAPPERS)
+    await _bind(client, "first", f"{_REQUESTS}:nodeclient", BOOTSTRAPPERS)
+    await _bind(client, "renew", f"{_REQUESTS}:selfnodeclient", "system:nodes")
     key, secret = TOKEN.split(".")
     data = {"token-id": key, "token-secret": secret, "usage-bootstrap-authentication": "true"}
     meta = {"name": f"bootstrap-token-{key}", "namespace": "kube-system"}
     made = {"metadata": meta, "type": "bootstrap.kubernetes.io/token", "stringData": data}
-    await cluster.client.create(SECRETS, made)
+    await client.create(SECRETS, made)
 
 
-async def decide(cluster: Cluster, name: str, verdict: str) -> None:
+async def decide(client: Client, name: str, verdict: str) -> None:
     """Approve or deny a request, as an administrator does."""
-    held = await cluster.client.get(CERTIFICATE_SIGNING_REQUESTS, name)
+    held = await client.get(CERTIFICATE_SIGNING_REQUESTS, name)
     decision = {"type": verdict, "status": "True", "reason": "Asked", "message": "By hand"}
     held["status"] = {"conditions": [decision]}
-    await cluster.client.update(CERTIFICATE_SIGNING_REQUESTS, held, subresource="approval")
+    await client.update(CERTIFICATE_SIGNING_REQUESTS, held, subresource="approval")
 
 
-async def requested(cluster: Cluster, signer: str = "") -> list[Obj]:
+async def requested(client: Client, signer: str = "") -> list[Obj]:
     """The signing requests (to one signer), the oldest first."""
-    found, _ = await cluster.client.list_all(CERTIFICATE_SIGNING_REQUESTS)
+    found, _ = await client.list_all(CERTIFICATE_SIGNING_REQUESTS)
     wanted = [one for one in found if signer in ("", one["spec"]["signerName"])]
     return sorted(wanted, key=lambda one: one["metadata"]["creationTimestamp"])
