@@ -2,8 +2,8 @@
 
 An expression goes ``tokens`` -> ``parser`` (with ``macros``) -> ``checker`` -> ``compiler`` and
 comes out as a :class:`Program`: closures over plain JSON values, microseconds an evaluation.
-``declarations`` says how functions are declared; ``library/`` has one file per library. Everything
-is bounded: source length, nesting, cost.
+``declarations`` says how functions are declared; ``functions/`` has one file per library.
+Everything is bounded: source length, nesting, cost.
 """
 
 from kybern.api.cel.environment import PER_CALL_LIMIT, Environment, Program

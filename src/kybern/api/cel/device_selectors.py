@@ -10,9 +10,9 @@ from typing import Any
 
 from kybern.api.cel.environment import Environment, Program
 from kybern.api.cel.errors import CompileError, EvaluationError, Issue
-from kybern.api.cel.library import semver
-from kybern.api.cel.library.quantities import QUANTITY
-from kybern.api.cel.library.quantities import parse as parse_quantity
+from kybern.api.cel.functions import semver
+from kybern.api.cel.functions.quantities import QUANTITY
+from kybern.api.cel.functions.quantities import parse as parse_quantity
 from kybern.api.cel.types import ANY, BOOL, STRING, Field, ObjectType, is_dynamic, map_of
 from kybern.api.cel.values import DefaultingMap
 

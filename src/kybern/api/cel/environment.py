@@ -13,7 +13,7 @@ from kybern.api.cel.closures import Code, Frame
 from kybern.api.cel.compiler import compile_tree
 from kybern.api.cel.declarations import Functions
 from kybern.api.cel.errors import CompileError, EvaluationError, Issue
-from kybern.api.cel.library import KUBERNETES
+from kybern.api.cel.functions import KUBERNETES
 from kybern.api.cel.parser import parse
 from kybern.api.cel.types import Type
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kybern.api.cel.errors import EvaluationError
-from kybern.api.cel.library import times
+from kybern.api.cel.functions import times
 from kybern.api.cel.types import (
     BOOL,
     BYTES,

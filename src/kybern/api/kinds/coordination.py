@@ -89,7 +89,7 @@ def _version(spec: Obj, name: str) -> tuple[tuple[Any, ...], list[FieldError]]:
         return _NO_VERSION, []
     # The expressions' libraries are loaded by who needs them.
     from kybern.api.cel.errors import EvaluationError
-    from kybern.api.cel.library import semver
+    from kybern.api.cel.functions import semver
 
     try:
         return semver.parse(text).order(), []

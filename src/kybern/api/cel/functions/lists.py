@@ -9,8 +9,8 @@ from typing import Any
 from kybern.api.cel.closures import insert
 from kybern.api.cel.declarations import Functions, overload
 from kybern.api.cel.errors import EvaluationError
-from kybern.api.cel.library import costs
-from kybern.api.cel.library.arithmetic import duration
+from kybern.api.cel.functions import costs
+from kybern.api.cel.functions.arithmetic import duration
 from kybern.api.cel.values import (
     NONE,
     Duration,

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from kybern.api.cel.declarations import Functions, overload
 from kybern.api.cel.errors import EvaluationError
-from kybern.api.cel.library.arithmetic import duration, timestamp
+from kybern.api.cel.functions.arithmetic import duration, timestamp
 from kybern.api.cel.values import Duration, Timestamp
 
 _RFC3339 = re.compile(

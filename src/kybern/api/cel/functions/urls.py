@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from kybern.api.cel.declarations import Functions, overload
 from kybern.api.cel.errors import EvaluationError
-from kybern.api.cel.library import costs
+from kybern.api.cel.functions import costs
 from kybern.api.cel.types import Type
 from kybern.api.cel.values import register
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from kybern.api.cel.declarations import Functions, overload
 from kybern.api.cel.errors import EvaluationError
-from kybern.api.cel.library import costs, text_format
+from kybern.api.cel.functions import costs, text_format
 
 
 def _at(text: str, position: int) -> str:

@@ -5,7 +5,7 @@ may call (upstream's base environment of 1.36, without the authorizer).
 """
 
 from kybern.api.cel.declarations import merge
-from kybern.api.cel.library import (
+from kybern.api.cel.functions import (
     addresses,
     arithmetic,
     comparison,

@@ -7,7 +7,7 @@ from typing import Any
 
 from kybern.api.cel.declarations import Functions, overload
 from kybern.api.cel.errors import EvaluationError
-from kybern.api.cel.library import costs
+from kybern.api.cel.functions import costs
 from kybern.api.cel.types import Type
 from kybern.api.cel.values import register, size
 

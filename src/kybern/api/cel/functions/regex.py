@@ -7,7 +7,7 @@ import re2
 
 from kybern.api.cel.declarations import Functions, overload
 from kybern.api.cel.errors import EvaluationError
-from kybern.api.cel.library import costs
+from kybern.api.cel.functions import costs
 
 _OPTIONS = re2.Options()
 _OPTIONS.log_errors = False

@@ -5,7 +5,7 @@ from typing import Any
 
 from kybern.api.cel.declarations import Functions, overload
 from kybern.api.cel.errors import EvaluationError
-from kybern.api.cel.library import costs, times
+from kybern.api.cel.functions import costs, times
 from kybern.api.cel.values import TypeValue, in_range, kind
 
 _TRUE = {"1", "t", "T", "true", "TRUE", "True"}

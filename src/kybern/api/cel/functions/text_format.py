@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from kybern.api.cel.errors import EvaluationError
-from kybern.api.cel.library import times
-from kybern.api.cel.library.conversion import double_text
+from kybern.api.cel.functions import times
+from kybern.api.cel.functions.conversion import double_text
 from kybern.api.cel.values import Duration, Timestamp, TypeValue, kind
 
 _CLAUSE = re.compile(r"%(%|(?:\.([0-9]{1,3}))?(.?))", re.DOTALL)

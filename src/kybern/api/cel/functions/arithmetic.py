@@ -5,7 +5,7 @@ from typing import Any
 
 from kybern.api.cel.declarations import Functions, overload
 from kybern.api.cel.errors import EvaluationError
-from kybern.api.cel.library import costs
+from kybern.api.cel.functions import costs
 from kybern.api.cel.values import Duration, Timestamp, Uint, in_range
 
 # From year 1 to the end of year 9999.

@@ -6,7 +6,7 @@ from typing import Any
 
 from kybern.api.cel.declarations import Functions, overload
 from kybern.api.cel.errors import EvaluationError
-from kybern.api.cel.library import costs
+from kybern.api.cel.functions import costs
 from kybern.api.cel.values import contains, equal, lookup
 
 _NUMBERS = ("int", "uint", "double")
