@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from kubelet_lab import STAY, open_runtime, shell, until
+from containerd_lab import STAY, open_runtime, shell, until
 
 from kybern.api import objects
 from kybern.api.errors import Obj

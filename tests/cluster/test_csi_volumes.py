@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 import pytest_asyncio
+from containerd_lab import needs_containerd, until
 from csi_driver import NAME, ZONE, Controller, Driver
-from kubelet_lab import needs_containerd, until
 from storage_lab import NODE, StorageLab, claimed, open_storage_lab, pod
 
 from kybern.api import objects

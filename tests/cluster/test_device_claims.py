@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 import pytest_asyncio
-from kubelet_lab import needs_containerd, until
+from containerd_lab import needs_containerd, until
 from storage_lab import NODE, StorageLab, open_storage_lab, pod
 
 from kybern.api.errors import Obj

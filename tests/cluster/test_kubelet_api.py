@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import aiohttp
 import pytest
 import pytest_asyncio
-from kubelet_lab import BUSYBOX, STAY, needs_containerd, open_runtime, shell, until
+from containerd_lab import BUSYBOX, STAY, needs_containerd, open_runtime, shell, until
 
 from kybern.api.objects import condition
 from kybern.api.resources import EVENTS, LEASES, NODES, PODS

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from kubelet_lab import BUSYBOX, STAY, Lab, needs_containerd, open_lab, shell, until
+from containerd_lab import BUSYBOX, STAY, needs_containerd, shell, until
+from kubelet_lab import Lab, open_lab
 
 from kybern.kubelet.eviction.manager import EvictionManager
 from kybern.kubelet.eviction.thresholds import MEMORY, NODE_FS, Observation, parse_thresholds

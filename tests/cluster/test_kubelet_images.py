@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from kubelet_lab import STAY, Lab, busybox_image, needs_containerd, open_lab, shell, until
+from containerd_lab import STAY, busybox_image, needs_containerd, shell, until
+from kubelet_lab import Lab, open_lab
 
 from kybern.kubelet.images.archive import build
 from kybern.kubelet.volumes.mounting import is_mount_point

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from kubelet_lab import STAY, Lab, needs_containerd, open_lab, shell, until
+from containerd_lab import STAY, needs_containerd, shell, until
+from kubelet_lab import Lab, open_lab
 
 from kybern.kubelet.main import crash_backoff
 from kybern.kubelet.pods.backoff import Backoff

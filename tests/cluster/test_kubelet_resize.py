@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from kubelet_lab import STAY, Lab, needs_containerd, open_lab, shell, until
+from containerd_lab import STAY, needs_containerd, shell, until
+from kubelet_lab import Lab, open_lab
 
 from kybern.kubelet.bounds import Bounds
 

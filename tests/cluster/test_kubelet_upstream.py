@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import upstream_lab
-from kubelet_lab import STAY, needs_containerd, open_runtime, shell
+from containerd_lab import STAY, needs_containerd, open_runtime, shell
 from test_upstream_components import connected
 from upstream_lab import Processes
 

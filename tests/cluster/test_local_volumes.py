@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from kubelet_lab import STAY, needs_containerd, shell, until
+from containerd_lab import STAY, needs_containerd, shell, until
 from storage_lab import StorageLab, claimed, open_storage_lab, pod
 
 from kybern.api import objects
