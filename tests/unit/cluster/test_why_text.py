@@ -167,6 +167,8 @@ def test_other_states(why: Why, line: str) -> None:
     assert line in printed(why).splitlines()
 
 
-def test_colours_are_for_terminals_only() -> None:
+def test_colours_are_for_terminals_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
     assert "\x1b[" not in printed(about(UNSCHEDULABLE))
     assert "\x1b[" in printed(about(UNSCHEDULABLE), colour=True)
