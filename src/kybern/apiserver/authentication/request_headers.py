@@ -7,6 +7,7 @@ further in any case: they are taken off before a request can be passed on.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from urllib.parse import unquote
 
 from kybern.api.user import UserInfo, authenticated
@@ -23,15 +24,24 @@ class HeaderNames:
     groups: Sequence[str]
     extra_prefixes: Sequence[str]
 
-    def without(self, headers: Mapping[str, str]) -> dict[str, str]:
+    def without(self, headers: Mapping[str, str]) -> Mapping[str, str]:
         """All other headers, which may be passed on."""
-        names = {*self.users, *self.uids, *self.groups}
-        prefixes = tuple(self.extra_prefixes)
+        prefixes = self._prefixes
+        if self._names.isdisjoint(headers) and not any(n.startswith(prefixes) for n in headers):
+            return headers
         return {
             name: value
             for name, value in headers.items()
-            if name not in names and not name.startswith(prefixes)
+            if name not in self._names and not name.startswith(prefixes)
         }
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        return frozenset((*self.users, *self.uids, *self.groups))
+
+    @cached_property
+    def _prefixes(self) -> tuple[str, ...]:
+        return tuple(self.extra_prefixes)
 
 
 class RequestHeaders:
@@ -46,14 +56,13 @@ class RequestHeaders:
 
     def user(self, request: Request) -> UserInfo | None:
         """Whom the proxy names; None where no trusted proxy names anybody."""
-        if request.peer_certificate is None:
+        headers, names = request.headers, self._names
+        name = next((headers[user] for user in names.users if headers.get(user)), "")
+        # Hardly any request comes through a proxy: its certificate is looked at last.
+        if not name or request.peer_certificate is None:
             return None
         proxy = self._proxies.user(request.peer_certificate)
         if proxy is None or (self._allowed and proxy.name not in self._allowed):
-            return None
-        headers, names = request.headers, self._names
-        name = next((headers[user] for user in names.users if headers.get(user)), "")
-        if not name:
             return None
         uid = next((headers[key] for key in names.uids if headers.get(key)), "")
         groups = [value for key in names.groups for value in _values(headers.get(key, ""))]
