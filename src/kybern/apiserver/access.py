@@ -44,6 +44,7 @@ from kybern.apiserver.token_review import TokenReviewer
 from kybern.apiserver.tokens import PublicKey, TokenSigner, TokenVerifier, load_public_keys
 from kybern.component.client_certificates import ClientCertificates
 from kybern.component.clock import Clock
+from kybern.component.flags import BadFlag
 from kybern.component.http.messages import Request
 from kybern.component.pki import generate_key, load_private_key
 
@@ -149,12 +150,12 @@ class Access:
         modes = self._config.authorization_mode
         for mode in modes:
             if mode not in makers:
-                raise ValueError(f'authorization-mode "{mode}" is not a valid mode')
+                raise BadFlag(f'authorization-mode "{mode}" is not a valid mode')
         if len(set(modes)) < len(modes):
             listed = " ".join(f'"{mode}"' for mode in modes)
-            raise ValueError(f"authorization-mode [{listed}] has mode specified more than once")
+            raise BadFlag(f"authorization-mode [{listed}] has mode specified more than once")
         if not modes:
-            raise ValueError("at least one authorization-mode must be passed")
+            raise BadFlag("at least one authorization-mode must be passed")
         return [makers[mode]() for mode in modes]
 
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from kybern.component.feature_gates import FeatureGates
+from kybern.component.flags import BadFlag
 
 log = logging.getLogger(__name__)
 
@@ -69,11 +70,11 @@ class ApiEnablement:
             enabled = _boolean(key, value)
             if (group, version) not in self._versions:
                 shown = f"{group}/{version}" if group else version
-                raise ValueError(f"group version {shown} that has not been registered")
+                raise BadFlag(f"group version {shown} that has not been registered")
             if not resource:
                 self._versions[group, version] = enabled
             elif resource[0] != resource[0].lower():
-                raise ValueError(
+                raise BadFlag(
                     f"invalid key {key}: group/version/resource and resource is always lowercase "
                     f'plural, not "{resource[0]}"'
                 )
@@ -83,7 +84,7 @@ class ApiEnablement:
         for group, version, plurals in NEEDED:
             for plural in plurals:
                 if not self.serves(group, version, plural):
-                    raise ValueError(
+                    raise BadFlag(
                         f"runtime-config cannot switch off {group}/{version}/{plural}, "
                         "which this server itself works with"
                     )
@@ -105,17 +106,17 @@ def _setting(text: str) -> tuple[str, str]:
 
 def _check(chosen: Mapping[str, str], known: Iterable[GroupVersion]) -> None:
     if list(chosen.items()) == [("api/all", "false")]:
-        raise ValueError("invalid runtime-config with only api/all=false")
+        raise BadFlag("invalid runtime-config with only api/all=false")
     groups = {group for group, _ in known}
     unknown: set[str] = set()
     for key in chosen:
         parts = key.split("/")
         if len(parts) not in (2, 3):
-            raise ValueError(f"runtime-config invalid key {key}")
+            raise BadFlag(f"runtime-config invalid key {key}")
         if key not in _STAGES and parts[0] not in groups:
             unknown.add(f"{parts[0]}/{parts[1]}")
     if unknown:
-        raise ValueError(f"unknown api groups {','.join(sorted(unknown))}")
+        raise BadFlag(f"unknown api groups {','.join(sorted(unknown))}")
 
 
 def _by_stage(chosen: Mapping[str, str], known: Iterable[GroupVersion]) -> dict[GroupVersion, bool]:
@@ -126,7 +127,7 @@ def _by_stage(chosen: Mapping[str, str], known: Iterable[GroupVersion]) -> dict[
         if key not in chosen:
             continue
         if chosen[key] not in ("true", "false"):
-            raise ValueError(f"invalid value {key}={chosen[key]}")
+            raise BadFlag(f"invalid value {key}={chosen[key]}")
         for entry in versions:
             if pattern.fullmatch(entry[1]):
                 versions[entry] = chosen[key] == "true"
@@ -136,5 +137,5 @@ def _by_stage(chosen: Mapping[str, str], known: Iterable[GroupVersion]) -> dict[
 def _boolean(key: str, value: str) -> bool:
     if value not in _TRUE | _FALSE:
         problem = f'strconv.ParseBool: parsing "{value}": invalid syntax'
-        raise ValueError(f"invalid value of {key}: {value}, err: {problem}")
+        raise BadFlag(f"invalid value of {key}: {value}, err: {problem}")
     return value in _TRUE

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kybern.apiserver.api_enablement import SWITCHABLE_GATES
 from kybern.component.feature_gates import switches_help
-from kybern.component.flags import flag
+from kybern.component.flags import BadFlag, flag
 
 
 @dataclass
@@ -136,5 +136,5 @@ class Config:
         first, dash, last = self.service_node_port_range.partition("-")
         ports = range(int(first), int(last if dash else first) + 1)
         if not ports or ports[0] < 1 or ports[-1] > 65535:
-            raise ValueError(f"invalid node port range: {self.service_node_port_range}")
+            raise BadFlag(f"invalid node port range: {self.service_node_port_range}")
         return ports

@@ -61,7 +61,10 @@ def run_command(names: list[str]) -> click.Command:
     def start(v: int, kubeconfig: str, credentials: str, **parsed: Any) -> None:
         logging.configure(v)
         components = [_component(name, flags.build(configs[name], parsed)) for name in names]
-        _run_until_stopped(components, kubeconfig, credentials)
+        try:
+            _run_until_stopped(components, kubeconfig, credentials)
+        except flags.BadFlag as error:
+            raise click.UsageError(str(error)) from error
 
     options: list[click.Parameter] = [
         click.Option(["--v", "v"], type=int, default=2, help="How much to log: 0, 2 or 4."),

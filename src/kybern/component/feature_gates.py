@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from kybern.component.flags import BadFlag
+
 ALL = {"AllAlpha": "ALPHA", "AllBeta": "BETA"}
 # What strconv.ParseBool takes.
 _BOOLEANS = {
@@ -63,7 +65,7 @@ class FeatureGates:
         ]
         if refused:
             settings_ = ", ".join(f"{name}={_go(self._enabled[name])}" for name in refused)
-            raise ValueError(
+            raise BadFlag(
                 f"feature gates that do not exist in this server in another state: {settings_}"
             )
 
@@ -98,20 +100,20 @@ def _setting(text: str) -> tuple[str, bool]:
     name, equals, value = text.partition("=")
     name = name.strip().removeprefix("kube:")
     if not equals:
-        raise ValueError(f"missing bool value for {name}")
+        raise BadFlag(f"missing bool value for {name}")
     value = value.strip()
     if value not in _BOOLEANS:
         problem = f'strconv.ParseBool: parsing "{value}": invalid syntax'
-        raise ValueError(f"invalid value of {name}={value}, err: {problem}")
+        raise BadFlag(f"invalid value of {name}={value}, err: {problem}")
     return name, _BOOLEANS[value]
 
 
 def _check(name: str, value: bool) -> None:
     gate = known_gates().get(name)
     if gate is None:
-        raise ValueError(f"unrecognized feature gate: {name}")
+        raise BadFlag(f"unrecognized feature gate: {name}")
     if gate.locked and value != gate.default:
-        raise ValueError(
+        raise BadFlag(
             f"cannot set feature gate {name} to {_go(value)}, "
             f"feature is locked to {_go(gate.default)}"
         )

@@ -19,6 +19,10 @@ from kybern.component.duration import Duration, parse_duration
 T = TypeVar("T")
 
 
+class BadFlag(ValueError):
+    """A flag, or a file that a flag names, says what a component cannot do; the text says why."""
+
+
 def flag(default: Any, help: str, name: str = "") -> Any:
     """A Config field that is a flag; ``name`` overrides the spelling without the dashes.
 

@@ -56,6 +56,7 @@ from kybern.apiserver.config import Config
 from kybern.apiserver.lookup import Lookup
 from kybern.apiserver.loopback import Loopback
 from kybern.component.clock import Clock
+from kybern.component.flags import BadFlag
 
 # On only where --enable-admission-plugins names them.
 OFF_BY_DEFAULT = frozenset(
@@ -104,10 +105,10 @@ def build_chain(around: Surroundings, escalation: EscalationCheck) -> AdmissionC
     for flag, names in (("enable", enabled), ("disable", disabled)):
         for name in names:
             if name not in makers:
-                raise ValueError(f'{flag}-admission-plugins plugin "{name}" is unknown')
+                raise BadFlag(f'{flag}-admission-plugins plugin "{name}" is unknown')
     both = [name for name in enabled if name in disabled]
     if both:
-        raise ValueError(
+        raise BadFlag(
             f"[{' '.join(both)}] in enable-admission-plugins and disable-admission-plugins "
             "overlapped"
         )

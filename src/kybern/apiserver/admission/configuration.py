@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kybern.api import yaml
 from kybern.api.errors import Obj
+from kybern.component.flags import BadFlag
 
 _GROUP = "apiserver.config.k8s.io"
 _KIND = "AdmissionConfiguration"
@@ -20,7 +21,7 @@ def read_configurations(path: str) -> dict[str, Obj]:
     file = Path(path)
     document = _read(file)
     if document.get("kind") != _KIND or not str(document.get("apiVersion")).startswith(_GROUP):
-        raise ValueError(f"{path}: expected an {_KIND} of {_GROUP}")
+        raise BadFlag(f"{path}: expected an {_KIND} of {_GROUP}")
     found: dict[str, Obj] = {}
     for plugin in document.get("plugins") or []:
         nested, other = plugin.get("configuration"), plugin.get("path")
@@ -35,9 +36,9 @@ def _read(path: Path) -> Obj:
     try:
         document = yaml.load(path.read_bytes())
     except (OSError, yaml.YamlError) as problem:
-        raise ValueError(
+        raise BadFlag(
             f'unable to read admission control configuration from "{path}" [{problem}]'
         ) from problem
     if not isinstance(document, dict):
-        raise ValueError(f"{path}: expected one object")
+        raise BadFlag(f"{path}: expected one object")
     return document

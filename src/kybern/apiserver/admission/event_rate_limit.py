@@ -12,6 +12,7 @@ from kybern.api.errors import Obj, StatusError
 from kybern.apiserver.admission.attributes import CREATE, UPDATE, AdmissionAttributes
 from kybern.apiserver.admission.plugin import Plugin
 from kybern.component.clock import Clock
+from kybern.component.flags import BadFlag
 
 _DEFAULT_CACHE_SIZE = 4096
 
@@ -26,7 +27,7 @@ class EventRateLimit(Plugin):
     def __init__(self, configuration: Obj, clock: Clock) -> None:
         limits = configuration.get("limits") or []
         if not limits:
-            raise ValueError("limits: Invalid value: []: must not be empty")
+            raise BadFlag("limits: Invalid value: []: must not be empty")
         self._limits = [_Limit(index, limit, clock) for index, limit in enumerate(limits)]
 
     async def validate(self, attributes: AdmissionAttributes) -> None:
@@ -45,15 +46,13 @@ class _Limit:
         self.type: str = limit.get("type", "")
         if self.type not in _KEYS:
             kinds = ", ".join(f'"{name}"' for name in _KEYS)
-            raise ValueError(
+            raise BadFlag(
                 f'limits[{index}].type: Unsupported value: "{self.type}": supported values: {kinds}'
             )
         for name in ("burst", "qps"):
             if limit.get(name, 0) <= 0:
                 value = limit.get(name, 0)
-                raise ValueError(
-                    f"limits[{index}].{name}: Invalid value: {value}: must be positive"
-                )
+                raise BadFlag(f"limits[{index}].{name}: Invalid value: {value}: must be positive")
         self._qps: int = limit["qps"]
         self._burst: int = limit["burst"]
         self._size: int = limit.get("cacheSize") or _DEFAULT_CACHE_SIZE

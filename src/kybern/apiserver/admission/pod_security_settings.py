@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from kybern.api.errors import Obj
 from kybern.apiserver.admission.pod_security_standards import PRIVILEGED, Policy, policy_of
+from kybern.component.flags import BadFlag
 
 _LABEL = "pod-security.kubernetes.io/"
 _MODES = ("enforce", "audit", "warn")
@@ -30,7 +31,7 @@ class Settings:
         defaults, errors = policy_of(labels)
         if errors:
             wrong = errors[0].field.removeprefix(f"metadata.labels[{_LABEL}").removesuffix("]")
-            raise ValueError(f"defaults.{wrong}: {errors[0].message}")
+            raise BadFlag(f"defaults.{wrong}: {errors[0].message}")
         exempt = configuration.get("exemptions") or {}
         return cls(
             defaults,
