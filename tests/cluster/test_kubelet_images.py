@@ -1,65 +1,27 @@
 """Pulling from a registry: a small one of the test's own, with a password where asked."""
 
-import base64
-import io
 import json
-import tarfile
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from aiohttp import web
 from containerd_lab import STAY, busybox_image, needs_containerd, shell, until
+from image_registry import Registry
 from kubelet_lab import Lab, open_lab
 
 from kybern.kubelet.images.archive import build
 from kybern.kubelet.volumes.mounting import is_mount_point
 
 pytestmark = [needs_containerd, pytest.mark.asyncio(loop_scope="module")]
-MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-
-
-class Registry:
-    """Serves one image under every name; names that begin with ``private`` want a password."""
-
-    def __init__(self) -> None:
-        self._blobs: dict[str, bytes] = {}
-        with tarfile.open(fileobj=io.BytesIO(build(busybox_image()))) as archive:
-            for member in archive:
-                content = archive.extractfile(member)
-                assert content is not None
-                self._blobs[member.name.rpartition("/")[2]] = content.read()
-        self._manifest = json.loads(self._blobs["index.json"])["manifests"][0]["digest"]
-
-    async def answer(self, request: web.Request) -> web.Response:
-        wanted = "Basic " + base64.b64encode(b"user:pass").decode()
-        if "/private" in request.path and request.headers.get("Authorization") != wanted:
-            challenge = {"WWW-Authenticate": 'Basic realm="lab"'}
-            return web.Response(status=401, headers=challenge)
-        _, _, rest = request.path.partition("/v2/")
-        if not rest:
-            return web.Response()
-        name = rest.rpartition("/")[2]
-        if "/manifests/" in rest:
-            headers = {"Docker-Content-Digest": self._manifest, "Content-Type": MANIFEST}
-            return web.Response(body=self._blobs[self._manifest.partition(":")[2]], headers=headers)
-        return web.Response(body=self._blobs[name.partition(":")[2]])
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def place() -> AsyncIterator[tuple[Lab, str]]:
     async with open_lab() as lab:
-        app = web.Application()
-        app.router.add_get("/{path:.*}", Registry().answer)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
-        try:
-            yield lab, f"127.0.0.1:{port}"
-        finally:
-            await runner.cleanup()
+        listener = socket.create_server(("127.0.0.1", 0))
+        async with Registry(build(busybox_image())).serving(listener):
+            yield lab, f"127.0.0.1:{listener.getsockname()[1]}"
 
 
 async def test_a_missing_image_is_pulled_once(place: tuple[Lab, str]) -> None:

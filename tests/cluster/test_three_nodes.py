@@ -7,14 +7,19 @@ one takes the cluster down.
 import asyncio
 import os
 import signal
+import socket
 import sys
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from image_registry import Registry
 from network_lab import needs_root
 from three_nodes import (
+    MIRROR,
+    MIRRORED,
     NODES,
     agent_of,
     containerd_of,
@@ -34,6 +39,7 @@ from kybern.api.errors import Obj
 from kybern.api.resources import DEPLOYMENTS, PODS, ROLE_BINDINGS, SERVICES
 from kybern.api.resources import NODES as NODE_OBJECTS
 from kybern.client import Client
+from kybern.cluster.images import build_rootfs
 from kybern.cluster.nodes.containerd import find_program
 from running_cluster import RunningCluster, command_line, gone, kill, ready_pods, until
 
@@ -207,6 +213,17 @@ async def test_the_official_client_works_in_a_pod_by_its_service_account(client:
     lines = (await output_of(client, made)).splitlines()
     expected = [f"sees {REPLICAS}", "asks https://10.96.0.1:443", "by name True", "secrets 403"]
     assert lines == expected
+
+
+async def test_images_come_from_the_mirror(client: Client, tmp_path: Path) -> None:
+    name = f"{MIRRORED}/deep/name:1"
+    mirror = Registry(build_rootfs(tmp_path, name, ["/bin/sh", "-c"], busybox=True))
+    pulled = {"image": name, "imagePullPolicy": "Always"}
+    async with mirror.serving(socket.create_server(MIRROR)):
+        for node in NODES[:2]:
+            made = pod(f"pulls-{node}", node, "echo well", container=pulled)
+            assert "well" in await output_of(client, made)
+    assert mirror.paths.count("/v2/deep/name/manifests/1") >= 2
 
 
 async def test_containers_outlive_their_kubelet(cluster: RunningCluster, client: Client) -> None:

@@ -24,9 +24,13 @@ from running_cluster import RunningCluster, command_line, free_port, until
 IMAGE = "kybern.local/three-nodes-test:1"
 NODES = ("node-1", "node-2", "node-3")
 GRACE_SECONDS = 14
+# Nobody but the mirror knows this registry; whoever serves there is the mirror.
+MIRRORED = "registry.test"
+MIRROR = ("192.168.77.1", 5000)
 # Silence is noticed within seconds here; upstream's defaults take a minute.
 FLAGS = (
     "--nodes=3",
+    f"--registry-mirror={MIRRORED}=http://{MIRROR[0]}:{MIRROR[1]}",
     f"--component-flag=controller-manager:node-monitor-grace-period={GRACE_SECONDS}",
     "--component-flag=controller-manager:node-monitor-period=1",
 )

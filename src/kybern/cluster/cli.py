@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,19 @@ def main() -> None:
 @click.option("--etcd-certfile", type=_EXISTING, help="Client certificate for etcd.")
 @click.option("--etcd-keyfile", type=_EXISTING, help="Key of the client certificate for etcd.")
 @click.option("--etcd-prefix", help="What all keys in etcd begin with.  [default: /registry]")
+@click.option(
+    "--registry-mirror",
+    "registry_mirrors",
+    metavar="HOST=URL",
+    multiple=True,
+    callback=lambda context, option, given: _registry_mirrors(given),
+    help="Where nodes look for a registry's images first; * stands for every registry.",
+)
+@click.option(
+    "--registry-config",
+    type=click.Path(exists=True, file_okay=False, resolve_path=True),
+    help="A directory of HOST/hosts.toml files, as containerd reads them.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress display.")
 def up(
     data_dir: Path | None,
@@ -118,6 +132,8 @@ def _wanted_record(data_dir: Path, wanted: dict[str, Any]) -> Record:
             "real nodes need root. Without root, simulated nodes run the whole pod life without "
             "containers:\n  kybern up --nodes 0 --simulated-nodes 3"
         )
+    if record.nodes > 1:
+        _refuse_local_mirrors(record.registry_mirrors)
     if known is not None and _asked(known) != _asked(record) and supervisor.running(data_dir):
         raise click.UsageError(
             f"a cluster with other settings runs in {data_dir}; 'kybern down' stops it first"
@@ -126,8 +142,9 @@ def _wanted_record(data_dir: Path, wanted: dict[str, Any]) -> Record:
 
 
 def _asked(record: Record) -> dict[str, Any]:
-    names = ("secure_port", "nodes", "simulated_nodes", "disable", "verbosity", "flags")
-    return {name: getattr(record, name) for name in names}
+    decided_by_up = ("data_dir", "advertise_address")
+    every = (one.name for one in fields(record) if one.name not in decided_by_up)
+    return {name: getattr(record, name) for name in every}
 
 
 def _component_flags(given: tuple[str, ...]) -> tuple[str, ...] | None:
@@ -142,6 +159,28 @@ def _component_flags(given: tuple[str, ...]) -> tuple[str, ...] | None:
                 f"{text!r} is not of the form COMPONENT:NAME=VALUE; components: {listed}"
             )
     return given or None
+
+
+def _registry_mirrors(given: tuple[str, ...]) -> tuple[str, ...] | None:
+    """None leaves those of the last time alone."""
+    from kybern.cluster.nodes import registries
+
+    for text in given:
+        try:
+            registries.parse(text)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+    return given or None
+
+
+def _refuse_local_mirrors(mirrors: tuple[str, ...]) -> None:
+    from kybern.cluster.nodes import registries
+
+    for mirror in filter(registries.is_local, mirrors):
+        raise click.UsageError(
+            f"several nodes have a loopback of their own and cannot reach {mirror};"
+            " give an address of this machine"
+        )
 
 
 def _with_default_nodes(given: dict[str, Any]) -> dict[str, Any]:

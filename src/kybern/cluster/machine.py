@@ -62,4 +62,6 @@ class Machine:
                 *(provisioning if "local-path" in components else ()),
                 *record.flags_of(*components),
             ),
+            registry_mirrors=record.registry_mirrors,
+            registry_config=record.registry_config,
         )

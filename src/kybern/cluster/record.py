@@ -30,7 +30,8 @@ def default_kubeconfig() -> Path:
 class Record:
     """One cluster. ``advertise_address`` is where nodes and pods reach the API server.
 
-    ``flags`` go to components as they are, each written ``COMPONENT:NAME=VALUE``.
+    ``flags`` go to components as they are, each written ``COMPONENT:NAME=VALUE``. Mirrors are
+    written ``HOST=URL``; ``registry_config`` is a directory, "" if there is none.
     """
 
     data_dir: Path
@@ -41,6 +42,8 @@ class Record:
     advertise_address: str = "127.0.0.1"
     verbosity: int = 2
     flags: tuple[str, ...] = ()
+    registry_mirrors: tuple[str, ...] = ()
+    registry_config: str = ""
 
     def flags_of(self, *components: str) -> list[str]:
         """The extra flags of these components, as their command line takes them."""
@@ -73,7 +76,8 @@ class Record:
         """Raises FileNotFoundError where no cluster was ever started."""
         values = json.loads(record_file(data_dir).read_text())
         values["disable"] = tuple(values["disable"])
-        values["flags"] = tuple(values.get("flags", ()))
+        for name in ("flags", "registry_mirrors"):
+            values[name] = tuple(values.get(name, ()))
         return cls(**{**values, "data_dir": data_dir})
 
 

@@ -52,7 +52,7 @@ def test_a_node_without_components_has_a_runtime_alone(tmp_path: Path) -> None:
 
 
 def test_a_spec_comes_back_from_its_file(tmp_path: Path) -> None:
-    made = node(tmp_path, flags=("--v=4",), pod_cidr="10.244.7.0/24")
+    made = node(tmp_path, flags=("--v=4",), registry_mirrors=("*=http://10.0.0.1:5000",))
     made.save()
     assert Node.load(made.spec_file).spec == made.spec
 

@@ -8,7 +8,7 @@ import os
 import shutil
 from pathlib import Path
 
-from kybern.cluster.nodes import cgroup
+from kybern.cluster.nodes import cgroup, registries
 from kybern.cluster.nodes.spec import Node
 from kybern.kubelet.images import pause
 
@@ -51,7 +51,7 @@ disabled_plugins = [
     max_conf_num = 1
 
   [plugins."io.containerd.grpc.v1.cri".registry]
-    config_path = "{base}/certs.d"
+    config_path = "{registries}"
 
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "{snapshotter}"
@@ -96,6 +96,7 @@ def configuration(node: Node, runtimes: dict[str, str], cni_bin: Path, snapshott
         cni_conf=node.cni_conf_dir,
         snapshotter=snapshotter,
         default_runtime=next(iter(runtimes)),
+        registries=_registries(node),
     )
     for name, program in runtimes.items():
         text += _RUNTIME.format(name=name, program=program, base=node.containerd)
@@ -104,8 +105,9 @@ def configuration(node: Node, runtimes: dict[str, str], cni_bin: Path, snapshott
 
 def write(node: Node) -> Path:
     """Write configuration and directories; the file. Raises FileNotFoundError naming what lacks."""
-    for directory in ("root", "state", "opt", "certs.d"):
+    for directory in ("root", "state", "opt"):
         (node.containerd / directory).mkdir(parents=True, exist_ok=True)
+    registries.write(node.registries, node.spec.registry_mirrors)
     node.cni_conf_dir.mkdir(parents=True, exist_ok=True)
     runtimes = _runtimes(node)
     cni_bin = cni_directory()
@@ -116,6 +118,11 @@ def write(node: Node) -> Path:
     file = node.containerd / "config.toml"
     file.write_text(configuration(node, runtimes, cni_bin, _snapshotter(node.containerd)))
     return file
+
+
+def _registries(node: Node) -> str:
+    """The directories that containerd looks into; the first that knows a registry counts."""
+    return os.pathsep.join(filter(None, (str(node.registries), node.spec.registry_config)))
 
 
 def _runtimes(node: Node) -> dict[str, str]:

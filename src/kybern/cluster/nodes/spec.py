@@ -26,7 +26,8 @@ class NodeSpec:
     ``namespaced`` nodes live in a network namespace of their own on the data directory's bridge;
     otherwise the machine itself is the node and ``node_ip`` is one of its addresses. ``flags`` go
     to ``kybern run`` as they are. ``pod_cidr`` is normally None: the node learns it from its Node
-    object, where the cluster's node IPAM writes it.
+    object, where the cluster's node IPAM writes it. ``registry_mirrors`` are written ``HOST=URL``;
+    ``registry_config`` is a directory of the user's in containerd's hosts form, "" if none.
     """
 
     name: str
@@ -41,6 +42,8 @@ class NodeSpec:
     pod_cidr: str | None = None
     components: tuple[str, ...] = COMPONENTS
     flags: tuple[str, ...] = field(default=())
+    registry_mirrors: tuple[str, ...] = ()
+    registry_config: str = ""
 
 
 class Node:
@@ -57,6 +60,7 @@ class Node:
         self.sysctl_record = self.directory / "sysctls.json"
         self.containerd = self.directory / "containerd"
         self.socket = self.containerd / "containerd.sock"
+        self.registries = self.containerd / "certs.d"
         self.kubelet_root = self.directory / "kubelet"
         self.local_path_dir = self.directory / "local-path"
         self.cni_conf_dir = self.directory / "cni" / "net.d"
@@ -99,6 +103,7 @@ class Node:
         values["kubeconfig"] = Path(values["kubeconfig"])
         values["components"] = tuple(values["components"])
         values["flags"] = tuple(values["flags"])
+        values["registry_mirrors"] = tuple(values.get("registry_mirrors", ()))
         return cls(NodeSpec(**values))
 
 
