@@ -1,13 +1,14 @@
 """Priority and fairness in a running server: objects, queues, refusals, headers, dumps."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from stalled_store import StalledStore
 
+from kybern.api import objects
 from kybern.api.resources import CONFIG_MAPS
 from kybern.api.user import ADMIN, UserInfo
 from kybern.apiserver.config import Config
@@ -55,6 +56,33 @@ class Served:
             while self.store.waiting < count:
                 await asyncio.sleep(0.01)
 
+    async def until(self, condition: Callable[[], Awaitable[bool]]) -> None:
+        """Ask again and again, on virtual time, until the condition holds."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not await condition():
+                await asyncio.sleep(0.01)
+
+    async def queued(self, count: int) -> None:
+        """Wait until so many requests of the schema "writers" wait in queues."""
+        shown = (
+            'apiserver_flowcontrol_current_inqueue_requests{flow_schema="writers",'
+            f'priority_level="few"}} {count}'
+        )
+
+        async def holds() -> bool:
+            return shown in await self.text("/metrics")
+
+        await self.until(holds)
+
+    async def dangles(self, schema: str, expected: bool) -> None:
+        """Wait until a schema's condition says whether its priority level is missing."""
+
+        async def holds() -> bool:
+            found = (await self.admin.request("GET", f"{SCHEMAS}/{schema}")).json()
+            return objects.condition_is(found, "Dangling", str(expected))
+
+        await self.until(holds)
+
 
 @asynccontextmanager
 async def serving(**flags: Any) -> AsyncIterator[Served]:
@@ -101,19 +129,11 @@ def schema(name: str, level: str, **spec: Any) -> dict[str, Any]:
     return {"metadata": {"name": name}, "spec": {**named, "rules": [rule], **spec}}
 
 
-async def dangling(served: Served, name: str) -> str:
-    found = (await served.admin.request("GET", f"{SCHEMAS}/{name}")).json()
-    conditions = found.get("status", {}).get("conditions", [])
-    return "".join(one["status"] for one in conditions if one["type"] == "Dangling")
-
-
 async def test_requests_above_the_limit_are_refused_as_upstream_refuses_them() -> None:
     async with serving(max_requests_inflight=2, max_mutating_requests_inflight=1) as served:
         made = (await served.post(LEVELS, level("few", 1))).json()
         chosen = (await served.post(SCHEMAS, schema("writers", "few"))).json()
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while await dangling(served, "writers") != "False":
-                await asyncio.sleep(0.1)
+        await served.dangles("writers", False)
         jane = served.client("jane")
         held = served.write(jane, "one")
         await served.stalled(1)
@@ -164,7 +184,7 @@ async def test_what_waits_is_shown_and_served_in_turn() -> None:
         writes = [served.write(jane, f"jane-{number}") for number in range(5)]
         await served.stalled(1)
         writes.append(served.write(john, "john"))
-        await asyncio.sleep(0.01)
+        await served.queued(5)
         dump = await served.text(
             "/debug/api_priority_and_fairness/dump_requests", includeRequestDetails="1"
         )
@@ -208,7 +228,7 @@ async def test_a_client_that_goes_away_leaves_its_queue() -> None:
         held = served.write(jane, "one")
         await served.stalled(1)
         gone = served.write(jane, "gone")
-        await asyncio.sleep(0.01)
+        await served.queued(1)
         assert (await served.write(jane, "no-room")).status == 429
         gone.cancel()
         await asyncio.gather(gone, return_exceptions=True)
@@ -225,16 +245,13 @@ async def test_a_client_that_goes_away_leaves_its_queue() -> None:
 async def test_a_deleted_level_dangles_and_its_requests_go_elsewhere() -> None:
     async with serving() as served:
         await served.post(SCHEMAS, schema("writers", "later"))
-        await asyncio.sleep(1)
-        assert await dangling(served, "writers") == "True"
+        await served.dangles("writers", True)
         made = (await served.post(LEVELS, level("later", 1))).json()
-        await asyncio.sleep(1)
-        assert await dangling(served, "writers") == "False"
+        await served.dangles("writers", False)
         answer = await served.client("jane").request("GET", PATH)
         assert answer.headers["x-kubernetes-pf-prioritylevel-uid"] == made["metadata"]["uid"]
         await served.admin.request("DELETE", f"{LEVELS}/later")
-        await asyncio.sleep(1)
-        assert await dangling(served, "writers") == "True"
+        await served.dangles("writers", True)
         answer = await served.client("jane").request("GET", PATH)
         assert answer.headers["x-kubernetes-pf-prioritylevel-uid"] != made["metadata"]["uid"]
 

@@ -23,7 +23,8 @@ from kybern.component.tls import TlsConfig
 from kybern.scheduler import main as scheduler
 from kybern.scheduler.config import Config
 from kybern.scheduler.extenders import http_extender
-from kybern.scheduler.extenders.http_extender import ExtenderError, HttpExtender
+from kybern.scheduler.extenders.errors import ExtenderError
+from kybern.scheduler.extenders.http_extender import HttpExtender
 from kybern.scheduler.extenders.settings import read_extenders
 from kybern.testing import Cluster
 

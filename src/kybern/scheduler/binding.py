@@ -19,7 +19,7 @@ from kybern.client.transport import ApiUnreachable
 from kybern.component.clock import Clock
 from kybern.scheduler.columns.storage import StorageObjects
 from kybern.scheduler.extenders.asking import Extenders
-from kybern.scheduler.extenders.http_extender import ExtenderError
+from kybern.scheduler.extenders.errors import ExtenderError
 from kybern.scheduler.outbox import Outbox
 from kybern.scheduler.plugin import Plugin
 from kybern.scheduler.plugins.default_binder import DefaultBinder

@@ -46,7 +46,7 @@ from kybern.scheduler.explain.explainer import Explainer
 from kybern.scheduler.explain.publisher import Publisher
 from kybern.scheduler.explain.verdicts import Verdicts
 from kybern.scheduler.extenders.asking import Extenders, registrations_of
-from kybern.scheduler.extenders.http_extender import ExtenderError
+from kybern.scheduler.extenders.errors import ExtenderError
 from kybern.scheduler.intake import Intake, is_assigned
 from kybern.scheduler.kept_objects import KeptObjects
 from kybern.scheduler.metrics import ERROR, SCHEDULED, UNSCHEDULABLE, Metrics, Sources

@@ -8,7 +8,7 @@ end the columns again, on the nodes that still exist and still fit.
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,10 +17,13 @@ from kybern.scheduler.columns.column import Rows, Values
 from kybern.scheduler.decision import Decider, Placement
 from kybern.scheduler.diagnosis import FitError
 from kybern.scheduler.events import Action, ClusterEvent, EventResource, Registration
-from kybern.scheduler.extenders.http_extender import ExtenderError, HttpExtender
+from kybern.scheduler.extenders.errors import ExtenderError
 from kybern.scheduler.extenders.settings import ExtenderSettings
 from kybern.scheduler.plugin import MAX_SCORE, Verdict
 from kybern.scheduler.preemption_search import Candidate, best_candidate
+
+if TYPE_CHECKING:
+    from kybern.scheduler.extenders.http_extender import HttpExtender
 
 Obj = dict[str, Any]
 
@@ -44,6 +47,9 @@ class Extenders:
     """All extenders of a scheduler."""
 
     def __init__(self, settings: Sequence[ExtenderSettings]) -> None:
+        # A scheduler without extenders loads no HTTP library.
+        from kybern.scheduler.extenders.http_extender import HttpExtender
+
         self._all = [HttpExtender(one) for one in settings]
 
     def are_asked_about(self, pod: Obj) -> bool:
@@ -190,7 +196,7 @@ def _verdicts(decider: Decider, messages: Mapping[str, tuple[str, bool]]) -> lis
 
 
 def _with_victims(
-    extender: HttpExtender,
+    extender: "HttpExtender",
     known: Mapping[str, Candidate],
     node: str,
     uids: Sequence[str],
@@ -211,7 +217,7 @@ def _with_victims(
     return Candidate(node, victims, broken)
 
 
-def _ignore_or_raise(extender: HttpExtender, error: ExtenderError) -> None:
+def _ignore_or_raise(extender: "HttpExtender", error: ExtenderError) -> None:
     if not extender.settings.ignorable:
         raise error
     logger.info("ignoring extender %s: %s", extender.name, error)

@@ -13,6 +13,7 @@ import aiohttp
 import orjson
 
 from kybern.component.kubeconfig import Access
+from kybern.scheduler.extenders.errors import ExtenderError
 from kybern.scheduler.extenders.settings import ExtenderSettings, TlsSettings
 
 Obj = dict[str, Any]
@@ -20,10 +21,6 @@ Answer = TypeVar("Answer")
 
 # What is read of one answer: lists of nodes of the largest clusters.
 LARGEST_ANSWER = 256 * 1024 * 1024
-
-
-class ExtenderError(Exception):
-    """The extender did not answer, or with an error, or with something else than an answer."""
 
 
 @dataclass(frozen=True)
