@@ -6,8 +6,8 @@ texts, like any unknown path; unknown resources of a served group are a Status.
 
 from collections.abc import Awaitable, Callable
 
-from kybern.api.errors import method_not_allowed, no_such_path
-from kybern.api.kinds import Registry, ServedKind
+from kybern.api.errors import StatusError, method_not_allowed, no_such_path
+from kybern.api.kinds import Kind, Registry, ServedKind
 from kybern.apiserver.call import Call
 from kybern.apiserver.request_info import RequestInfo
 from kybern.apiserver.subresources import binding, subresource_verb
@@ -54,20 +54,26 @@ def find_verb(served: ServedKind, info: RequestInfo, method: str) -> Verb:
         raise method_not_allowed()
     if info.subresource:
         return subresource_verb(served, info)
-    on_object = len(info.parts) > 1
-    if len(info.parts) > 2 or (on_object and not OBJECT_VERBS.keys() & set(served.kind.verbs)):
-        raise no_such_path()
-    verb = (OBJECT_VERBS if on_object else COLLECTION_VERBS).get(info.verb)
+    verb = (OBJECT_VERBS if len(info.parts) > 1 else COLLECTION_VERBS).get(info.verb)
+    answered = verb is not None and info.verb in served.kind.verbs
     across = served.kind.namespaced and not info.namespace
-    if across and not _ACROSS_NAMESPACES & set(served.kind.verbs):
-        raise no_such_path()
-    if verb is None or info.verb not in served.kind.verbs:
-        raise method_not_allowed()
-    if across and info.verb not in _ACROSS_NAMESPACES:
-        raise no_such_path() if on_object else method_not_allowed()
+    misplaced = len(info.parts) > 2 or (across and info.verb not in _ACROSS_NAMESPACES)
+    if verb is None or not answered or misplaced:
+        raise _refusal(served.kind, info, answered, across)
     if verb is create and not served.kind.stored:
         return binding.create if served.kind.kind == "Binding" else review
     return verb
+
+
+def _refusal(kind: Kind, info: RequestInfo, answered: bool, across: bool) -> StatusError:
+    """404 for a path at which nothing is answered, 405 for one that answers other methods."""
+    on_object = len(info.parts) > 1
+    verbs = frozenset(kind.verbs)
+    if len(info.parts) > 2 or (on_object and verbs.isdisjoint(OBJECT_VERBS)):
+        return no_such_path()
+    if across and (verbs.isdisjoint(_ACROSS_NAMESPACES) or (on_object and answered)):
+        return no_such_path()
+    return method_not_allowed()
 
 
 def _scope_fits(served: ServedKind, info: RequestInfo) -> bool:

@@ -5,11 +5,13 @@ The pipeline calls :func:`impersonated` after authentication. Who may do it is d
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from urllib.parse import unquote
 
 from kybern.api.errors import StatusError, bad_request
 from kybern.api.user import UserInfo
 from kybern.apiserver.authentication.impersonation_modes import Impersonation
+from kybern.apiserver.authentication.request_headers import REMEMBERED_NAMES
 from kybern.apiserver.request_info import Attributes
 from kybern.component.http.messages import Request
 
@@ -21,7 +23,12 @@ _EXTRA_PREFIX = "impersonate-extra-"
 
 
 def impersonates(request: Request) -> bool:
-    return any(name.startswith(_PREFIX) for name in request.headers)
+    return _occurs_in(tuple(request.headers))
+
+
+@lru_cache(maxsize=REMEMBERED_NAMES)
+def _occurs_in(names: tuple[str, ...]) -> bool:
+    return any(name.startswith(_PREFIX) for name in names)
 
 
 def impersonated(

@@ -5,14 +5,17 @@ its own authority and names the user in headers. The headers count only then, an
 further in any case: they are taken off before a request can be passed on.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from urllib.parse import unquote
 
 from kybern.api.user import UserInfo, authenticated
 from kybern.component.client_certificates import ClientCertificates
 from kybern.component.http.messages import Request
+
+# How many combinations of header names are kept with what was found among them.
+REMEMBERED_NAMES = 512
 
 
 @dataclass(frozen=True)
@@ -26,22 +29,20 @@ class HeaderNames:
 
     def without(self, headers: Mapping[str, str]) -> Mapping[str, str]:
         """All other headers, which may be passed on."""
-        prefixes = self._prefixes
-        if self._names.isdisjoint(headers) and not any(n.startswith(prefixes) for n in headers):
-            return headers
-        return {
-            name: value
-            for name, value in headers.items()
-            if name not in self._names and not name.startswith(prefixes)
-        }
+        ours = self._among(tuple(headers))
+        return {k: value for k, value in headers.items() if k not in ours} if ours else headers
 
     @cached_property
-    def _names(self) -> frozenset[str]:
-        return frozenset((*self.users, *self.uids, *self.groups))
+    def _among(self) -> Callable[[tuple[str, ...]], frozenset[str]]:
+        """Which names are ours; clients send the same ones again and again."""
+        exact = frozenset((*self.users, *self.uids, *self.groups))
+        prefixes = tuple(self.extra_prefixes)
 
-    @cached_property
-    def _prefixes(self) -> tuple[str, ...]:
-        return tuple(self.extra_prefixes)
+        @lru_cache(maxsize=REMEMBERED_NAMES)
+        def among(names: tuple[str, ...]) -> frozenset[str]:
+            return frozenset(n for n in names if n in exact or n.startswith(prefixes))
+
+        return among
 
 
 class RequestHeaders:
