@@ -41,6 +41,12 @@ class Objects:
     links: list[Obj] = field(default_factory=list)
     tokens: list[tuple[str, int]] = field(default_factory=list)
 
+    def follow(self, pod: Obj) -> None:
+        """What a test writes down is up to date."""
+
+    def forget(self, uid: str) -> None:
+        """Nothing was kept."""
+
     async def config_map(self, namespace: str, name: str) -> Obj | None:
         return self.config_maps.get(name)
 

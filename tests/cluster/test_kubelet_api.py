@@ -16,7 +16,7 @@ import pytest_asyncio
 from containerd_lab import BUSYBOX, STAY, needs_containerd, open_runtime, shell, until
 
 from kybern.api.objects import condition
-from kybern.api.resources import EVENTS, LEASES, NODES, PODS
+from kybern.api.resources import CONFIG_MAPS, EVENTS, LEASES, NODES, PODS
 from kybern.api.user import AUTHENTICATED_GROUP, UserInfo
 from kybern.client import Client
 from kybern.component import pki
@@ -25,6 +25,7 @@ from kybern.component.http.spdy import SpdyClient
 from kybern.kubelet.cgroups import Cgroups, remove_tree
 from kybern.kubelet.config import Config
 from kybern.kubelet.main import run
+from kybern.kubelet.pods.worker import RESYNC_SECONDS
 from kybern.testing import Cluster
 
 V5 = "v5.channel.k8s.io"
@@ -144,6 +145,24 @@ async def test_a_pod_from_the_api_runs_with_its_token_and_goes(site: Site) -> No
     await site.cluster.wait_gone(PODS, "whole")
     await until(lambda: not list(Path(site.config.root_dir, "pods").glob("*")), "its files go")
     await until(lambda: not list(Path(site.config.root_dir, "pod-logs").glob("*")), "its logs go")
+
+
+async def test_a_changed_config_map_is_in_its_volume_at_once(site: Site) -> None:
+    client = site.cluster.client
+    settings = {"metadata": {"name": "settings"}, "data": {"color": "blue"}}
+    await client.create(CONFIG_MAPS, settings, "default")
+    container = shell(STAY, volumeMounts=[{"name": "v", "mountPath": "/v"}])
+    volumes = [{"name": "v", "configMap": {"name": "settings"}}]
+    pod = _pod("mounting", containers=[container], volumes=volumes)
+    await client.create(PODS, pod, "default")
+    made = await site.cluster.wait_for(PODS, "mounting", _ready)
+    mounted = Path(site.config.root_dir, "pods", made["metadata"]["uid"], "volumes")
+    [color] = mounted.glob("*configmap/v/color")
+    assert color.read_text() == "blue"
+    await client.patch(CONFIG_MAPS, "settings", {"data": {"color": "green"}}, "default")
+    await until(lambda: color.read_text() == "green", "the new color", seconds=RESYNC_SECONDS / 6)
+    await client.delete(PODS, "mounting", "default")
+    await site.cluster.wait_gone(PODS, "mounting")
 
 
 async def test_a_forced_delete_ends_the_containers_too(site: Site) -> None:

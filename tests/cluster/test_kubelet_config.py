@@ -136,6 +136,24 @@ async def test_a_missing_volume_source_holds_the_pod_back(lab: Lab) -> None:
     await lab.gone(pod)
 
 
+async def test_a_volume_source_that_is_gone_does_not_keep_containers_from_starting(
+    lab: Lab,
+) -> None:
+    lab.objects.config_maps["short"] = {"data": {"k": "kept"}}
+    volumes = [{"name": "v", "configMap": {"name": "short"}}]
+    mounts = [{"name": "v", "mountPath": "/v"}]
+    pod = lab.run(lab.pod(shell("cat /v/k; echo; " + STAY, volumeMounts=mounts), volumes=volumes))
+    await lab.until_ready(pod)
+    del lab.objects.config_maps["short"]
+    await lab.exec(pod, "kill", "-TERM", "1")
+    await until(lambda: lab.container(pod)["restartCount"] == 1, "the next attempt")
+    await until(lambda: "kept" in lab.log(pod, attempt=1), "what was there before")
+    assert lab.events.messages(pod["metadata"]["name"], "FailedMount")[0] == (
+        'MountVolume.SetUp failed for volume "v" : configmap "short" not found'
+    )
+    await lab.gone(pod)
+
+
 async def test_host_paths_are_checked_and_mounted(lab: Lab) -> None:
     directory = lab.directory / "host"
     volumes = [{"name": "v", "hostPath": {"path": str(directory), "type": "DirectoryOrCreate"}}]

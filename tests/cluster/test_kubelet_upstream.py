@@ -11,7 +11,7 @@ from upstream_lab import Processes
 
 from certificate_lab import TOKEN, decide, let_nodes_join, requested
 from kybern.api import objects
-from kybern.api.resources import NODES, PODS, SERVICE_ACCOUNTS
+from kybern.api.resources import CONFIG_MAPS, NODES, PODS, SERVICE_ACCOUNTS
 from kybern.client import Client
 from kybern.component import pki
 from kybern.component.clock import Clock
@@ -97,10 +97,16 @@ async def _work(client: Client) -> None:
     async def ready() -> bool:
         return objects.condition_is(await client.get(NODES, "lab"), "Ready")
 
-    async def served() -> bool:
+    async def logged(text: bytes) -> bool:
         path = "/api/v1/namespaces/default/pods/one/log"
         answer = await client.request("GET", path)
-        return answer.status == 200 and b"hello\n" in answer.body
+        return answer.status == 200 and text in answer.body
+
+    async def served() -> bool:
+        return await logged(b"hello\n")
+
+    async def changed() -> bool:
+        return await logged(b"green\n")
 
     async def account() -> bool:
         return bool(await client.get(SERVICE_ACCOUNTS, "default", "default"))
@@ -117,13 +123,19 @@ async def _work(client: Client) -> None:
 
     await until(ready)
     await until(account)
+    settings = {"metadata": {"name": "settings"}, "data": {"color": "blue"}}
+    await client.create(CONFIG_MAPS, settings, "default")
+    follow = "while ! grep -q green /v/color; do sleep 0.1; done; echo green; "
+    mounts = [{"name": "v", "mountPath": "/v"}]
+    container = shell("echo hello; " + follow + STAY, volumeMounts=mounts)
     pod = {
         "metadata": {"name": "one"},
         "spec": {
             "nodeName": "lab",
             "terminationGracePeriodSeconds": 1,
             "automountServiceAccountToken": False,
-            "containers": [shell("echo hello; " + STAY)],
+            "containers": [container],
+            "volumes": [{"name": "v", "configMap": {"name": "settings"}}],
         },
     }
     await client.create(PODS, pod, "default")
@@ -134,5 +146,7 @@ async def _work(client: Client) -> None:
     assert request["spec"]["username"] == "system:node:lab"
     await decide(client, request["metadata"]["name"], "Approved")
     await until(served)
+    await client.patch(CONFIG_MAPS, "settings", {"data": {"color": "green"}}, "default")
+    await until(changed)
     await client.delete(PODS, "one", "default")
     await until(gone)

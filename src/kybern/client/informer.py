@@ -59,6 +59,7 @@ class Informer:
         field_selector: str = "",
         metadata_only: bool = False,
         keep: KeepFunction | None = None,
+        watch_seconds: int = MIN_WATCH_SECONDS,
     ) -> None:
         self.resource = resource
         self._client = client
@@ -67,6 +68,7 @@ class Informer:
         self._field_selector = field_selector
         self._metadata_only = metadata_only
         self._keep = keep
+        self._watch_seconds = watch_seconds
         self._objects: dict[str, Obj] = {}
         self._indexers: dict[str, IndexFunction] = {}
         self._indexes: dict[str, dict[str, dict[str, Obj]]] = {}
@@ -186,7 +188,7 @@ class Informer:
         self._synced.set()
 
     async def _watch(self) -> None:
-        spread = self._client.clock.random.randrange(MIN_WATCH_SECONDS)
+        spread = self._client.clock.random.randrange(self._watch_seconds)
         events = self._client.watch(
             self.resource,
             self._namespace,
@@ -194,7 +196,7 @@ class Informer:
             label_selector=self._label_selector,
             field_selector=self._field_selector,
             metadata_only=self._metadata_only,
-            timeout_seconds=MIN_WATCH_SECONDS + spread,
+            timeout_seconds=self._watch_seconds + spread,
         )
         async with contextlib.aclosing(events):  # type: ignore[type-var]
             async for event in events:

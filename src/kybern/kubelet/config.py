@@ -21,6 +21,8 @@ class Config:
     """What a kubelet is told; ``given`` are the names of those that were flags."""
 
     given: frozenset[str] = frozenset()
+    # Upstream has no flags for these: they are the file's.
+    change_detection_strategy: str = "Watch"
     config: str = flag("", "Path of a KubeletConfiguration file; flags win over it.")
     root_dir: str = flag("/var/lib/kubelet", "Directory for all files of the kubelet.")
     bootstrap_kubeconfig: str = flag(

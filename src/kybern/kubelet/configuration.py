@@ -47,6 +47,15 @@ def _duration(field: str, value: Any) -> Any:
         raise ConfigurationError(f"{field}: {error}") from None
 
 
+def _one_of(*choices: str) -> Callable[[str, Any], Any]:
+    def convert(field: str, value: Any) -> Any:
+        if value not in choices:
+            raise ConfigurationError(f"{field}: {value!r} is none of {', '.join(choices)}")
+        return value
+
+    return convert
+
+
 def _texts(field: str, value: Any) -> tuple[str, ...]:
     return tuple(_text(field, each) for each in _typed(list)(field, value))
 
@@ -70,6 +79,10 @@ _FLAGS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "cgroupRoot": ("cgroup_root", _text),
     "clusterDNS": ("cluster_dns", _texts),
     "clusterDomain": ("cluster_domain", _text),
+    "configMapAndSecretChangeDetectionStrategy": (
+        "change_detection_strategy",
+        _one_of("Watch", "Cache", "Get"),
+    ),
     "containerLogMaxFiles": ("container_log_max_files", _number),
     "containerLogMaxSize": ("container_log_max_size", _text),
     "containerRuntimeEndpoint": ("container_runtime_endpoint", _text),
@@ -111,7 +124,6 @@ _FIXED: dict[str, tuple[Any, ...]] = {
     "authorization.mode": ("Webhook",),
     "cgroupDriver": ("cgroupfs",),
     "cgroupsPerQOS": (True,),
-    "configMapAndSecretChangeDetectionStrategy": ("Get", "Cache"),
     "cpuCFSQuota": (True,),
     "cpuManagerPolicy": ("none",),
     "enableControllerAttachDetach": (True,),

@@ -124,7 +124,11 @@ def make_parts(
         paths=paths,
         cgroups=cgroups,
         volumes=VolumeManager(
-            paths, Payloads(objects, tokens), persistent, ImageVolumes(runtime, puller, objects)
+            paths,
+            Payloads(objects, tokens),
+            persistent,
+            ImageVolumes(runtime, puller, objects),
+            recorder.event,
         ),
         tokens=tokens,
         objects=objects,
@@ -165,11 +169,14 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
     recorder = EventRecorder(client, clock, "kubelet", name)
     status = StatusManager(client)
     drivers = Drivers(NodeInfo(client, name))
-    served = ApiObjects(client, services, clock)
+    served = ApiObjects(
+        client, services, clock, config.change_detection_strategy, lambda: facts.node
+    )
     parts = make_parts(config, clock, facts, served, status, recorder, drivers)
     workers = PodWorkers(parts)
     parts.probes.on_change = workers.wake
     parts.admission.on_change = workers.wake
+    served.watches.on_change = workers.wake
     pleg = Pleg(parts.runtime, workers.wake)
     registration = NodeRegistration(
         client, clock, config, facts, machine, parts.runtime, pleg.healthy, recorder
@@ -188,6 +195,7 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
         await plugins.start()
         async with asyncio.TaskGroup() as group:
             group.create_task(pleg.run())
+            group.create_task(served.watches.run())
             if identity is not None:
                 group.create_task(identity.run())
             # These do not wait for an API server: it may be one of them.

@@ -14,6 +14,14 @@ from kybern.api.errors import Obj
 class Objects(Protocol):
     """What a pod's spec may refer to. Reads raise StatusError where the server does not answer."""
 
+    def follow(self, pod: Obj) -> None:
+        """The node has this pod: what it refers to is kept up to date."""
+        ...
+
+    def forget(self, uid: str) -> None:
+        """The node no longer has this pod."""
+        ...
+
     async def config_map(self, namespace: str, name: str) -> Obj | None:
         """The ConfigMap, or None if there is none."""
         ...

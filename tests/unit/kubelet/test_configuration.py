@@ -36,6 +36,7 @@ crashLoopBackOff: {maxContainerRestartPeriod: 20s}
 registerWithTaints: [{key: a, value: b, effect: NoSchedule}]
 imageMinimumGCAge: 0s
 rotateCertificates: true
+configMapAndSecretChangeDetectionStrategy: Cache
 serverTLSBootstrap: true
 """
     found = configured(text, max_pods=7)
@@ -48,6 +49,7 @@ serverTLSBootstrap: true
     assert (found.anonymous_auth, found.client_ca_file) == (True, "/ca.crt")
     assert (found.rotate_certificates, found.rotate_server_certificates) == (True, True)
     assert found.max_container_restart_period == 20
+    assert found.change_detection_strategy == "Cache"
     assert found.register_with_taints == ("a=b:NoSchedule",)
     assert found.minimum_image_ttl_duration == Config().minimum_image_ttl_duration
 

@@ -67,6 +67,7 @@ class PodWorker:
         self._failures = 0
         if pod is not None:
             parts.admission.recall(pod)
+            parts.objects.follow(pod)
         self._task = asyncio.create_task(self._run(), name=f"pod worker {uid}")
 
     # What others tell the worker.
@@ -77,6 +78,8 @@ class PodWorker:
         self._parts.status.observe(pod)
         self._parts.admission.observe(pod)
         if known is None or _wanted(known) != _wanted(pod):
+            if not self.terminated:
+                self._parts.objects.follow(pod)
             self.wake()
 
     def remove(self) -> None:
@@ -332,6 +335,7 @@ class PodWorker:
         self._parts.devices.release(self.uid)
         await self._parts.claims.release(self.uid)
         self._parts.admission.release(self.uid)
+        self._parts.objects.forget(self.uid)
         self._parts.tokens.forget(self.uid)
         self._parts.crash_backoff.forget(f"{self.uid}_")
         self._parts.puller.forget(self.uid)

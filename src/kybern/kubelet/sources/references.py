@@ -2,11 +2,14 @@
 
 Reads are shared for a moment, so that a hundred pods that start together ask once. While the API
 server is away the last known answer holds, so that containers can be started again all the same.
+How ConfigMaps and Secrets are kept up to date is the node's setting, as upstream has it: watched
+(``watches.py``), read again when what is known is a minute old, or read each time.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from kybern.api.errors import Obj, StatusError, service_unavailable
 from kybern.api.resources import (
@@ -28,11 +31,13 @@ from kybern.client.transport import ApiUnreachable
 from kybern.component.clock import Clock, parse_rfc3339
 from kybern.kubelet.objects import decoded
 from kybern.kubelet.pods import spec
+from kybern.kubelet.sources.watches import Key, Watches, references
 
 FRESH_SECONDS = 0.5
+CACHE_SECONDS = 60.0
+CACHE_ANNOTATION = "node.alpha.kubernetes.io/ttl"
 MAX_KEPT = 2048
-
-_Key = tuple[Resource, str, str]
+WATCH, CACHE, GET = "Watch", "Cache", "Get"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +47,45 @@ class _Answer:
 
 
 class ApiObjects:
-    """``Objects`` over a client, and over an informer of services."""
+    """``Objects`` over a client, and over an informer of services.
 
-    def __init__(self, client: Client, services: Informer, clock: Clock) -> None:
+    ``strategy`` is how ConfigMaps and Secrets are followed; ``node`` tells the Node as it is, whose
+    annotation may say how old they may be where they are cached.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        services: Informer,
+        clock: Clock,
+        strategy: str = WATCH,
+        node: Callable[[], Obj] = dict,
+    ) -> None:
         self._client = client
         self._services = services
         self._clock = clock
-        self._kept: OrderedDict[_Key, _Answer] = OrderedDict()
+        self._strategy = strategy
+        self._node = node
+        self._kept: OrderedDict[Key, _Answer] = OrderedDict()
+        self.watches = Watches(client, clock)
+
+    def follow(self, pod: Obj) -> None:
+        self.watches.follow(pod)
+        if self._strategy != CACHE:
+            return
+        for key in references(pod):
+            # A pod that is new or changed must not go by what was true a minute ago.
+            if kept := self._kept.get(key):
+                self._kept[key] = _Answer(kept.obj, -inf)
+
+    def forget(self, uid: str) -> None:
+        self.watches.forget(uid)
 
     async def config_map(self, namespace: str, name: str) -> Obj | None:
-        return await self._get(CONFIG_MAPS, namespace, name)
+        return await self._followed(CONFIG_MAPS, namespace, name)
 
     async def secret_data(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
-        secret = await self._get(SECRETS, namespace, name)
+        secret = await self._followed(SECRETS, namespace, name)
         return None if secret is None else decoded(secret)
 
     async def claim(self, namespace: str, name: str) -> Obj | None:
@@ -142,14 +173,45 @@ class ApiObjects:
         status = answer["status"]
         return status["token"], parse_rfc3339(status["expirationTimestamp"])
 
+    async def _followed(self, resource: Resource, namespace: str, name: str) -> Obj | None:
+        """A ConfigMap or Secret, in the way that the node follows them."""
+        if self._strategy == GET:
+            return await self._get(resource, namespace, name, fresh=True)
+        if self._strategy == CACHE:
+            return await self._get(resource, namespace, name, age=self._cache_seconds())
+        key = (resource, namespace, name)
+        if not self.watches.shows(key):
+            found = await self._get(resource, namespace, name)
+            self.watches.begin(key, found)
+            return found
+        shown = self.watches.get(key)
+        self._keep(key, shown)
+        return shown
+
+    def _cache_seconds(self) -> float:
+        """What the annotation says that the control plane gives Nodes by the cluster's size."""
+        annotations = self._node().get("metadata", {}).get("annotations") or {}
+        try:
+            return float(int(annotations[CACHE_ANNOTATION]))
+        except (KeyError, ValueError):
+            return CACHE_SECONDS
+
     async def _get(
-        self, resource: Resource, namespace: str, name: str, *, fresh: bool = False
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        *,
+        fresh: bool = False,
+        age: float = FRESH_SECONDS,
     ) -> Obj | None:
-        """The object, or None. ``fresh`` has it read now, and never from what was kept."""
+        """The object, or None, read within ``age`` seconds.
+
+        ``fresh`` has it read now, and never from what was kept.
+        """
         key = (resource, namespace, name)
         kept = self._kept.get(key)
-        now = self._clock.monotonic()
-        if not fresh and kept is not None and now - kept.read < FRESH_SECONDS:
+        if not fresh and kept is not None and self._clock.monotonic() - kept.read < age:
             return kept.obj
         found: Obj | None = None
         try:
@@ -161,8 +223,11 @@ class ApiObjects:
         except StatusError as error:
             if error.code != 404:
                 raise
-        self._kept[key] = _Answer(found, now)
+        self._keep(key, found)
+        return found
+
+    def _keep(self, key: Key, found: Obj | None) -> None:
+        self._kept[key] = _Answer(found, self._clock.monotonic())
         self._kept.move_to_end(key)
         if len(self._kept) > MAX_KEPT:
             self._kept.popitem(last=False)
-        return found

@@ -50,6 +50,11 @@ def write(directory: Path, payload: Payload, group: int | None = None) -> bool:
     return True
 
 
+def is_filled(directory: Path) -> bool:
+    """Whether a payload was written here, to its end."""
+    return (directory / DATA).is_dir()
+
+
 def _write_file(path: Path, file: File, group: int | None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(file.data)

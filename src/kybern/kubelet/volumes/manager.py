@@ -8,7 +8,7 @@ gone. The disk is the only memory: after a restart, set-up finds what is there.
 import asyncio
 import errno
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +30,31 @@ _PROPAGATION = {
 }
 
 
+# Volumes whose files come from objects, and the names of their plugins on the disk.
+_CONTENT = {
+    "configMap": "configmap",
+    "secret": "secret",
+    "downwardAPI": "downward-api",
+    "projected": "projected",
+}
+
+
 class VolumeManager:
-    """One node's volumes."""
+    """One node's volumes; ``event`` tells of what goes wrong while a pod has its volumes."""
 
     def __init__(
-        self, paths: Paths, payloads: Payloads, persistent: PersistentVolumes, images: ImageVolumes
+        self,
+        paths: Paths,
+        payloads: Payloads,
+        persistent: PersistentVolumes,
+        images: ImageVolumes,
+        event: Callable[[Obj, str, str, str], None],
     ) -> None:
         self._images = images
         self._paths = paths
         self._payloads = payloads
         self._persistent = persistent
+        self._event = event
 
     async def set_up(
         self, pod: Obj, facts: Mapping[str, str], allocatable: Obj
@@ -58,10 +73,20 @@ class VolumeManager:
                     found[name] = MountedVolume(path, read_only="image" in volume)
             except (VolumeError, StatusError, OSError) as error:
                 shown = getattr(error, "volume", "") or name
-                raise VolumeError(
-                    f'MountVolume.SetUp failed for volume "{shown}" : {error}'
-                ) from error
+                message = f'MountVolume.SetUp failed for volume "{shown}" : {error}'
+                if not (before := self._filled(pod, volume)):
+                    raise VolumeError(message) from error
+                # What was there before stays, and containers may start with it.
+                self._event(pod, "Warning", "FailedMount", message)
+                found[name] = MountedVolume(before)
         return found
+
+    def _filled(self, pod: Obj, volume: Obj) -> Path | None:
+        """Where a volume is that was filled from objects before."""
+        for kind in _CONTENT.keys() & volume.keys():
+            path = self._paths.volume(spec.uid(pod), _CONTENT[kind], volume["name"])
+            return path if atomic_files.is_filled(path) else None
+        return None
 
     async def _set_up_own(
         self, pod: Obj, volume: Obj, facts: Mapping[str, str], allocatable: Obj

@@ -1,12 +1,15 @@
 """Service account tokens for volumes: asked for once, renewed when 80% of their life is over."""
 
+import logging
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from kybern.api.errors import Obj
+from kybern.api.errors import Obj, StatusError
 from kybern.component.clock import Clock
 from kybern.kubelet.objects import Objects
 from kybern.kubelet.pods import spec
+
+logger = logging.getLogger(__name__)
 
 RENEW_AT = 0.8
 RENEW_AFTER = 24 * 3600.0
@@ -41,7 +44,14 @@ class Tokens:
             due = kept.issued + min(RENEW_AT * (kept.expires - kept.issued), RENEW_AFTER)
             if now < due:
                 return kept.text, kept.expires
-        text, expires = await self._objects.token(pod, audience, seconds)
+        try:
+            text, expires = await self._objects.token(pod, audience, seconds)
+        except StatusError as error:
+            if kept is None or kept.expires <= now:
+                raise
+            # The old one is good for a while yet, and the next sync asks again.
+            logger.warning("renewing a token of %s: %s", spec.full_name(pod), error)
+            return kept.text, kept.expires
         self._kept[key] = _Token(text, now, expires)
         if len(self._kept) > MAX_TOKENS:
             self._kept.popitem(last=False)
