@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from kybern.api.errors import bad_request
-from kybern.api.label_syntax import label_key_problems, label_value_problems
+from kybern.api.validation.names import Messages, is_label_value, is_qualified_name
 
 _LONGEST_SELECTOR = 64 * 1024
 _BINARY_OPERATORS = "in, notin, =, ==, !=, gt, lt"
@@ -163,7 +163,7 @@ def _sorted(requirements: list[Requirement]) -> tuple[Requirement, ...]:
 
 
 def _checked_requirement(key: str, operator: str, values: tuple[str, ...]) -> Requirement:
-    problems = [_invalid("key", key, text) for text in _joined(label_key_problems(key))]
+    problems = [_invalid("key", key, text) for text in _joined(is_qualified_name(key))]
     if operator in ("in", "notin") and not values:
         detail = "for 'in', 'notin' operators, values set can't be empty"
         problems.append(f"values: Invalid value: []: {detail}")
@@ -175,7 +175,7 @@ def _checked_requirement(key: str, operator: str, values: tuple[str, ...]) -> Re
         detail = "for 'Gt', 'Lt' operators, the value must be an integer"
         problems.append(_invalid("values[0]", values[0], detail))
     for index, value in enumerate(values):
-        for text in _joined(label_value_problems(value)):
+        for text in _joined(is_label_value(value)):
             problems.append(_invalid(f"values[{index}][{key}]", value, text))
     if problems:
         raise bad_request(problems[0] if len(problems) == 1 else f"[{', '.join(problems)}]")
@@ -186,7 +186,7 @@ def _is_int64(text: str) -> bool:
     return bool(_INT64.fullmatch(text)) and -(2**63) <= int(text) < 2**63
 
 
-def _joined(problems: list[str]) -> list[str]:
+def _joined(problems: Messages) -> list[str]:
     return ["; ".join(problems)] if problems else []
 
 
@@ -233,7 +233,7 @@ class _LabelParser:
         key = self._next()
         if not _is_identifier(key):
             raise self._unparsable(f"found '{key}', expected: identifier")
-        problems = label_key_problems(key)
+        problems = is_qualified_name(key)
         if problems:
             raise self._unparsable(_invalid("<nil>", key, "; ".join(problems)))
         if negated:

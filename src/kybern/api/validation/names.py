@@ -82,7 +82,7 @@ def is_dns1123_label(value: str) -> Messages:
 
 @lru_cache(_REMEMBERED)
 def is_dns1123_subdomain(value: str, unit: str = "characters") -> Messages:
-    errors = [max_length(253, unit)] if len(value) > 253 else []
+    errors = [max_length(253, unit)] if len(value.encode()) > 253 else []
     if not _subdomain(value):
         errors.append(pattern_text(_SUBDOMAIN_TEXT, _SUBDOMAIN, "example.com"))
     return tuple(errors)
@@ -128,7 +128,7 @@ def is_qualified_name(value: str) -> Messages:
         errors += ["prefix part " + message for message in is_dns1123_subdomain(prefix, "bytes")]
     if not name:
         errors.append("name part " + EMPTY)
-    elif len(name) > 63:
+    elif len(name.encode()) > 63:
         errors.append("name part " + max_length(63))
     if not _key(name):
         text = pattern_text(_KEY_TEXT, _KEY, "MyName", "my.name", "123-abc")
@@ -138,7 +138,7 @@ def is_qualified_name(value: str) -> Messages:
 
 @lru_cache(_REMEMBERED)
 def is_label_value(value: str) -> Messages:
-    errors = [max_length(63)] if len(value) > 63 else []
+    errors = [max_length(63)] if len(value.encode()) > 63 else []
     if not _value(value):
         text = "a valid label must be an empty string or consist of alphanumeric characters, "
         text += "'-', '_' or '.', and must start and end with an alphanumeric character"
