@@ -30,6 +30,8 @@ MIRROR = ("192.168.77.1", 5000)
 # Silence is noticed within seconds here; upstream's defaults take a minute.
 FLAGS = (
     "--nodes=3",
+    "--cluster-cidr=10.60.0.0/16",
+    "--service-cluster-ip-range=10.61.0.0/16",
     f"--registry-mirror={MIRRORED}=http://{MIRROR[0]}:{MIRROR[1]}",
     f"--component-flag=controller-manager:node-monitor-grace-period={GRACE_SECONDS}",
     "--component-flag=controller-manager:node-monitor-period=1",
@@ -88,7 +90,7 @@ def traces(data_dir: Path) -> dict[str, list[str]]:
         "cgroups": [str(p) for root in cgroup.hierarchies() for p in root.glob(f"*{name}*")],
         "namespaces": [line for line in run("ip", "netns").splitlines() if name in line],
         "links": [link for link in _links() if link not in ("lo", "eth0", "wire")],
-        "routes": [r for r in run("ip", "route").splitlines() if "10.244." in r or "10.96." in r],
+        "routes": [r for r in run("ip", "route").splitlines() if "10.60." in r or "10.61." in r],
         "tables": run("nft", "list", "tables").splitlines(),
         "mounts": [line for line in mounts if str(data_dir) in line or name in line],
         "processes": _processes_with(str(data_dir)),

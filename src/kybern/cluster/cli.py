@@ -3,7 +3,6 @@
 import asyncio
 import os
 import sys
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,12 @@ import click
 import orjson
 
 from kybern.cluster.questions.commands import completion, whatif, why
-from kybern.cluster.record import DEFAULT_PORT, Record, default_data_dir, default_kubeconfig
+from kybern.cluster.record import (
+    CLUSTER_CIDR,
+    SERVICE_CLUSTER_IP_RANGE,
+    default_data_dir,
+    default_kubeconfig,
+)
 
 EXAMPLES = """\b
 Examples:
@@ -49,6 +53,11 @@ def main() -> None:
 @click.option("--secure-port", type=click.IntRange(1, 65535), help="Port of the API server.")
 @click.option("--nodes", type=click.IntRange(0, 64), help="Real nodes on this machine (root).")
 @click.option("--simulated-nodes", type=click.IntRange(0, 10000), help="Nodes without containers.")
+@click.option("--cluster-cidr", help=f"Addresses of pods.  [default: {CLUSTER_CIDR}]")
+@click.option(
+    "--service-cluster-ip-range",
+    help=f"Addresses of Services.  [default: {SERVICE_CLUSTER_IP_RANGE}]",
+)
 @click.option(
     "--detach/--no-detach",
     default=True,
@@ -63,7 +72,6 @@ def main() -> None:
     "--component-flag",
     "flags",
     multiple=True,
-    callback=lambda context, option, given: _component_flags(given),
     help="A flag for one component, as in controller-manager:node-monitor-grace-period=20.",
 )
 @click.option("--etcd-servers", help="URLs of an etcd to keep the objects in, instead of a file.")
@@ -76,7 +84,6 @@ def main() -> None:
     "registry_mirrors",
     metavar="HOST=URL",
     multiple=True,
-    callback=lambda context, option, given: _registry_mirrors(given),
     help="Where nodes look for a registry's images first; * stands for every registry.",
 )
 @click.option(
@@ -95,98 +102,14 @@ def up(
     """Start a cluster, or bring one back; returns when it is ready."""
     from kybern.cluster.progress import Steps
     from kybern.cluster.up import bring_up
+    from kybern.cluster.wanted import wanted_record
 
-    record = _wanted_record((data_dir or default_data_dir()).resolve(), wanted)
+    record = wanted_record((data_dir or default_data_dir()).resolve(), wanted)
     steps = Steps(quiet)
     asyncio.run(bring_up(record, timeout, steps))
     click.echo(f"export KUBECONFIG={record.kubeconfig}")
     if not detach:
         _stay(record.data_dir, steps)
-
-
-def _wanted_record(data_dir: Path, wanted: dict[str, Any]) -> Record:
-    """What was asked for; what was not is taken from the last time, then from the defaults."""
-    from kybern.cluster import supervisor
-
-    try:
-        known: Record | None = Record.load(data_dir)
-    except FileNotFoundError:
-        known = None
-    given = {name: value for name, value in wanted.items() if value is not None}
-    etcd = tuple(
-        f"apiserver:{name.replace('_', '-')}={given.pop(name)}"
-        for name in sorted(given)
-        if name.startswith("etcd_")
-    )
-    if etcd:
-        given["flags"] = (*given.get("flags", ()), *etcd)
-    if "disable" in given:
-        given["disable"] = tuple(part for part in given["disable"].split(",") if part)
-    if known is None:
-        given.setdefault("secure_port", DEFAULT_PORT)
-        record = Record(data_dir, **_with_default_nodes(given))
-    else:
-        record = Record(data_dir, **{**_asked(known), **given})
-    if record.nodes and os.geteuid() != 0:
-        raise click.UsageError(
-            "real nodes need root. Without root, simulated nodes run the whole pod life without "
-            "containers:\n  kybern up --nodes 0 --simulated-nodes 3"
-        )
-    if record.nodes > 1:
-        _refuse_local_mirrors(record.registry_mirrors)
-    if known is not None and _asked(known) != _asked(record) and supervisor.running(data_dir):
-        raise click.UsageError(
-            f"a cluster with other settings runs in {data_dir}; 'kybern down' stops it first"
-        )
-    return record
-
-
-def _asked(record: Record) -> dict[str, Any]:
-    decided_by_up = ("data_dir", "advertise_address")
-    every = (one.name for one in fields(record) if one.name not in decided_by_up)
-    return {name: getattr(record, name) for name in every}
-
-
-def _component_flags(given: tuple[str, ...]) -> tuple[str, ...] | None:
-    """None leaves those of the last time alone."""
-    from kybern.cluster.run import COMPONENTS
-
-    for text in given:
-        component, _, flag = text.partition(":")
-        if component not in COMPONENTS or "=" not in flag:
-            listed = ", ".join(COMPONENTS)
-            raise click.BadParameter(
-                f"{text!r} is not of the form COMPONENT:NAME=VALUE; components: {listed}"
-            )
-    return given or None
-
-
-def _registry_mirrors(given: tuple[str, ...]) -> tuple[str, ...] | None:
-    """None leaves those of the last time alone."""
-    from kybern.cluster.nodes import registries
-
-    for text in given:
-        try:
-            registries.parse(text)
-        except ValueError as error:
-            raise click.BadParameter(str(error)) from None
-    return given or None
-
-
-def _refuse_local_mirrors(mirrors: tuple[str, ...]) -> None:
-    from kybern.cluster.nodes import registries
-
-    for mirror in filter(registries.is_local, mirrors):
-        raise click.UsageError(
-            f"several nodes have a loopback of their own and cannot reach {mirror};"
-            " give an address of this machine"
-        )
-
-
-def _with_default_nodes(given: dict[str, Any]) -> dict[str, Any]:
-    if "nodes" in given or "simulated_nodes" in given:
-        return given
-    return {**given, "nodes": 1}
 
 
 def _stay(data_dir: Path, steps: Any) -> None:
@@ -331,8 +254,10 @@ def image_build(directory: Path, name: str, entrypoint: str, busybox: bool, outp
 
 @main.command()
 @output_option
-@click.option("--service-cluster-ip-range", default="10.96.0.0/16", help="CIDR of services.")
-@click.option("--cluster-cidr", default="10.244.0.0/16", help="CIDR of pods.")
+@click.option(
+    "--service-cluster-ip-range", default=SERVICE_CLUSTER_IP_RANGE, help="CIDR of services."
+)
+@click.option("--cluster-cidr", default=CLUSTER_CIDR, help="CIDR of pods.")
 def preflight(output: str, service_cluster_ip_range: str, cluster_cidr: str) -> None:
     """Look for what would keep a real node from working here, and say how to mend it."""
     from kybern.cluster.findings import report

@@ -62,6 +62,9 @@ class Machine:
                 *(provisioning if "local-path" in components else ()),
                 *record.flags_of(*components),
             ),
+            cluster_dns=record.cluster_dns,
+            cluster_cidr=record.cluster_cidr,
+            service_cidr=record.service_cluster_ip_range,
             registry_mirrors=record.registry_mirrors,
             registry_config=record.registry_config,
         )

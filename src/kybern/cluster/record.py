@@ -4,12 +4,15 @@ It holds what the user asked for, so that ``kybern up`` after a reboot brings th
 without its flags, and the process groups that follow from it.
 """
 
+import ipaddress
 import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 DEFAULT_PORT = 6443
+CLUSTER_CIDR = "10.244.0.0/16"
+SERVICE_CLUSTER_IP_RANGE = "10.96.0.0/16"
 
 
 def default_data_dir() -> Path:
@@ -42,8 +45,15 @@ class Record:
     advertise_address: str = "127.0.0.1"
     verbosity: int = 2
     flags: tuple[str, ...] = ()
+    cluster_cidr: str = CLUSTER_CIDR
+    service_cluster_ip_range: str = SERVICE_CLUSTER_IP_RANGE
     registry_mirrors: tuple[str, ...] = ()
     registry_config: str = ""
+
+    @property
+    def cluster_dns(self) -> str:
+        """The address of DNS: the tenth of the range of Services, as everywhere."""
+        return str(ipaddress.IPv4Network(self.service_cluster_ip_range)[10])
 
     def flags_of(self, *components: str) -> list[str]:
         """The extra flags of these components, as their command line takes them."""
@@ -90,6 +100,16 @@ def component_kubeconfig(data_dir: Path, component: str) -> Path:
     return data_dir / "credentials" / f"{component}.kubeconfig"
 
 
+def _ranges(record: Record, control: list[str]) -> list[str]:
+    """The scheduler has no use for addresses, and no flags for them."""
+    if "controller-manager" not in control:
+        return []
+    return [
+        f"--cluster-cidr={record.cluster_cidr}",
+        f"--service-cluster-ip-range={record.service_cluster_ip_range}",
+    ]
+
+
 def processes(record: Record) -> list[tuple[str, list[str]]]:
     """The control plane's process groups: a name for the log, and arguments of ``kybern``."""
     directory = record.data_dir
@@ -104,6 +124,7 @@ def processes(record: Record) -> list[tuple[str, list[str]]]:
                 f"--data-dir={directory}",
                 f"--secure-port={record.secure_port}",
                 f"--advertise-address={record.advertise_address}",
+                f"--service-cluster-ip-range={record.service_cluster_ip_range}",
                 verbosity,
                 *record.flags_of("apiserver"),
             ],
@@ -123,6 +144,7 @@ def processes(record: Record) -> list[tuple[str, list[str]]]:
                     f"--cluster-signing-key-file={pki / 'ca.key'}",
                     f"--service-account-private-key-file={pki / 'sa.key'}",
                     f"--leader-elect={str(record.has_peers).lower()}",
+                    *_ranges(record, control),
                     verbosity,
                     *record.flags_of(*control),
                 ],

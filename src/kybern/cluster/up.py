@@ -72,7 +72,8 @@ def _preflight(record: Record) -> list[str]:
 
     # Namespaced nodes have all ports of their own.
     ports = (record.secure_port, *(Plan.ports[1:] if record.nodes == 1 else ()))
-    return [f"{one.name}: {one.detail} ({one.fix})" for one in require(Plan(ports=ports))]
+    plan = Plan(record.cluster_cidr, record.service_cluster_ip_range, ports)
+    return [f"{one.name}: {one.detail} ({one.fix})" for one in require(plan)]
 
 
 async def _machine(record: Record) -> "Machine | None":

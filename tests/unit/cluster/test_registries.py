@@ -7,9 +7,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from kybern.cluster.cli import _wanted_record, main
+from kybern.cluster.cli import main
 from kybern.cluster.nodes import Node, NodeSpec, registries
 from kybern.cluster.nodes.containerd import configuration
+from kybern.cluster.wanted import wanted_record
 
 HUB = "docker.io=https://mirror.example/hub"
 SECOND = "docker.io=http://10.0.0.5:5000"
@@ -76,11 +77,11 @@ def test_what_is_no_mirror_is_refused(text: str, tmp_path: Path) -> None:
 def test_several_nodes_cannot_use_a_mirror_on_loopback(tmp_path: Path) -> None:
     local = {"registry_mirrors": ("*=http://localhost:5000",)}
     with pytest.raises(click.UsageError, match="loopback of their own"):
-        _wanted_record(tmp_path, {"nodes": 2, **local})
+        wanted_record(tmp_path, {"nodes": 2, **local})
 
 
 def test_mirrors_are_remembered_until_others_are_given(tmp_path: Path) -> None:
-    _wanted_record(tmp_path, {"nodes": 0, "registry_mirrors": (HUB,)}).save()
-    again = _wanted_record(tmp_path, {"registry_mirrors": None, "registry_config": None})
+    wanted_record(tmp_path, {"nodes": 0, "registry_mirrors": (HUB,)}).save()
+    again = wanted_record(tmp_path, {"registry_mirrors": None, "registry_config": None})
     assert again.registry_mirrors == (HUB,)
-    assert _wanted_record(tmp_path, {"registry_mirrors": (EVERY,)}).registry_mirrors == (EVERY,)
+    assert wanted_record(tmp_path, {"registry_mirrors": (EVERY,)}).registry_mirrors == (EVERY,)
