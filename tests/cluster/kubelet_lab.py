@@ -112,14 +112,16 @@ class Events:
 class Lab:
     """A node without an API server."""
 
-    def __init__(self, containerd: Containerd, directory: Path) -> None:
+    def __init__(self, containerd: Containerd, directory: Path, **settings: Any) -> None:
         self.containerd = containerd
+        self.settings = settings
         self.directory = directory
         self.clock = Clock()
         self.objects = Objects()
         self.events = Events()
         self._count = 0
         self._pleg: asyncio.Task[None] | None = None
+        self._cpus: asyncio.Task[None] | None = None
         self.begin()
 
     def begin(self) -> None:
@@ -130,6 +132,7 @@ class Lab:
             root_dir=str(root),
             container_runtime_endpoint=f"unix://{self.containerd.socket}",
             cgroup_root=f"kybern-lab-{self.directory.name}",
+            **self.settings,
         )
         machine = read_machine(root)
         facts = NodeFacts("lab", ("10.77.0.1",), {"cpu": "2", "memory": "1Gi"})
@@ -144,12 +147,15 @@ class Lab:
         self.parts.admission.on_change = self.workers.wake
         self.pleg = Pleg(self.parts.runtime, self.workers.wake)
         self._pleg = asyncio.create_task(self.pleg.run())
+        self._cpus = asyncio.create_task(self.parts.cpus.run())
 
     async def crash(self) -> None:
         """Stop being a kubelet, as kill -9 would: nothing is told to anybody."""
         assert self._pleg is not None
-        self._pleg.cancel()
-        await asyncio.gather(self._pleg, return_exceptions=True)
+        assert self._cpus is not None
+        for task in (self._pleg, self._cpus):
+            task.cancel()
+        await asyncio.gather(self._pleg, self._cpus, return_exceptions=True)
         await self.workers.close()
         await self.parts.probes.close()
         await self.parts.runtime.close()
@@ -276,10 +282,10 @@ class Lab:
 
 
 @contextlib.asynccontextmanager
-async def open_lab() -> AsyncIterator[Lab]:
-    """A lab without an API server; closing it checks for leftovers."""
+async def open_lab(**settings: Any) -> AsyncIterator[Lab]:
+    """A lab without an API server, its kubelet's settings given; closing checks for leftovers."""
     async with open_runtime() as (containerd, directory):
-        lab = Lab(containerd, directory)
+        lab = Lab(containerd, directory, **settings)
 
         async def images_known() -> bool:
             try:

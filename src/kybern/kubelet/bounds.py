@@ -19,6 +19,8 @@ MIN_SHARES = 2
 MAX_SHARES = 262_144
 MIN_QUOTA = 1000
 _SHARES_PER_CPU = 1024
+# The mark of a granted container that has CPUs to itself: which, in the kernel's notation.
+EXCLUSIVE_CPUS = "exclusiveCpus"
 _ZERO = Quantity.parse("0")
 
 
@@ -106,7 +108,10 @@ class Bounds:
 
 
 def pod_bounds(pod: Obj) -> Limits:
-    """Shares from the requests; quota and memory if each container or the pod has such a limit."""
+    """Shares from the requests; quota and memory if each container or the pod has such a limit.
+
+    A quota would slow down containers that have CPUs to themselves, so there is none for them.
+    """
     requests, limits = pod_requests(pod), pod_limits(pod)
     own = (pod["spec"].get("resources") or {}).get("limits") or {}
     containers = (*spec.containers(pod), *spec.init_containers(pod))
@@ -115,9 +120,10 @@ def pod_bounds(pod: Obj) -> Limits:
         each = all(spec.resource_milli(c, "limits", resource) for c in containers)
         return each or bool(Quantity.parse(own.get(resource, "0")))
 
+    pinned = any(EXCLUSIVE_CPUS in container for container in containers)
     return Limits(
         shares=cpu_shares(requests.get("cpu", _ZERO).milli()),
-        quota=cpu_quota(limits["cpu"].milli()) if bounded("cpu") else None,
+        quota=cpu_quota(limits["cpu"].milli()) if bounded("cpu") and not pinned else None,
         memory=limits["memory"].value() if bounded("memory") else None,
     )
 
@@ -130,7 +136,8 @@ def container_bounds(pod: Obj, container: Obj) -> Limits:
     cpu_limit = Quantity.parse(limits.get("cpu", "0")).milli()
     memory_limit = Quantity.parse(limits.get("memory", "0")).value()
     cpu_request = Quantity.parse(requests["cpu"]).milli() if "cpu" in requests else cpu_limit
-    return Limits(cpu_shares(cpu_request), cpu_quota(cpu_limit) or None, memory_limit or None)
+    quota = 0 if EXCLUSIVE_CPUS in container else cpu_quota(cpu_limit)
+    return Limits(cpu_shares(cpu_request), quota or None, memory_limit or None)
 
 
 def _shared_limits(pod: Obj) -> Obj:

@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from kybern.api.quantity import Quantity
 from kybern.component.duration import Duration
-from kybern.component.flags import flag
+from kybern.component.flags import BadFlag, flag
+from kybern.kubelet.cpus.cpuset import Cpus
+from kybern.kubelet.cpus.cpuset import parse as parse_cpus
 from kybern.kubelet.eviction.thresholds import Threshold, parse_thresholds
 
 EVICTION_HARD = (
@@ -59,6 +62,18 @@ class Config:
     cgroup_root: str = flag("", "Cgroup below which pods live.")
     system_reserved: tuple[str, ...] = flag((), "Resources kept from pods, as cpu=100m.")
     kube_reserved: tuple[str, ...] = flag((), "Resources kept for Kubernetes itself, as cpu=100m.")
+    reserved_cpus: str = flag(
+        "", "CPUs kept from exclusive use, as 0-1,4; their number takes the place of reserved CPU."
+    )
+    cpu_manager_policy: str = flag(
+        "none", "Whether containers may have CPUs to themselves: none or static."
+    )
+    cpu_manager_policy_options: tuple[str, ...] = flag(
+        (), "Options of the CPU manager's policy, as full-pcpus-only=true."
+    )
+    cpu_manager_reconcile_period: Duration = flag(
+        10.0, "How often containers are moved to the CPUs that they may run on."
+    )
     container_log_max_size: str = flag("10Mi", "Size at which a container's log is rotated.")
     container_log_max_files: int = flag(5, "How many log files a container keeps.")
     node_status_update_frequency: Duration = flag(10.0, "Time between looks at the node.")
@@ -108,6 +123,30 @@ class Config:
     def certificates(self) -> Path:
         """The directory of the node's certificates."""
         return Path(self.cert_dir or f"{self.root_dir}/pki")
+
+    def reserved(self) -> dict[str, int]:
+        """What is kept from pods, in thousandths; CPUs reserved by number are counted instead."""
+        found: dict[str, int] = {}
+        for entry in (*self.system_reserved, *self.kube_reserved):
+            name, _, amount = entry.partition("=")
+            found[name] = found.get(name, 0) + Quantity.parse(amount).milli()
+        if self.reserved_cpus:
+            found["cpu"] = 1000 * len(self.reserved_by_number())
+        return found
+
+    def reserved_by_number(self) -> Cpus:
+        """The CPUs that are reserved by their numbers; raises BadFlag."""
+        try:
+            return parse_cpus(self.reserved_cpus)
+        except ValueError as error:
+            raise BadFlag(
+                "invalid configuration: unable to parse reservedSystemCPUs (--reserved-cpus) "
+                f"{self.reserved_cpus}, error: {error}"
+            ) from None
+
+    def policy_options(self) -> dict[str, str]:
+        """The options of the CPU manager's policy by name."""
+        return _pairs(self.cpu_manager_policy_options, "=")
 
     def thresholds(self) -> list[Threshold]:
         """The eviction thresholds; raises ValueError for those that make no sense."""

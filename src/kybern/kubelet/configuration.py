@@ -114,6 +114,10 @@ _FLAGS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "tlsPrivateKeyFile": ("tls_private_key_file", _text),
     "authentication.anonymous.enabled": ("anonymous_auth", _switch),
     "authentication.x509.clientCAFile": ("client_ca_file", _text),
+    "cpuManagerPolicy": ("cpu_manager_policy", _text),
+    "cpuManagerPolicyOptions": ("cpu_manager_policy_options", _pairs("=")),
+    "cpuManagerReconcilePeriod": ("cpu_manager_reconcile_period", _duration),
+    "reservedSystemCPUs": ("reserved_cpus", _text),
     "crashLoopBackOff.maxContainerRestartPeriod": ("max_container_restart_period", _duration),
 }
 _NESTED = ("authentication", "authorization", "crashLoopBackOff")
@@ -125,7 +129,6 @@ _FIXED: dict[str, tuple[Any, ...]] = {
     "cgroupDriver": ("cgroupfs",),
     "cgroupsPerQOS": (True,),
     "cpuCFSQuota": (True,),
-    "cpuManagerPolicy": ("none",),
     "enableControllerAttachDetach": (True,),
     "enableServer": (True,),
     "enforceNodeAllocatable": (["none"], []),
@@ -142,16 +145,19 @@ _FIXED: dict[str, tuple[Any, ...]] = {
     "podsPerCore": (0,),
     "protectKernelDefaults": (False,),
     "readOnlyPort": (0,),
+    "reservedMemory": ([],),
     "runOnce": (False,),
     "seccompDefault": (False,),
     "serializeImagePulls": (False,),
     "topologyManagerPolicy": ("none",),
+    "topologyManagerPolicyOptions": ({},),
+    "topologyManagerScope": ("container",),
 }
 # Speeds, sizes and handlers of upstream's own machinery.
 _TUNING = """
     authentication.webhook.cacheTTL authorization.webhook.cacheAuthorizedTTL
     authorization.webhook.cacheUnauthorizedTTL containerLogMaxWorkers containerLogMonitorInterval
-    contentType cpuCFSQuotaPeriod cpuManagerReconcilePeriod enableContentionProfiling
+    contentType cpuCFSQuotaPeriod enableContentionProfiling
     enableDebugFlagsHandler enableDebuggingHandlers enableProfilingHandler enableSystemLogHandler
     enableSystemLogQuery eventBurst eventRecordQPS fileCheckFrequency healthzBindAddress healthzPort
     httpCheckFrequency imageServiceEndpoint iptablesDropBit iptablesMasqueradeBit kubeAPIBurst
@@ -163,12 +169,12 @@ _TUNING = """
 """
 _WITHOUT_EFFECT = frozenset(_TUNING.split())
 _MISSING = """
-    allowedUnsafeSysctls cpuManagerPolicyOptions imagePullCredentialsVerificationPolicy
+    allowedUnsafeSysctls imagePullCredentialsVerificationPolicy
     kubeReservedCgroup kubeletCgroups memoryReservationPolicy podCIDR podLogsDir
-    preloadedImagesVerificationAllowlist providerID qosReserved reservedMemory reservedSystemCPUs
+    preloadedImagesVerificationAllowlist providerID qosReserved
     shutdownGracePeriodByPodPriority singleProcessOOMKill staticPodURL staticPodURLHeader
     systemCgroups systemReservedCgroup tlsCipherSuites tlsCurvePreferences tlsMinVersion
-    topologyManagerPolicyOptions topologyManagerScope userNamespaces
+    userNamespaces
 """
 _REFUSED = frozenset(_MISSING.split())
 

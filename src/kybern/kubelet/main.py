@@ -25,6 +25,7 @@ from kybern.kubelet.certificates.client import prepare_client_certificate
 from kybern.kubelet.certificates.serving import serving_manager
 from kybern.kubelet.cgroups import Cgroups
 from kybern.kubelet.config import Config
+from kybern.kubelet.cpus.manager import make_cpu_manager
 from kybern.kubelet.cri.client import Runtime
 from kybern.kubelet.cri.state import StateReader
 from kybern.kubelet.devices.claim_drivers import PLUGIN_TYPE as CLAIM_DRIVER
@@ -111,7 +112,9 @@ def make_parts(
     puller = Puller(runtime, clock, config.max_parallel_image_pulls)
     devices = DeviceManager(Plugins(paths.device_plugins), paths)
     devices.load()
-    admission.reserve = devices.give
+    cpus = make_cpu_manager(config, runtime)
+    admission.reserves += [devices.give, cpus.give]
+    admission.judge_resize, admission.pinned = cpus.judge_resize, cpus.pinned
     claims = Claims(objects, ClaimDrivers(), runtime, paths.root)
     claims.load()
     if not has_app_armor():
@@ -142,6 +145,7 @@ def make_parts(
         admission=admission,
         devices=devices,
         claims=claims,
+        cpus=cpus,
         seccomp_root=f"{config.root_dir}/seccomp",
     )
 
@@ -215,6 +219,7 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
             group.create_task(_adopt_orphans(parts, pleg, workers))
             group.create_task(parts.admission.run())
             group.create_task(guards.run())
+            group.create_task(parts.cpus.run())
     finally:
         await informers.stop()
         await workers.close()
@@ -257,5 +262,5 @@ async def _adopt_orphans(parts: Parts, pleg: Pleg, workers: PodWorkers) -> None:
     while True:
         on_disk = await asyncio.to_thread(parts.paths.known_pods)
         in_cgroups = await asyncio.to_thread(parts.cgroups.pods)
-        workers.adopt_orphans(pleg.pods | on_disk | in_cgroups)
+        workers.adopt_orphans(pleg.pods | on_disk | in_cgroups | parts.cpus.pods())
         await asyncio.sleep(ORPHAN_SECONDS)

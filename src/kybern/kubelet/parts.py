@@ -7,6 +7,7 @@ from kybern.api.errors import Obj
 from kybern.component.clock import Clock
 from kybern.kubelet.admission.gate import Admission
 from kybern.kubelet.cgroups import Cgroups
+from kybern.kubelet.cpus.manager import CpuManager
 from kybern.kubelet.cri.client import Runtime
 from kybern.kubelet.cri.state import StateReader
 from kybern.kubelet.devices.claims import Claims
@@ -75,6 +76,7 @@ class Parts:
     admission: Admission
     devices: DeviceManager
     claims: Claims
+    cpus: CpuManager
     seccomp_root: str = ""
 
     def report(self, pod: Obj, container: Obj | None, type: str, reason: str, message: str) -> None:

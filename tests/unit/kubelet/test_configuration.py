@@ -35,6 +35,11 @@ authentication: {anonymous: {enabled: true}, x509: {clientCAFile: /ca.crt}}
 crashLoopBackOff: {maxContainerRestartPeriod: 20s}
 registerWithTaints: [{key: a, value: b, effect: NoSchedule}]
 imageMinimumGCAge: 0s
+cpuManagerPolicy: static
+cpuManagerPolicyOptions: {full-pcpus-only: "true"}
+cpuManagerReconcilePeriod: 5s
+reservedSystemCPUs: 0-1
+topologyManagerScope: container
 rotateCertificates: true
 configMapAndSecretChangeDetectionStrategy: Cache
 serverTLSBootstrap: true
@@ -50,6 +55,10 @@ serverTLSBootstrap: true
     assert (found.rotate_certificates, found.rotate_server_certificates) == (True, True)
     assert found.max_container_restart_period == 20
     assert found.change_detection_strategy == "Cache"
+    assert found.cpu_manager_policy == "static"
+    assert found.policy_options() == {"full-pcpus-only": "true"}
+    assert found.cpu_manager_reconcile_period == 5
+    assert found.reserved() == {"cpu": 2000, "memory": 1024**3 * 1000}
     assert found.register_with_taints == ("a=b:NoSchedule",)
     assert found.minimum_image_ttl_duration == Config().minimum_image_ttl_duration
 
@@ -71,6 +80,11 @@ def test_default_thresholds_are_kept_where_the_file_asks_for_it() -> None:
         ),
         ("maxPods: many", "maxPods: expected int, found str"),
         ("cgroupDriver: systemd", "cgroupDriver: 'systemd' is not supported"),
+        (
+            "topologyManagerPolicy: restricted",
+            "topologyManagerPolicy: 'restricted' is not supported",
+        ),
+        ("memoryManagerPolicy: Static", "memoryManagerPolicy: 'Static' is not supported"),
         ("syncFrequency: 1m\nstaticPodURL: http://x", "staticPodURL: 'http://x' is not supported"),
         ("evictionHard: {disk: 1Gi}", "unsupported eviction signal disk"),
         ("nodeStatusUpdateFrequency: 10", "nodeStatusUpdateFrequency: expected str, found int"),

@@ -24,13 +24,11 @@ RETRY_SECONDS = 180.0
 
 _QOS_ORDER = ("Guaranteed", "Burstable", "BestEffort")
 
+# Sets aside what a new pod needs beside what its requests say.
+Reserve = Callable[[Obj], Awaitable[Refusal | None]]
 # An event about a pod: type, reason, message.
 Report = Callable[[Obj, str, str, str], None]
 Judge = Callable[[Obj], Refusal | None]
-
-
-async def _nothing_more(pod: Obj) -> Refusal | None:
-    return None
 
 
 class Admission:
@@ -38,8 +36,9 @@ class Admission:
 
     ``node`` is the Node as last seen, ``allocatable`` what it offers to pods; ``refresh`` asks the
     API server for the Node anew. ``judges`` are further voices on new pods and on resizes,
-    ``reserve`` sets aside what else a new pod needs, and ``on_change`` is told the UID of a pod
-    whose grant or conditions changed.
+    ``judge_resize`` compares a granted pod with what it wants to be, ``reserves`` set aside what
+    else a new pod needs, ``pinned`` adds what was set aside to a granted pod, and ``on_change`` is
+    told the UID of a pod whose grant or conditions changed.
     """
 
     def __init__(
@@ -59,7 +58,9 @@ class Admission:
         self._pods: dict[str, Obj] = {}
         self._holders: dict[str, Holder] = {}
         self.judges: list[Judge] = []
-        self.reserve: Callable[[Obj], Awaitable[Refusal | None]] = _nothing_more
+        self.judge_resize: Callable[[Obj, Obj], Refusal | None] = lambda granted, wanted: None
+        self.reserves: list[Reserve] = []
+        self.pinned: Callable[[Obj], Obj] = lambda pod: pod
         self.refresh: Callable[[], Awaitable[None]] | None = None
         self.on_change: Callable[[str], None] = lambda uid: None
 
@@ -87,10 +88,11 @@ class Admission:
             return refusal
         self._allocations.grant(pod)
         self._hold(pod)
-        refusal = await self.reserve(pod)
-        if refusal is not None:
-            self.release(uid)
-            return refusal
+        for reserve in self.reserves:
+            refusal = await reserve(pod)
+            if refusal is not None:
+                self.release(uid)
+                return refusal
         await self._allocations.save(uid)
         return None
 
@@ -118,7 +120,7 @@ class Admission:
 
     def granted(self, pod: Obj) -> Obj:
         """The pod with the resources that it was granted."""
-        return self._allocations.granted(pod)
+        return self.pinned(self._allocations.granted(pod))
 
     async def save(self, uid: str) -> None:
         """Make a new grant last; to be awaited before anything is done by it."""
@@ -178,7 +180,7 @@ class Admission:
 
     def _try(self, pod: Obj) -> None:
         now, generation = self._clock.time(), pod["metadata"].get("generation", 0)
-        refusal = self._refuse(pod)
+        refusal = self.judge_resize(self.granted(pod), pod) or self._refuse(pod)
         if refusal is None:
             self._allocations.grant(pod)
             self._hold(pod)

@@ -28,6 +28,13 @@ class Refusal:
     message: str
 
 
+def unexpected(problem: str) -> Refusal:
+    """Something that the scheduler counted on is not there."""
+    return Refusal(
+        "UnexpectedAdmissionError", f"Allocate failed due to {problem}, which is unexpected"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Holder:
     """What a pod holds of the node."""

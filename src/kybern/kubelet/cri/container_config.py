@@ -27,12 +27,15 @@ def container_config(
     access: Access,
     security: Any,
     memory_capacity: int,
+    cpuset: str = "",
 ) -> Any:
     """The config of one attempt of a container; ``image_ref`` is the runtime's id of its image."""
 
     def expanded(words: Sequence[str] | None) -> list[str]:
         return [expand(word, environment.get) for word in words or ()]
 
+    held = resources(pod, container, container_bounds(pod, container), memory_capacity)
+    held.cpuset_cpus = cpuset
     return cri.ContainerConfig(
         metadata=cri.ContainerMetadata(name=container["name"], attempt=attempt),
         image=cri.ImageSpec(image=image_ref, user_specified_image=container.get("image", "")),
@@ -62,10 +65,7 @@ def container_config(
         stdin=bool(container.get("stdin")),
         stdin_once=bool(container.get("stdinOnce")),
         tty=bool(container.get("tty")),
-        linux=cri.LinuxContainerConfig(
-            resources=resources(pod, container, container_bounds(pod, container), memory_capacity),
-            security_context=security,
-        ),
+        linux=cri.LinuxContainerConfig(resources=held, security_context=security),
     )
 
 

@@ -11,7 +11,7 @@ import orjson
 
 from kybern.api.errors import Obj
 from kybern.api.quantity import Quantity
-from kybern.kubelet.admission.predicates import Refusal
+from kybern.kubelet.admission.predicates import Refusal, unexpected
 from kybern.kubelet.cri.client import cri
 from kybern.kubelet.devices.access import Access, DeviceError
 from kybern.kubelet.devices.plugins import Plugins
@@ -141,10 +141,9 @@ class DeviceManager:
 
 
 def _too_few(resource: str, wanted: int, left: int) -> Refusal:
-    return Refusal(
-        "UnexpectedAdmissionError",
-        "Allocate failed due to requested number of devices unavailable for "
-        f"{resource}. Requested: {wanted}, Available: {left}, which is unexpected",
+    return unexpected(
+        f"requested number of devices unavailable for {resource}. "
+        f"Requested: {wanted}, Available: {left}"
     )
 
 

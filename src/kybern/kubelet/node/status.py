@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from kybern.api.errors import Obj
-from kybern.api.quantity import Quantity
 from kybern.kubelet.config import Config
 from kybern.kubelet.eviction.thresholds import MEMORY, NODE_FS, Amount, Threshold
 from kybern.kubelet.node.machine import Machine
@@ -63,10 +62,7 @@ def capacity(machine: Machine, config: Config) -> Obj:
 
 def allocatable(machine: Machine, config: Config, thresholds: Sequence[Threshold]) -> Obj:
     """The capacity without what is reserved and what hard eviction keeps free."""
-    reserved: dict[str, int] = {}
-    for entry in (*config.system_reserved, *config.kube_reserved):
-        name, _, amount = entry.partition("=")
-        reserved[name] = reserved.get(name, 0) + Quantity.parse(amount).milli()
+    reserved = config.reserved()
     kept = {each.signal: each.value for each in thresholds if each.hard}
     memory = machine.memory_bytes - reserved.get("memory", 0) // 1000
     memory -= kept.get(MEMORY, Amount()).of(machine.memory_bytes)

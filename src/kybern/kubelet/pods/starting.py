@@ -183,6 +183,7 @@ class ContainerStarter:
             access=access,
             security=security,
             memory_capacity=parts.facts.memory_capacity,
+            cpuset=parts.cpus.cpuset(spec.uid(pod), container["name"]),
         )
 
     def _target_id(self, container: Obj) -> str:

@@ -333,6 +333,7 @@ class PodWorker:
         await self._parts.volumes.tear_down(self.uid)
         await self._parts.cgroups.remove(self.uid)
         self._parts.devices.release(self.uid)
+        await self._parts.cpus.release(self.uid)
         await self._parts.claims.release(self.uid)
         self._parts.admission.release(self.uid)
         self._parts.objects.forget(self.uid)
