@@ -88,9 +88,28 @@ async def test_an_image_becomes_a_volume_that_only_reads(place: tuple[Lab, str])
     assert is_mount_point(target)
     await lab.gone(pod)
     assert not target.exists()
+
+
+async def test_an_image_volume_that_is_missing_holds_up_those_who_mount_it(
+    place: tuple[Lab, str],
+) -> None:
+    lab, _ = place
     missing = {"reference": "kybern.test/none:1", "pullPolicy": "Never"}
-    pod = lab.run(lab.pod(shell(STAY), volumes=[{"name": "files", "image": missing}]))
+    mounts = [{"name": "files", "mountPath": "/volume"}]
+    pod = lab.run(
+        lab.pod(
+            shell(STAY, volumeMounts=mounts),
+            shell(STAY, name="other"),
+            volumes=[{"name": "files", "image": missing}],
+        )
+    )
     name = pod["metadata"]["name"]
-    await until(lambda: lab.events.messages(name, "FailedMount"), "the reason")
-    assert "is not present with pull policy of Never" in lab.events.messages(name, "FailedMount")[0]
+    await until(
+        lambda: "running" in lab.container(pod, "other")["state"], "the container without it"
+    )
+    message = 'Container image "kybern.test/none:1" is not present with pull policy of Never'
+    waiting = lab.container(pod)["state"]["waiting"]
+    assert waiting == {"reason": "ErrImageNeverPull", "message": message}
+    assert message in lab.events.messages(name, "ErrImageNeverPull")
+    assert "Error: ErrImageNeverPull" in lab.events.messages(name, "Failed")
     await lab.gone(pod)

@@ -15,6 +15,7 @@ from kybern.kubelet.cri.security import NonRootError, container_security
 from kybern.kubelet.cri.state import EXITED, RuntimePod
 from kybern.kubelet.devices.access import DeviceError
 from kybern.kubelet.env import ConfigError, environment
+from kybern.kubelet.images.puller import Report
 from kybern.kubelet.lifecycle import HookFailed
 from kybern.kubelet.network_files import hosts_file, pod_dns, shown_host_name
 from kybern.kubelet.parts import Parts
@@ -103,13 +104,16 @@ class ContainerStarter:
     async def start(self, container: Obj) -> None:
         """Image, create, start, postStart; raises StartFailure with what the status shows."""
         self._check_backoff(container)
-        parts, pod = self._parts, self._pod
-        secrets = await parts.objects.pull_secrets(pod)
 
         def report(type: str, reason: str, message: str) -> None:
-            parts.report(pod, container, type, reason, message)
+            self._parts.report(self._pod, container, type, reason, message)
 
-        image = await parts.puller.ensure(pod, container, secrets, self._config, report)
+        try:
+            self._check_image_volumes(container)
+            image = await self._image(container, report)
+        except StartFailure as failure:
+            self._failed(container, f"Error: {failure.reason}")
+            raise
         config = await self._configure(container, image)
         container_id = await self._create(container, config)
         report("Normal", "Created", "Container created")
@@ -150,6 +154,17 @@ class ContainerStarter:
                 retry_after=left,
             )
         parts.crash_backoff.failed(key, now)
+
+    def _check_image_volumes(self, container: Obj) -> None:
+        for mount in container.get("volumeMounts") or ():
+            volume = self._volumes.get(mount["name"])
+            if volume is not None and volume.failure is not None:
+                raise volume.failure
+
+    async def _image(self, container: Obj, report: Report) -> Any:
+        parts, pod = self._parts, self._pod
+        secrets = await parts.objects.pull_secrets(pod)
+        return await parts.puller.ensure(pod, container, secrets, self._config, report)
 
     async def _configure(self, container: Obj, image: Any) -> Any:
         parts, pod = self._parts, self._pod

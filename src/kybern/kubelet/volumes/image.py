@@ -11,10 +11,9 @@ from pathlib import Path
 
 from kybern.api.errors import Obj
 from kybern.kubelet.cri.client import Runtime
-from kybern.kubelet.images.puller import Puller
+from kybern.kubelet.images.puller import Puller, Report
 from kybern.kubelet.objects import Objects
 from kybern.kubelet.pods import spec
-from kybern.kubelet.pods.failures import StartFailure
 from kybern.kubelet.volumes import mounting
 from kybern.kubelet.volumes.payloads import VolumeError
 from kybern.rpc.client import RpcError
@@ -30,8 +29,11 @@ class ImageVolumes:
         self._puller = puller
         self._objects = objects
 
-    async def set_up(self, pod: Obj, volume: Obj, target: Path) -> None:
-        """Pull the image by its policy and mount it, once; raises VolumeError."""
+    async def set_up(self, pod: Obj, volume: Obj, target: Path, report: Report) -> None:
+        """Pull the image by its policy and mount it, once.
+
+        Raises StartFailure if there is no image, VolumeError if it cannot be mounted.
+        """
         if await asyncio.to_thread(mounting.is_mount_point, target):
             return
         source = volume["image"]
@@ -40,11 +42,11 @@ class ImageVolumes:
             "image": source.get("reference", ""),
             "imagePullPolicy": source.get("pullPolicy") or "IfNotPresent",
         }
+        secrets = await self._objects.pull_secrets(pod)
+        image = await self._puller.ensure(pod, wanted, secrets, None, report)
         try:
-            secrets = await self._objects.pull_secrets(pod)
-            image = await self._puller.ensure(pod, wanted, secrets, None, lambda *report: None)
             mounts = await self._runtime.view_image(_key(spec.uid(pod), volume["name"]), image.id)
-        except (StartFailure, RpcError) as error:
+        except RpcError as error:
             raise VolumeError(str(error)) from error
         if len(mounts) != 1:
             raise VolumeError(f"the image has {len(mounts)} mounts, and one was expected")

@@ -17,6 +17,7 @@ from kybern.kubelet.cri.client import cri
 from kybern.kubelet.env import expand
 from kybern.kubelet.paths import Paths
 from kybern.kubelet.pods import spec
+from kybern.kubelet.pods.failures import StartFailure
 from kybern.kubelet.volumes import atomic_files, directories, mounting, subpaths
 from kybern.kubelet.volumes.image import ImageVolumes
 from kybern.kubelet.volumes.payloads import Files, Payloads, VolumeError, default_mode
@@ -66,11 +67,13 @@ class VolumeManager:
             try:
                 if "persistentVolumeClaim" in volume or "ephemeral" in volume:
                     found[name] = await self._persistent.set_up(pod, volume)
+                elif "image" in volume:
+                    found[name] = await self._set_up_image(pod, volume)
                 elif kind := self._persistent.serves(volume):
                     found[name] = await self._persistent.set_up_inline(pod, volume, kind)
                 else:
                     path = await self._set_up_own(pod, volume, facts, allocatable)
-                    found[name] = MountedVolume(path, read_only="image" in volume)
+                    found[name] = MountedVolume(path)
             except (VolumeError, StatusError, OSError) as error:
                 shown = getattr(error, "volume", "") or name
                 message = f'MountVolume.SetUp failed for volume "{shown}" : {error}'
@@ -88,6 +91,18 @@ class VolumeManager:
             return path if atomic_files.is_filled(path) else None
         return None
 
+    async def _set_up_image(self, pod: Obj, volume: Obj) -> MountedVolume:
+        path = self._paths.volume(spec.uid(pod), "image", volume["name"])
+
+        def report(type: str, reason: str, message: str) -> None:
+            self._event(pod, type, reason, message)
+
+        try:
+            await self._images.set_up(pod, volume, path, report)
+        except StartFailure as failure:
+            return MountedVolume(path, read_only=True, failure=failure)
+        return MountedVolume(path, read_only=True)
+
     async def _set_up_own(
         self, pod: Obj, volume: Obj, facts: Mapping[str, str], allocatable: Obj
     ) -> Path:
@@ -98,10 +113,6 @@ class VolumeManager:
         if (source := volume.get("emptyDir")) is not None:
             path = self._paths.volume(uid, "empty-dir", name)
             await asyncio.to_thread(directories.set_up_empty_dir, path, source, group)
-            return path
-        if "image" in volume:
-            path = self._paths.volume(uid, "image", name)
-            await self._images.set_up(pod, volume, path)
             return path
         if (source := volume.get("configMap")) is not None:
             files = await self._payloads.config_map(pod, source, default_mode(source))

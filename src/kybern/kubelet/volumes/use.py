@@ -7,16 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kybern.api.errors import Obj
+from kybern.kubelet.pods.failures import StartFailure
 from kybern.kubelet.volumes.ownership import Ownership
 
 
 @dataclass(frozen=True, slots=True)
 class MountedVolume:
-    """A volume that is ready for containers: a directory (or file), or a block device."""
+    """A volume that is ready for containers: a directory (or file), or a block device.
+
+    Only an image may still be missing: its ``failure`` is that of the containers that mount it.
+    """
 
     path: Path
     read_only: bool = False
     is_device: bool = False
+    failure: StartFailure | None = None
 
 
 @dataclass(frozen=True, slots=True)
