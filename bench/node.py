@@ -1,102 +1,244 @@
-"""How much time the kubelet adds to what the container runtime itself takes to start a pod.
+"""How long a pod takes from its creation to Ready, beyond what the container runtime takes.
 
-Run as root: ``python bench/node.py [PODS]``. On a private containerd it starts pods one after the
-other, each by bare runtime calls (the floor) and by the kubelet, then many at once, and prints
-medians in milliseconds, the difference and the rate. The pods are then left alone with an HTTP
-probe every ten seconds each, and the CPU and memory of the process at rest are printed: the kubelet
-and this script, without a proxy or DNS. It asserts nothing.
+Run as root: ``bench/node.py [--pods N] [--kubelet PATH]``. On a private containerd and Kybern's API
+server pods are started by bare runtime calls (the floor), then by Kybern's kubelet, then by
+upstream's where it is found: one after the other, then all at once. The pods are then left alone
+with an HTTP probe every ten seconds each, and the CPU and memory of the kubelet at rest are
+printed: the process of the kubelet alone, without a proxy or DNS. It asserts nothing.
 """
 
+import argparse
 import asyncio
 import os
 import statistics
+import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "cluster"))
 
-from kubelet_lab import BUSYBOX, STAY, Lab, open_lab, shell
+from containerd_lab import BUSYBOX, STAY, open_runtime, shell
 
-from harness import pss_mb
-from kybern.kubelet.cri.client import cri
-from kybern.kubelet.pods.killing import remove_pod
-from kybern.kubelet.pods.starting import make_sandbox_config
+from harness import cpu_seconds, descendants, find_binary, kybern_server, pss_mb, row
+from kubelets import NODE, kybern_kubelet, node_cgroup, upstream_kubelet
+from kybern.api import objects
+from kybern.api.resources import PODS, SERVICE_ACCOUNTS
+from kybern.client import Client
+from kybern.component.clock import Clock
+from kybern.kubelet.cri.client import Runtime, cri
 
 PROBE_SECONDS = 10
 REST_SECONDS = 30
+# How many pods the floor starts at a time; more do not make the runtime faster on a few cores.
+AT_ONCE = 8
+PATIENCE_SECONDS = 300
+
+Obj = dict[str, Any]
 
 
-async def floor(lab: Lab) -> float:
-    """Seconds for a sandbox and a container by the runtime alone."""
-    pod = lab.pod(shell(STAY))
-    runtime = lab.parts.runtime
-    lab.parts.paths.logs(pod).mkdir(parents=True)
-    await lab.parts.cgroups.create(pod)
-    begun = time.perf_counter()
-    config = make_sandbox_config(pod, lab.parts, 0)
-    sandbox = await runtime.run_sandbox(config)
-    container = cri.ContainerConfig(
-        metadata=cri.ContainerMetadata(name="main"),
-        image=cri.ImageSpec(image=BUSYBOX),
-        command=["sh", "-c", STAY],
-        log_path="main.log",
-    )
-    await runtime.start_container(await runtime.create_container(sandbox, container, config))
-    taken = time.perf_counter() - begun
-    await remove_pod(await lab.parts.reader.pod(pod["metadata"]["uid"]), lab.parts)
-    lab.workers.adopt_orphans([pod["metadata"]["uid"]])
-    worker = lab.workers.get(pod["metadata"]["uid"])
-    assert worker is not None
-    await worker.done()
-    return taken
+@dataclass
+class Floor:
+    """Pods by bare runtime calls: a sandbox with its network, and one container."""
+
+    runtime: Runtime
+    directory: Path
+    cgroup: str
+    sandboxes: list[str] = field(default_factory=list)
+
+    async def start(self, name: str) -> None:
+        logs = self.directory / name
+        logs.mkdir()
+        sandbox = cri.PodSandboxConfig(
+            metadata=cri.PodSandboxMetadata(name=name, uid=name, namespace="default"),
+            hostname=name,
+            log_directory=str(logs),
+            linux=cri.LinuxPodSandboxConfig(cgroup_parent=f"/{self.cgroup}/{name}"),
+        )
+        made = await self.runtime.run_sandbox(sandbox)
+        self.sandboxes.append(made)
+        container = cri.ContainerConfig(
+            metadata=cri.ContainerMetadata(name="main"),
+            image=cri.ImageSpec(image=BUSYBOX),
+            command=["sh", "-c", STAY],
+            log_path="main.log",
+        )
+        created = await self.runtime.create_container(made, container, sandbox)
+        await self.runtime.start_container(created)
+
+    async def clear(self) -> None:
+        for sandbox in self.sandboxes:
+            await self.runtime.stop_sandbox(sandbox)
+            await self.runtime.remove_sandbox(sandbox)
+        self.sandboxes.clear()
 
 
-async def by_kubelet(lab: Lab) -> float:
-    """Seconds from a pod's arrival to its status being Ready."""
-    begun = time.perf_counter()
-    pod = lab.run(lab.pod(shell(STAY)))
-    await ready(lab, pod)
-    taken = time.perf_counter() - begun
-    await lab.gone(pod)
-    return taken
+class Watched:
+    """When pods came to be Ready, and which are there, by a watch."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.ready: dict[str, float] = {}
+        self.there: set[str] = set()
+        self._changed = asyncio.Event()
+
+    async def follow(self) -> None:
+        async for event in self.client.watch(PODS, "default", send_initial_events=True):
+            if event["type"] == "BOOKMARK":
+                continue
+            name = objects.name(event["object"])
+            if event["type"] == "DELETED":
+                self.there.discard(name)
+            else:
+                self.there.add(name)
+                if objects.is_pod_ready(event["object"]):
+                    self.ready.setdefault(name, time.perf_counter())
+            self._changed.set()
+
+    async def all_ready(self, count: int) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while len(self.ready) < count:
+                await self._changed.wait()
+                self._changed.clear()
+
+    async def none_left(self) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while self.there:
+                await self._changed.wait()
+                self._changed.clear()
 
 
-def probed() -> dict[str, Any]:
+@asynccontextmanager
+async def watching(client: Client) -> AsyncIterator[Watched]:
+    watched = Watched(client)
+    following = asyncio.create_task(watched.follow())
+    try:
+        yield watched
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+
+def pod(name: str, container: Obj) -> Obj:
+    spec = {
+        "nodeName": NODE,
+        "containers": [container],
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": 1,
+    }
+    return {"metadata": {"name": name}, "spec": spec}
+
+
+def probed() -> Obj:
     """A container that answers HTTP, and is asked."""
     answer = "printf 'HTTP/1.0 200 OK\\r\\n\\r\\n'"
     probe = {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": PROBE_SECONDS}
     return shell(f'exec nc -ll -p 8080 -e sh -c "{answer}"', livenessProbe=probe)
 
 
-async def ready(lab: Lab, pod: dict[str, Any]) -> None:
-    while lab.condition(pod, "Ready") != "True":
-        await asyncio.sleep(0.001)
+async def by_runtime(floor: Floor, count: int) -> float:
+    """Print the floor, and return its median in milliseconds."""
+    times = []
+    for number in range(count):
+        begun = time.perf_counter()
+        await floor.start(f"one-{number}")
+        times.append(time.perf_counter() - begun)
+        await floor.clear()
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(number: int) -> None:
+        async with gate:
+            await floor.start(f"many-{number}")
+
+    begun = time.perf_counter()
+    await asyncio.gather(*map(one, range(count)))
+    rate = count / (time.perf_counter() - begun)
+    await floor.clear()
+    median = statistics.median(times) * 1000
+    row("the runtime alone", f"{median:.0f} ms", "", f"{rate:.1f}/s")
+    return median
 
 
-async def main(count: int) -> None:
-    async with open_lab() as lab:
-        floors, kubelets = [], []
-        for _ in range(count):
-            floors.append(await floor(lab))
-            kubelets.append(await by_kubelet(lab))
-        bare, full = (statistics.median(times) * 1000 for times in (floors, kubelets))
-        print(f"runtime alone        {bare:7.1f} ms")
-        print(f"by the kubelet       {full:7.1f} ms")
-        print(f"added                {full - bare:7.1f} ms")
-        spent, begun = time.process_time(), time.perf_counter()
-        pods = [lab.run(lab.pod(probed())) for _ in range(count)]
-        await asyncio.gather(*(ready(lab, pod) for pod in pods))
-        taken = time.perf_counter() - begun
-        cpu = (time.process_time() - spent) / count * 1000
-        print(f"{count} at once          {count / taken:7.1f} pods/s, {cpu:.1f} ms of CPU a pod")
+async def by_kubelet(
+    title: str, kubelet: subprocess.Popen[bytes], client: Client, count: int, floor: float
+) -> None:
+    """Give a kubelet its pods, and print what it made of them."""
+
+    def spent() -> float:
+        return sum(map(cpu_seconds, descendants(kubelet.pid)))
+
+    times = []
+    for number in range(count):
+        async with watching(client) as seen:
+            begun = time.perf_counter()
+            await client.create(PODS, pod(f"one-{number}", shell(STAY)), "default")
+            await seen.all_ready(1)
+            times.append(next(iter(seen.ready.values())) - begun)
+            await client.delete(PODS, f"one-{number}", "default")
+            await seen.none_left()
+    async with watching(client) as seen:
+        begun, cpu = time.perf_counter(), spent()
+        pods = [pod(f"many-{number}", probed()) for number in range(count)]
+        await asyncio.gather(*(client.create(PODS, one, "default") for one in pods))
+        await seen.all_ready(count)
+        rate, cpu = count / (time.perf_counter() - begun), (spent() - cpu) / count * 1000
         await asyncio.sleep(PROBE_SECONDS)
-        spent = time.process_time()
+        resting = spent()
         await asyncio.sleep(REST_SECONDS)
-        share = (time.process_time() - spent) / REST_SECONDS * 100
-        print(f"at rest              {share:7.1f} % of a core, {pss_mb([os.getpid()]):.0f} MB")
+        share = (spent() - resting) / REST_SECONDS * 100
+        memory = pss_mb(descendants(kubelet.pid))
+        await client.delete_collection(PODS, "default")
+        await seen.none_left()
+    median = statistics.median(times) * 1000
+    row(
+        title,
+        f"{median:.0f} ms",
+        f"{median - floor:+.0f} ms",
+        f"{rate:.1f}/s",
+        f"{cpu:.0f} ms",
+        f"{share:.1f} %",
+        f"{memory:.0f} MB",
+    )
+
+
+async def main(options: argparse.Namespace) -> None:
+    row("", "to Ready", "beyond floor", "at once", "CPU a pod", "CPU at rest", "PSS")
+    async with open_runtime() as (containerd, directory):
+        with node_cgroup(f"kybern-bench-floor-{os.getpid()}") as cgroup:
+            (directory / "floor").mkdir()
+            runtime = Runtime(f"unix://{containerd.socket}")
+            floor = await by_runtime(Floor(runtime, directory / "floor", cgroup), options.pods)
+            await runtime.close()
+        (directory / "server").mkdir()
+        async with kybern_server(directory / "server") as server:
+            client = Client.from_kubeconfig(str(directory / "server" / "kubeconfig"), Clock())
+            await client.create(SERVICE_ACCOUNTS, {"metadata": {"name": "default"}}, "default")
+            kubelets: dict[str, AbstractAsyncContextManager[subprocess.Popen[bytes]]] = {}
+            arguments = (server, client, Path(containerd.socket))
+            kubelets["Kybern's kubelet"] = kybern_kubelet(_made(directory / "ours"), *arguments)
+            binary = find_binary(options.kubelet, "kubelet")
+            if binary:
+                place = _made(directory / "theirs")
+                kubelets["upstream's kubelet"] = upstream_kubelet(binary, place, *arguments)
+            for title, starting in kubelets.items():
+                async with starting as kubelet:
+                    await by_kubelet(title, kubelet, client, options.pods, floor)
+            await client.close()
+            if not binary:
+                print("No kubelet was found to compare with.")
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir()
+    return directory
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 20))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pods", type=int, default=20)
+    parser.add_argument("--kubelet", default="", help="path of a peer to compare with")
+    asyncio.run(main(parser.parse_args()))
