@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import click
 
-from kybern.component.duration import Duration, parse_duration
+from kybern.component.duration import Duration, go_duration, parse_duration
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ def click_options(configs: Iterable[type]) -> list[click.Option]:
 
 
 def _option(spelling: str, field: "dataclasses.Field[Any]", hint: Any) -> click.Option:
-    help_text = field.metadata["help"]
+    help_text = f"{field.metadata['help']}{_shown_default(field.default)}"
     parameter = spelling.replace("-", "_").lower()
     if hint is bool:
         return click.Option(
@@ -61,7 +61,6 @@ def _option(spelling: str, field: "dataclasses.Field[Any]", hint: Any) -> click.
             default=None,
             is_flag=False,
             flag_value=True,
-            show_default=str(field.default).lower(),
             help=help_text,
         )
     multiple = isinstance(field.default, tuple)
@@ -75,9 +74,21 @@ def _option(spelling: str, field: "dataclasses.Field[Any]", hint: Any) -> click.
         type=kind,
         default=None,
         multiple=multiple,
-        show_default=str(field.default) if field.default not in ("", (), None) else False,
         help=help_text,
     )
+
+
+def _shown_default(default: Any) -> str:
+    """What ends the help of a flag: its default as one would write it; nothing for an empty one."""
+    if default in ("", (), None):
+        return ""
+    if isinstance(default, bool):
+        text = str(default).lower()
+    elif isinstance(default, Duration):
+        text = go_duration(default)
+    else:
+        text = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+    return f"  [default: {text}]"
 
 
 class _DurationType(click.ParamType):
