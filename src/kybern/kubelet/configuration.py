@@ -118,9 +118,10 @@ _FLAGS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "cpuManagerPolicyOptions": ("cpu_manager_policy_options", _pairs("=")),
     "cpuManagerReconcilePeriod": ("cpu_manager_reconcile_period", _duration),
     "reservedSystemCPUs": ("reserved_cpus", _text),
+    "userNamespaces.idsPerPod": ("user_namespaces_ids_per_pod", _number),
     "crashLoopBackOff.maxContainerRestartPeriod": ("max_container_restart_period", _duration),
 }
-_NESTED = ("authentication", "authorization", "crashLoopBackOff")
+_NESTED = ("authentication", "authorization", "crashLoopBackOff", "userNamespaces")
 
 # What is done in one way here, and the values that say so.
 _FIXED: dict[str, tuple[Any, ...]] = {
@@ -174,7 +175,6 @@ _MISSING = """
     preloadedImagesVerificationAllowlist providerID qosReserved
     shutdownGracePeriodByPodPriority singleProcessOOMKill staticPodURL staticPodURLHeader
     systemCgroups systemReservedCgroup tlsCipherSuites tlsCurvePreferences tlsMinVersion
-    userNamespaces
 """
 _REFUSED = frozenset(_MISSING.split())
 

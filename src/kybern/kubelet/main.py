@@ -56,6 +56,7 @@ from kybern.kubelet.sources.manifests import Manifests
 from kybern.kubelet.sources.references import ApiObjects
 from kybern.kubelet.sources.static_pods import StaticPods, is_mirror
 from kybern.kubelet.status.manager import StatusManager
+from kybern.kubelet.user_namespaces import make_user_namespaces
 from kybern.kubelet.volumes.csi.drivers import Drivers
 from kybern.kubelet.volumes.csi.node_info import NodeInfo
 from kybern.kubelet.volumes.image import ImageVolumes
@@ -146,6 +147,7 @@ def make_parts(
         devices=devices,
         claims=claims,
         cpus=cpus,
+        user_namespaces=make_user_namespaces(config, paths, runtime),
         seccomp_root=f"{config.root_dir}/seccomp",
     )
 

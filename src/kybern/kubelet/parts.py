@@ -21,6 +21,7 @@ from kybern.kubelet.pods import spec
 from kybern.kubelet.pods.backoff import Backoff
 from kybern.kubelet.probes.manager import ProbeManager
 from kybern.kubelet.status.manager import StatusManager
+from kybern.kubelet.user_namespaces import UserNamespaces
 from kybern.kubelet.volumes.manager import VolumeManager
 from kybern.kubelet.volumes.tokens import Tokens
 
@@ -77,6 +78,7 @@ class Parts:
     devices: DeviceManager
     claims: Claims
     cpus: CpuManager
+    user_namespaces: UserNamespaces
     seccomp_root: str = ""
 
     def report(self, pod: Obj, container: Obj | None, type: str, reason: str, message: str) -> None:

@@ -36,7 +36,7 @@ def container_config(
 
     held = resources(pod, container, container_bounds(pod, container), memory_capacity)
     held.cpuset_cpus = cpuset
-    return cri.ContainerConfig(
+    config = cri.ContainerConfig(
         metadata=cri.ContainerMetadata(name=container["name"], attempt=attempt),
         image=cri.ImageSpec(image=image_ref, user_specified_image=container.get("image", "")),
         command=expanded(container.get("command")),
@@ -67,6 +67,12 @@ def container_config(
         tty=bool(container.get("tty")),
         linux=cri.LinuxContainerConfig(resources=held, security_context=security),
     )
+    users = security.namespace_options.userns_options
+    for mount in config.mounts:
+        # Files belong to the same ids inside a user namespace as outside.
+        mount.uidMappings.extend(users.uids)
+        mount.gidMappings.extend(users.gids)
+    return config
 
 
 def termination_path(container: Obj) -> str:

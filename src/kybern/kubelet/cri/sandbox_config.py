@@ -11,9 +11,18 @@ from kybern.kubelet.pods import spec
 
 
 def sandbox_config(
-    pod: Obj, attempt: int, hostname: str, log_directory: str, dns: DnsConfig, cgroup_parent: str
+    pod: Obj,
+    attempt: int,
+    hostname: str,
+    log_directory: str,
+    dns: DnsConfig,
+    cgroup_parent: str,
+    users: Any = None,
 ) -> Any:
-    """The config of one attempt; the same config goes with every container created in it."""
+    """The config of one attempt; the same config goes with every container created in it.
+
+    ``users`` is the message of the pod's user namespace.
+    """
     meta = pod["metadata"]
     config = cri.PodSandboxConfig(
         metadata=cri.PodSandboxMetadata(
@@ -30,7 +39,7 @@ def sandbox_config(
             labels.POD_UID: meta["uid"],
         },
         annotations=meta.get("annotations") or {},
-        linux=_linux(pod, cgroup_parent),
+        linux=_linux(pod, cgroup_parent, users),
     )
     for container in (*spec.init_containers(pod), *spec.containers(pod)):
         for port in container.get("ports") or ():
@@ -49,7 +58,7 @@ def _protocol(port: Obj) -> int:
     return {"TCP": cri.TCP, "UDP": cri.UDP, "SCTP": cri.SCTP}[port.get("protocol", "TCP")]
 
 
-def _linux(pod: Obj, cgroup_parent: str) -> Any:
+def _linux(pod: Obj, cgroup_parent: str, users: Any) -> Any:
     context = pod["spec"].get("securityContext") or {}
     security = cri.LinuxSandboxSecurityContext(
         namespace_options=namespace_options(pod),
@@ -59,6 +68,8 @@ def _linux(pod: Obj, cgroup_parent: str) -> Any:
         seccomp=seccomp_profile({"seccompProfile": {"type": "RuntimeDefault"}}),
         supplemental_groups=context.get("supplementalGroups") or [],
     )
+    if users is not None:
+        security.namespace_options.userns_options.CopyFrom(users)
     if context.get("fsGroup") is not None:
         security.supplemental_groups.append(context["fsGroup"])
     if context.get("runAsUser") is not None:

@@ -22,6 +22,7 @@ from kybern.kubelet.parts import Parts
 from kybern.kubelet.pods import spec
 from kybern.kubelet.pods.failures import StartFailure, SyncFailure
 from kybern.kubelet.pods.killing import kill_container
+from kybern.kubelet.user_namespaces import UserNamespaceError
 from kybern.kubelet.volumes.payloads import VolumeError
 from kybern.kubelet.volumes.use import MountedVolume
 from kybern.rpc.client import RpcError
@@ -51,6 +52,7 @@ def make_sandbox_config(pod: Obj, parts: Parts, attempt: int) -> Any:
         str(parts.paths.logs(pod)),
         pod_dns(pod, parts.dns),
         parts.cgroups.parent(pod),
+        parts.user_namespaces.options(pod),
     )
 
 
@@ -65,11 +67,10 @@ async def start_sandbox(pod: Obj, parts: Parts, attempt: int) -> None:
         parts.report(pod, None, "Warning", "FailedPrepareDynamicResources", message)
         raise SyncFailure(message) from error
     try:
-        if pod["spec"].get("hostUsers") is False:
-            raise SyncFailure("user namespaces are not supported")
         handler = await _runtime_handler(pod, parts)
+        await parts.user_namespaces.prepare(pod, handler)
         await parts.runtime.run_sandbox(make_sandbox_config(pod, parts, attempt), handler)
-    except (RpcError, StatusError, SyncFailure) as error:
+    except (RpcError, StatusError, UserNamespaceError) as error:
         message = f"Failed to create pod sandbox: {error}"
         parts.report(pod, None, "Warning", "FailedCreatePodSandBox", message)
         raise SyncFailure(message) from error
@@ -178,6 +179,8 @@ class ContainerStarter:
             security = container_security(
                 pod, container, image, parts.seccomp_root, self._target_id(container)
             )
+            users = parts.user_namespaces.options(pod)
+            security.namespace_options.userns_options.CopyFrom(users)
             mounts = await parts.volumes.mounts(pod, container, self._volumes, variables)
             mounts += await asyncio.to_thread(self._own_mounts, container, attempt)
             access = await parts.devices.access(pod, container)
