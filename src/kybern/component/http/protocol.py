@@ -10,7 +10,6 @@ back-pressure, so pipelined requests are answered in order. Bounded are the requ
 import asyncio
 import contextlib
 import logging
-import socket
 from collections import deque
 from collections.abc import AsyncIterator
 from math import inf
@@ -18,6 +17,7 @@ from typing import Protocol, cast
 
 from kybern.api.errors import StatusError, internal_error
 from kybern.component.http import wire
+from kybern.component.http.keepalive import probe_dead_peers
 from kybern.component.http.messages import Handler, Request, Response
 from kybern.component.http.parser import Exchange, Limits, RequestParser, status_response
 from kybern.component.http.upgrade import UpgradedConnection
@@ -30,9 +30,6 @@ SLICE = 128 * 1024
 SMALL = 64 * 1024
 MAX_WAITING_REQUESTS = 32
 LINGER_SECONDS = 2.0
-
-# Probes after 15 s without traffic, every 15 s, nine of them.
-_KEEPALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 9))
 
 
 class Edge(Protocol):
@@ -78,7 +75,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         address = peer[0] if isinstance(peer, tuple) and peer else ""
-        _probe_dead_peers(transport.get_extra_info("socket"))
+        probe_dead_peers(transport.get_extra_info("socket"))
         tls = transport.get_extra_info("ssl_object")
         self._secure = tls is not None
         self._parser = RequestParser(
@@ -341,16 +338,6 @@ class HttpConnection(asyncio.Protocol):
         if self._read_paused and not self._transport.is_closing():
             self._read_paused = False
             self._transport.resume_reading()
-
-
-def _probe_dead_peers(sock: socket.socket | None) -> None:
-    """Let the kernel notice a peer that vanished, as Go's listeners do."""
-    if sock is None:
-        return
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in _KEEPALIVE:
-        if hasattr(socket, option):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
 def _connection_header(exchange: Exchange, keep: bool) -> dict[str, str]:
