@@ -16,13 +16,15 @@ import numpy as np
 from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.columns.column import Rows, Values
 from kybern.scheduler.diagnosis import FitError
+from kybern.scheduler.lookalikes import Lookalikes
 from kybern.scheduler.node_facts import NodeFacts, WeightedScore, sharing_key
 from kybern.scheduler.nominations import NO_ROWS, Nominations
-from kybern.scheduler.plugin import Filter, Obj, Verdict
-from kybern.scheduler.pod_class import INFEASIBLE, PodClass
+from kybern.scheduler.plugin import Basis, Obj, Verdict
+from kybern.scheduler.pod_class import NamedFilters, PodClass
 from kybern.scheduler.pod_shape import make_shape, shape_key
 from kybern.scheduler.pod_storage import storage_facts
 from kybern.scheduler.profile import Profile
+from kybern.scheduler.row_totals import INFEASIBLE, RowTotals
 
 CLASSES = 1024
 # Classes of pods with claims serve until the next change of storage, so few are kept.
@@ -55,6 +57,7 @@ class Decider:
         self._random = randomness
         self._classes: OrderedDict[bytes, PodClass] = OrderedDict()
         self._facts: WeakValueDictionary[Hashable, NodeFacts] = WeakValueDictionary()
+        self._totals: WeakValueDictionary[Hashable, RowTotals] = WeakValueDictionary()
         self._passing: deque[bytes] = deque()
         self._version = profile.version()
 
@@ -71,10 +74,13 @@ class Decider:
         if nominated and (placement := self._try_nominated(pod, pod_class, nominated)):
             return placement
         contested = self.nominations.contested_rows(pod, self.cluster.nodes)
-        if pod_class.is_plain and not len(contested):
-            return self._pick_plain(pod_class)
-        rows = np.flatnonzero(pod_class.base > INFEASIBLE)
-        return self._pick(pod, pod_class, rows, contested)
+        if not len(contested):
+            if pod_class.is_plain:
+                return self._pick_plain(pod_class)
+            alike = pod_class.lookalikes
+            if alike is not None and (kinds := alike.examples()) is not None:
+                return self._pick_of_kinds(pod_class, alike, *kinds)
+        return self._pick(pod, pod_class, contested)
 
     def pod_class(self, pod: Obj) -> PodClass:
         """The class of the pod's shape, made if it is new."""
@@ -92,7 +98,7 @@ class Decider:
             self._classes.move_to_end(key)
             return found
         shape = make_shape(key, pod, labels, selector)
-        made = PodClass(shape, self.profile, self.cluster, self._facts_for)
+        made = PodClass(shape, self.profile, self.cluster, self._totals_for)
         # Its selectors may look at more labels than before: file it under what they see now.
         key = shape_key(pod, self.cluster.groups.project(labels), text, storage)
         self._close_class(key)
@@ -105,9 +111,24 @@ class Decider:
             self._classes.popitem(last=False)[1].close()
         return made
 
-    def _facts_for(
-        self, filters: Sequence[tuple[str, Filter]], scores: Sequence[WeightedScore]
-    ) -> NodeFacts:
+    def _totals_for(self, filters: NamedFilters, scores: Sequence[WeightedScore]) -> RowTotals:
+        """What the filters and scores that do not rest on the whole cluster say, made if no class
+        has it yet."""
+        on_nodes = [one for one in filters if one[1].basis is Basis.NODE]
+        on_usage = [one for one in filters if one[1].basis is Basis.USAGE]
+        facts = self._facts_for(on_nodes, [s for s in scores if s.score.basis is Basis.NODE])
+        plain = [s for s in scores if not s.score.normalises]
+        assert not any(one.score.basis is Basis.CLUSTER for one in plain)
+        plain = [s for s in plain if s.score.basis is Basis.USAGE]
+        key = sharing_key(on_usage, plain)
+        found = self._totals.get((facts, key)) if key is not None else None
+        if found is None:
+            found = RowTotals(self.cluster, facts, [f for _, f in on_usage], plain)
+            if key is not None:
+                self._totals[facts, key] = found
+        return found
+
+    def _facts_for(self, filters: NamedFilters, scores: Sequence[WeightedScore]) -> NodeFacts:
         key = sharing_key(filters, scores)
         found = self._facts.get(key) if key is not None else None
         if found is None:
@@ -179,7 +200,7 @@ class Decider:
 
     def _filtered(self, pod: Obj, pod_class: PodClass, rows: Rows, contested: Rows) -> Rows:
         """Rows of a good ``base`` that pass the filters of the whole cluster and rivals, too."""
-        for node_filter in pod_class.cluster_filters:
+        for _, node_filter in pod_class.cluster_filters:
             if len(rows):
                 rows = rows[node_filter.feasible(rows)]
         if len(contested):
@@ -188,27 +209,49 @@ class Decider:
             rows = rows[~np.isin(rows, lost)]
         return rows
 
-    def _pick(
-        self, pod: Obj, pod_class: PodClass, rows: Rows, contested: Rows
-    ) -> Placement | FitError:
+    def _pick(self, pod: Obj, pod_class: PodClass, contested: Rows) -> Placement | FitError:
+        """Ask about every row."""
+        rows = np.flatnonzero(pod_class.base > INFEASIBLE)
         rows = self._filtered(pod, pod_class, rows, contested)
         if not len(rows):
             return self._no_fit(pod, pod_class, contested)
         row = int(rows[0])
         if len(rows) > 1:
-            total = self._total(pod_class, rows)
+            total = self._total(pod_class, rows, None)
             row = self._draw(rows[total == total.max()])
         count = self.cluster.nodes.node_count
         return Placement(self.cluster.nodes.names[row], row, len(rows), count)
 
-    def _total(self, pod_class: PodClass, rows: Rows) -> Values:
+    def _pick_of_kinds(
+        self, pod_class: PodClass, alike: Lookalikes, examples: Rows, counts: Values
+    ) -> Placement | FitError:
+        """Ask about one row of each kind."""
+        rows = examples
+        for _, node_filter in pod_class.cluster_filters:
+            if len(rows):
+                ok = node_filter.feasible(rows)
+                rows, counts = rows[ok], counts[ok]
+        if not len(rows):
+            return self._no_kind_fits(pod_class, examples)
+        total = self._total(pod_class, rows, counts)
+        row = alike.draw(rows[total == total.max()], self._random)
+        nodes = self.cluster.nodes
+        return Placement(nodes.names[row], row, int(counts.sum()), nodes.node_count)
+
+    def _total(self, pod_class: PodClass, rows: Rows, counts: Values | None) -> Values:
+        """The final scores of feasible rows, or of examples of kinds that count so much each."""
         total = pod_class.base[rows]
         for weighted in pod_class.normalised_scores:
+            score = weighted.score
             if weighted.constant:
                 continue
-            kept = weighted.kept
-            raw = kept[rows] if kept is not None else weighted.score.raw(rows)
-            total = total + weighted.weight * weighted.score.normalised(raw, rows)
+            if weighted.kept is not None:
+                raw = weighted.kept[rows]
+            elif counts is not None:
+                raw = score.raw_of_kinds(rows, counts)
+            else:
+                raw = score.raw(rows)
+            total = total + weighted.weight * score.normalised(raw, rows)
         return total
 
     def _draw(self, ties: Rows) -> int:
@@ -267,12 +310,25 @@ class Decider:
         return not contested or self.fits_with_nominated(pod, pod_class, row)
 
     def _no_fit(self, pod: Obj, pod_class: PodClass, contested: Rows) -> FitError:
-        rows = np.flatnonzero(self.cluster.nodes.alive.values)
-        return self.diagnose(pod, pod_class, rows, contested)
+        nodes, blame = self.cluster.nodes, pod_class.blame
+        if blame is not None and pod_class.base.max() == INFEASIBLE:
+            return FitError(nodes.node_count, blame.verdicts())
+        return self.diagnose(pod, pod_class, np.flatnonzero(nodes.alive.values), contested)
+
+    def _no_kind_fits(self, pod_class: PodClass, examples: Rows) -> FitError:
+        """The filters of the whole cluster turn down all rows that others left."""
+        nodes, blame = self.cluster.nodes, pod_class.blame
+        if blame is None:
+            return self.diagnose(
+                pod_class.shape.pod, pod_class, np.flatnonzero(nodes.alive.values), NO_ROWS
+            )
+        verdicts = [*blame.verdicts(), *pod_class.diagnose_kinds(examples)]
+        return FitError(nodes.node_count, verdicts)
 
     def _forget_classes(self) -> None:
         for pod_class in self._classes.values():
             pod_class.close()
         self._classes.clear()
         self._facts.clear()
+        self._totals.clear()
         self._passing.clear()

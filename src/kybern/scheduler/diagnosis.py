@@ -51,7 +51,7 @@ class FitError:
         counts: dict[str, int] = {}
         for verdict in self.verdicts:
             for reason in verdict.reasons:
-                counts[reason] = counts.get(reason, 0) + len(verdict.rows)
+                counts[reason] = counts.get(reason, 0) + verdict.count
         if self.absent:
             names = " ".join(sorted(self.confined_by))
             counts[f"node(s) didn't satisfy plugin(s) [{names}]"] = self.absent

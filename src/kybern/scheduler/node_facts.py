@@ -6,11 +6,13 @@ as a class uses it. It reads the node table's log of facts and judges changed ro
 """
 
 from collections.abc import Hashable, Sequence
+from typing import Any
 
 import numpy as np
 
 from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.columns.column import Mask, Rows, Values, blocks
+from kybern.scheduler.columns.traits import Reader, Trait
 from kybern.scheduler.plugin import Filter, Score
 
 
@@ -29,6 +31,28 @@ class WeightedScore:
         self.weight = weight
         self.kept: Values | None = None
         self.constant = False
+
+
+class KeptTrait(Trait):
+    """Rows are told apart by what a score says of their nodes."""
+
+    def __init__(self, weighted: WeightedScore) -> None:
+        self.key = weighted
+        self._weighted = weighted
+
+    def facts_changed(self) -> None:
+        self.is_telling = not self._weighted.constant
+
+    def over(self, rows: Any) -> Values:
+        return self._kept[rows]
+
+    def reader(self) -> Reader:
+        return self._kept.item
+
+    @property
+    def _kept(self) -> Values:
+        assert self._weighted.kept is not None
+        return self._weighted.kept
 
 
 def sharing_key(

@@ -7,11 +7,12 @@ says that the plugin has nothing to say about such pods. Filters and scores read
 
 ``Basis`` says what an answer rests on, which is what decides how long it stays true:
 NODE facts of that row, USAGE of that row (pods on it), or the CLUSTER (pods anywhere). Answers that
-rest on nodes alone are computed once for all classes whose filters and scores have equal ``key``;
-those who have one hold nothing that has to be given back.
+rest on nodes and their usage are computed once for all classes whose filters and scores have equal
+``key``; those who have one hold nothing that has to be given back. Answers that rest on the cluster
+are asked for at each decision, of a few rows only where ``traits`` say which rows are alike.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar
@@ -20,6 +21,7 @@ import numpy as np
 
 from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.columns.column import Mask, Rows, Values
+from kybern.scheduler.columns.traits import Trait
 from kybern.scheduler.events import Registration
 from kybern.scheduler.pod_shape import PodShape
 
@@ -37,14 +39,33 @@ class Basis(Enum):
     CLUSTER = "cluster"
 
 
-@dataclass(frozen=True, slots=True)
 class Verdict:
-    """Why a plugin turned down some rows; ``unresolvable`` means no eviction there would help."""
+    """Why a plugin turned down ``count`` rows; ``unresolvable`` means no eviction there would help.
 
-    plugin: str
-    reasons: tuple[str, ...]
-    unresolvable: bool
-    rows: Rows
+    Which rows these are is looked up where somebody asks, if ``rows`` is a function.
+    """
+
+    __slots__ = ("_rows", "count", "plugin", "reasons", "unresolvable")
+
+    def __init__(
+        self,
+        plugin: str,
+        reasons: tuple[str, ...],
+        unresolvable: bool,
+        rows: Rows | Callable[[], Rows],
+        count: int | None = None,
+    ) -> None:
+        self.plugin = plugin
+        self.reasons = reasons
+        self.unresolvable = unresolvable
+        self._rows = rows
+        self.count = len(self.rows) if count is None else count
+
+    @property
+    def rows(self) -> Rows:
+        if callable(self._rows):
+            self._rows = self._rows()
+        return self._rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +99,10 @@ class Filter:
         """Reasons for rows that were just found infeasible."""
         return [Verdict(plugin, (self.reason,), self.unresolvable, rows)]
 
+    def traits(self) -> Sequence[Trait] | None:
+        """By what rows are told apart, if the basis is the cluster; None: by anything."""
+        return None
+
     def is_idle(self) -> bool:
         """Turns down no row as the cluster is, and none either if pods were taken away."""
         return False
@@ -103,9 +128,17 @@ class Score:
     def raw_one(self, row: int) -> int:
         return int(self.raw(np.array([row], dtype=np.intp))[0])
 
+    def raw_of_kinds(self, rows: Rows, counts: Values) -> Values:
+        """As ``raw``, where each row is an example of as many as ``counts`` says."""
+        return self.raw(rows)
+
     def normalised(self, raw: Values, rows: Rows) -> Values:
         """Scale the raw scores of the feasible ``rows``; only if ``normalises``."""
         raise NotImplementedError
+
+    def traits(self) -> Sequence[Trait] | None:
+        """By what rows are told apart, if the basis is the cluster; None: by anything."""
+        return None
 
     def close(self) -> None:
         """The class is forgotten: give back shared counters."""

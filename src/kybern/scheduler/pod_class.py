@@ -1,39 +1,34 @@
 """Pod class: the cached answers of one profile for all pods of one shape.
 
-Built from a shape and the profile's plugins; kept by ``decision.Decider`` in a bounded cache. It
-holds, for each node row, whether the pod may run there and the sum of the plain scores (``base``,
-``INFEASIBLE`` where it may not), and keeps them true by reading the node table's change logs: few
-changed rows are judged one by one, more of them together, very many with all rows. What rests on
-nodes alone is shared with other classes (``node_facts.py``). Answers that rest on the whole cluster
-are not cached: the decider asks their filters and scores each time.
+Built from a shape and the profile's plugins; kept by ``decision.Decider`` in a bounded cache. What
+rests on nodes and on the pods of a row is shared with classes that ask the same
+(``row_totals.py``). Answers that rest on the whole cluster are not cached: the decider asks their
+filters and scores each time, of one row of each kind (``lookalikes.py``).
 """
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
-import numpy as np
-
+from kybern.scheduler.blame import Blame
 from kybern.scheduler.columns.cluster import ClusterColumns
-from kybern.scheduler.columns.column import Rows, Values, blocks, cells_of
-from kybern.scheduler.node_facts import NodeFacts, WeightedScore
+from kybern.scheduler.columns.column import Rows, Values
+from kybern.scheduler.columns.traits import JudgedTrait, Trait
+from kybern.scheduler.lookalikes import Lookalikes
+from kybern.scheduler.node_facts import KeptTrait, WeightedScore
 from kybern.scheduler.plugin import Basis, Confinement, Filter, Verdict
 from kybern.scheduler.pod_shape import PodShape
 from kybern.scheduler.profile import Profile
+from kybern.scheduler.row_totals import RowTotals
 
-INFEASIBLE = -(1 << 40)
-
-# Up to this many changed rows, one by one in Python beats numpy's overhead.
-FEW_CHANGES = 15
-# Beyond this share of all rows, judging all of them beats gathering the changed ones.
-CHANGES_SHARE = 2
-
-FactsFor = Callable[[Sequence[tuple[str, Filter]], Sequence[WeightedScore]], NodeFacts]
+NamedFilters = Sequence[tuple[str, Filter]]
+TotalsFor = Callable[[NamedFilters, Sequence[WeightedScore]], RowTotals]
 
 
 class PodClass:
-    """One shape's answers; ``facts_for`` finds or makes what it shares with other classes."""
+    """One shape's answers; ``totals_for`` finds or makes what it shares with other classes."""
 
     def __init__(
-        self, shape: PodShape, profile: Profile, cluster: ClusterColumns, facts_for: FactsFor
+        self, shape: PodShape, profile: Profile, cluster: ClusterColumns, totals_for: TotalsFor
     ) -> None:
         self.shape = shape
         self.cluster = cluster
@@ -45,26 +40,27 @@ class PodClass:
         self.filters: list[tuple[str, Filter]] = [
             (name, node_filter) for name, node_filter in filters if node_filter is not None
         ]
-        self.scores = [
+        self.cluster_filters = [one for one in self.filters if one[1].basis is Basis.CLUSTER]
+        self._row_filters = [one for one in self.filters if one[1].basis is not Basis.CLUSTER]
+        scores = [
             WeightedScore(plugin.name, score, weight)
             for plugin, weight in profile.scoring
             if (score := plugin.score(shape)) is not None
         ]
-        self._facts = facts_for(
-            [one for one in self.filters if one[1].basis is Basis.NODE],
-            [one for one in self.scores if one.score.basis is Basis.NODE],
-        )
-        self.scores = [self._facts.scores.get(one.plugin, one) for one in self.scores]
-        self._sort_by_basis()
-        self.base: Values = np.zeros(0, dtype=np.int64)
-        self._epoch = -1
-        self._facts_position = -1
-        self._usage_position = -1
+        self.totals = totals_for(self._row_filters, scores)
+        facts = self.totals.facts
+        self.scores = [facts.scores.get(one.plugin, one) for one in scores]
+        self.normalised_scores = [one for one in self.scores if one.score.normalises]
 
     @property
     def is_plain(self) -> bool:
-        """``base`` alone decides."""
+        """The totals alone decide."""
         return not self.cluster_filters and all(s.constant for s in self.normalised_scores)
+
+    @property
+    def base(self) -> Values:
+        """The sum of the plain scores of each row, as of the last refresh."""
+        return self.totals.values
 
     def close(self) -> None:
         """Give back shared counters."""
@@ -75,22 +71,31 @@ class PodClass:
 
     def refresh(self) -> None:
         """Bring ``base`` up to date with the node table."""
-        nodes = self.cluster.nodes
-        self._facts.refresh()
-        changed = self._changed()
-        if changed is None:
-            self.base = np.zeros(len(nodes.names), dtype=np.int64)
-            self._cells = cells_of(self.base)
-            for rows in blocks(len(self.base)):
-                self._judge(rows)
-        elif len(changed) > FEW_CHANGES:
-            self._judge(np.array(changed, dtype=np.intp))
-        else:
-            for row in changed:
-                self._judge_one(row)
-        self._epoch = nodes.epoch
-        self._facts_position = nodes.facts.end
-        self._usage_position = nodes.usage.end
+        self.totals.refresh()
+
+    @cached_property
+    def lookalikes(self) -> Lookalikes | None:
+        """The kinds of rows; None if a filter or a score tells rows apart by anything."""
+        found = [node_filter.traits() for _, node_filter in self.cluster_filters]
+        found += [_traits_of(weighted) for weighted in self.normalised_scores]
+        traits: list[Trait] = []
+        for some in found:
+            if some is None:
+                return None
+            traits += some
+        return Lookalikes(self.cluster.nodes, self.totals, traits)
+
+    @cached_property
+    def blame(self) -> Blame | None:
+        """Who turns down rows by nodes and usage; None if a filter of the whole cluster may have
+        done so before."""
+        last = self.filters[len(self._row_filters) :]
+        if any(one[1].basis is not Basis.CLUSTER for one in last):
+            return None
+        order = [name for name, _ in self._row_filters]
+        return Blame(
+            self.cluster.nodes, lambda rows: self._judged(self._row_filters, rows)[0], order
+        )
 
     def fits(self, row: int) -> bool:
         """Every filter on one row, from live columns."""
@@ -101,10 +106,30 @@ class PodClass:
     def diagnose(self, rows: Rows) -> tuple[list[Verdict], Rows]:
         """Why each of ``rows`` was turned down, by the first plugin that did in profile order, and
         the rows that none turned down."""
+        return self._judged(self.filters, rows)
+
+    def diagnose_kinds(self, examples: Rows) -> list[Verdict]:
+        """Why the filters of the whole cluster turned down the rows of the kinds of ``examples``,
+        which are all that other filters left."""
+        assert self.lookalikes is not None
+        verdicts, _ = self._judged(self.cluster_filters, examples)
+        return [self.lookalikes.on_all(verdict) for verdict in verdicts]
+
+    def score_table(self, rows: Rows) -> list[tuple[WeightedScore, Values, Values]]:
+        """Each plugin's raw and normalised scores (without weight) for feasible rows."""
+        table: list[tuple[WeightedScore, Values, Values]] = []
+        for weighted in self.scores:
+            score = weighted.score
+            raw = score.raw(rows)
+            table.append((weighted, raw, score.normalised(raw, rows) if score.normalises else raw))
+        return table
+
+    def _judged(self, filters: NamedFilters, rows: Rows) -> tuple[list[Verdict], Rows]:
         verdicts: list[Verdict] = []
-        self._facts.refresh()
-        are_admitted = bool(self._facts.ok[rows].all())
-        for name, node_filter in self.filters:
+        facts = self.totals.facts
+        facts.refresh()
+        are_admitted = bool(facts.ok[rows].all())
+        for name, node_filter in filters:
             if not len(rows):
                 break
             if are_admitted and node_filter.basis is Basis.NODE:
@@ -116,56 +141,10 @@ class PodClass:
                 rows = rows[ok]
         return verdicts, rows
 
-    def score_table(self, rows: Rows) -> list[tuple[WeightedScore, Values, Values]]:
-        """Each plugin's raw and normalised scores (without weight) for feasible rows."""
-        table: list[tuple[WeightedScore, Values, Values]] = []
-        for weighted in self.scores:
-            score = weighted.score
-            raw = score.raw(rows)
-            table.append((weighted, raw, score.normalised(raw, rows) if score.normalises else raw))
-        return table
 
-    def _sort_by_basis(self) -> None:
-        self._usage_filters = [f for _, f in self.filters if f.basis is Basis.USAGE]
-        self.cluster_filters = [f for _, f in self.filters if f.basis is Basis.CLUSTER]
-        self.normalised_scores = [one for one in self.scores if one.score.normalises]
-        plain = [one for one in self.scores if not one.score.normalises]
-        self._usage_scores = [one for one in plain if one.score.basis is Basis.USAGE]
-        assert not any(one.score.basis is Basis.CLUSTER for one in plain)
-
-    def _changed(self) -> list[int] | None:
-        """Rows to judge again, repeats included; None if that is all of them."""
-        nodes = self.cluster.nodes
-        if self._epoch != nodes.epoch or len(self.base) != len(nodes.names):
-            return None
-        facts = nodes.facts.since(self._facts_position)
-        usage = nodes.usage.since(self._usage_position)
-        if facts is None or usage is None:
-            return None
-        changed = facts + usage if facts else usage
-        is_many = len(changed) > FEW_CHANGES + len(nodes.names) // CHANGES_SHARE
-        return None if is_many else changed
-
-    def _judge(self, rows: Rows | slice) -> None:
-        """Many rows at once; repeated rows do no harm."""
-        ok = self._facts.ok[rows]
-        for node_filter in self._usage_filters:
-            ok = ok & node_filter.feasible(rows)
-        total = self._facts.total[rows]
-        for weighted in self._usage_scores:
-            score = weighted.score.raw(rows)
-            total = total + (score if weighted.weight == 1 else weighted.weight * score)
-        self.base[rows] = np.where(ok, total, INFEASIBLE)
-
-    def _judge_one(self, row: int) -> None:
-        if not self._facts.ok[row]:
-            self._cells[row] = INFEASIBLE
-            return
-        for node_filter in self._usage_filters:
-            if not node_filter.fits(row):
-                self._cells[row] = INFEASIBLE
-                return
-        total = int(self._facts.total[row])
-        for weighted in self._usage_scores:
-            total += weighted.weight * weighted.score.raw_one(row)
-        self._cells[row] = total
+def _traits_of(weighted: WeightedScore) -> Sequence[Trait] | None:
+    """A normalised score that does not rest on the whole cluster is its own trait."""
+    score = weighted.score
+    if score.basis is Basis.CLUSTER:
+        return score.traits()
+    return [KeptTrait(weighted) if score.basis is Basis.NODE else JudgedTrait(score, score.raw)]

@@ -14,8 +14,8 @@ from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.configuration import DEFAULT_PLUGINS, ProfileSettings
 from kybern.scheduler.decision import Decider, Placement
 from kybern.scheduler.nominations import Nominations
-from kybern.scheduler.pod_class import INFEASIBLE
 from kybern.scheduler.profile import Profile
+from kybern.scheduler.row_totals import INFEASIBLE
 
 Obj = dict[str, Any]
 

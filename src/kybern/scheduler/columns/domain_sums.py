@@ -15,6 +15,7 @@ class DomainSums:
     """The sums of one counter over one topology key."""
 
     def __init__(self, nodes: NodeTable, key: str, counter: RowCounter) -> None:
+        self.key = key
         self.counter = counter
         self._nodes = nodes
         self._column = nodes.label(key)

@@ -33,7 +33,7 @@ def rejections(error: FitError, nodes: NodeTable) -> list[Obj]:
         entry = found.setdefault(
             verdict.plugin, {"plugin": verdict.plugin, "nodes": 0, "reasons": []}
         )
-        entry["nodes"] += len(verdict.rows)
+        entry["nodes"] += verdict.count
         for text in verdict.reasons:
             _count(entry["reasons"], text, verdict.rows, nodes)
     return list(found.values())

@@ -9,6 +9,7 @@ from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.columns.column import Mask, Rows
 from kybern.scheduler.columns.domain_sums import DomainSums
 from kybern.scheduler.columns.match_groups import MatchGroup, Weigh
+from kybern.scheduler.columns.traits import DomainTrait, Trait
 from kybern.scheduler.plugin import Basis, Filter, Verdict
 from kybern.scheduler.pod_shape import PodShape
 
@@ -56,6 +57,10 @@ class PodAffinityFilter(Filter):
             (rows[near & ~repelled], EXISTING, False),
         )
         return [Verdict(plugin, (why,), final, part) for part, why, final in parts if len(part)]
+
+    def traits(self) -> Sequence[Trait]:
+        every = self._together + self._apart + self._others
+        return [DomainTrait(self._cluster.nodes, sums, is_sign=True) for sums in every]
 
     def is_idle(self) -> bool:
         """The pod has no terms of its own, and those of pods in place do not speak of it."""

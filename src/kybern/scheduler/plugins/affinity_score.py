@@ -11,6 +11,7 @@ from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.columns.column import Rows, Values
 from kybern.scheduler.columns.domain_sums import DomainSums
 from kybern.scheduler.columns.match_groups import MatchGroup, Weigh
+from kybern.scheduler.columns.traits import DomainTrait, Trait
 from kybern.scheduler.plugin import MAX_SCORE, Basis, Score
 from kybern.scheduler.pod_shape import PodShape
 
@@ -44,6 +45,9 @@ class PodAffinityScore(Score):
         for sums in self._sums:
             total += sums.over(rows)
         return total
+
+    def traits(self) -> Sequence[Trait]:
+        return [DomainTrait(self._cluster.nodes, sums) for sums in self._sums]
 
     def normalised(self, raw: Values, rows: Rows) -> Values:
         least, most = int(raw.min()), int(raw.max())

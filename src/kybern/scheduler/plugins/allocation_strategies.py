@@ -23,7 +23,7 @@ class _Allocation(Score):
     basis = Basis.USAGE
 
     def __init__(self, resources: Sequence[ScoredResource]) -> None:
-        self._resources = tuple(resources)
+        self.key = self._resources = tuple(resources)
 
     def one(self, used: int, allocatable: int) -> int:
         raise NotImplementedError

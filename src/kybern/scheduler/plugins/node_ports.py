@@ -46,6 +46,7 @@ class PortsFilter(Filter):
     unresolvable = False
 
     def __init__(self, cluster: ClusterColumns, wanted: Sequence[HostPort]) -> None:
+        self.key = tuple(wanted)
         self._cluster = cluster
         self._wanted = wanted
 

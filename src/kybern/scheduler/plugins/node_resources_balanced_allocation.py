@@ -55,7 +55,7 @@ class BalanceScore(Score):
     basis = Basis.USAGE
 
     def __init__(self, resources: Sequence[ScoredResource], before: RowCache) -> None:
-        self._resources = tuple(resources)
+        self.key = self._resources = tuple(resources)
         self._before = before
 
     def raw_one(self, row: int) -> int:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.columns.column import Mask, Rows, Values
 from kybern.scheduler.columns.node_table import NodeTable, allocatable_amount
-from kybern.scheduler.columns.row_cache import RowCache
 from kybern.scheduler.events import (
     Action,
     ClusterEvent,
@@ -108,8 +107,7 @@ class FitFilter(Filter):
             for name, amount in asked
             for resource in (nodes.resource(name),)
         ]
-        self._kinds = RowCache(nodes, self._judge)
-        self.asked = tuple(asked)
+        self.key = self.asked = tuple(asked)
         self.names = tuple(name for name, _ in asked)
         self._texts = ("Too many pods", *(f"Insufficient {name}" for name in self.names))
 
@@ -155,7 +153,7 @@ class FitFilter(Filter):
 
     def verdicts(self, plugin: str, rows: Rows) -> list[Verdict]:
         """Rows with the same set of insufficient resources share a verdict."""
-        kinds = self._kinds.over(rows)
+        kinds = self._kinds(rows)
         first = int(kinds[0])
         if (kinds == first).all():
             # Full clusters are full alike; nothing has to be sorted.
@@ -163,7 +161,7 @@ class FitFilter(Filter):
         found = np.unique(kinds).tolist()
         return [self._verdict(plugin, kind, rows[kinds == kind]) for kind in found]
 
-    def _judge(self, rows: Rows | slice) -> Values:
+    def _kinds(self, rows: Rows) -> Values:
         """A bit for each resource that is short, above one that says that evictions cannot help."""
         nodes = self._nodes
         kinds = (nodes.pod_count.values[rows] >= nodes.pod_limit.values[rows]).astype(np.int64)

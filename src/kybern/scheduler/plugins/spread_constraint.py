@@ -77,6 +77,10 @@ class CountedNodes:
         self._refresh()
         return self._masks
 
+    def mask(self, index: int) -> Mask:
+        """The mask of one constraint."""
+        return self.masks()[index]
+
     def domains(self) -> list[Values]:
         """The ids of the domains that such rows are in, for each constraint."""
         self._refresh()

@@ -1,6 +1,7 @@
 """Hard topology spread: no domain may exceed the least loaded one by more than maxSkew."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.columns.column import Mask, Rows
 from kybern.scheduler.columns.domain_sums import DomainSums
+from kybern.scheduler.columns.traits import DomainTrait, Trait
 from kybern.scheduler.plugin import Basis, Filter, Verdict
 from kybern.scheduler.plugins.spread_constraint import Constraint, CountedNodes, counter_of
 from kybern.scheduler.pod_shape import PodShape
@@ -51,6 +53,10 @@ class SpreadFilter(Filter):
             result.append(Verdict(plugin, (self.reason,), False, rows[~missing]))
         return result
 
+    def traits(self) -> Sequence[Trait]:
+        nodes, mask = self._cluster.nodes, self._counted.mask
+        return [DomainTrait(nodes, s, partial(mask, i)) for i, s in enumerate(self._sums)]
+
     def close(self) -> None:
         for sums in self._sums:
             self._cluster.groups.release(sums.counter)
@@ -66,6 +72,6 @@ class SpreadFilter(Filter):
             enough = len(loads) >= constraint.min_domains
             least = int(loads.min()) if enough and len(loads) else 0
             domains = column.domains.values[rows]
-            is_balanced = sums <= constraint.max_skew - self._own[index] + least
-            result.append((domains >= 0, is_balanced[domains]))
+            most = constraint.max_skew - self._own[index] + least
+            result.append((domains >= 0, sums[domains] <= most))
         return result

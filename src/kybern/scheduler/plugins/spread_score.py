@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.columns.column import Rows, Values
 from kybern.scheduler.columns.domain_sums import DomainSums
+from kybern.scheduler.columns.traits import CountTrait, LabelTrait, Trait
 from kybern.scheduler.plugin import MAX_SCORE, Basis, Score
 from kybern.scheduler.plugins.spread_constraint import Constraint, CountedNodes, counter_of
 from kybern.scheduler.pod_shape import PodShape
@@ -44,6 +45,9 @@ class SpreadScore(Score):
 
     def raw(self, rows: Any) -> Values:
         """``rows`` are the feasible ones; rows without a needed label get ``IGNORED``."""
+        return self.raw_of_kinds(rows, np.ones(self._cluster.nodes.count(rows), dtype=np.int64))
+
+    def raw_of_kinds(self, rows: Any, counts: Values) -> Values:
         nodes = self._cluster.nodes
         domains = [nodes.label(c.key).domains.values[rows] for c in self._constraints]
         ignored = np.zeros(nodes.count(rows), dtype=np.bool_)
@@ -51,10 +55,16 @@ class SpreadScore(Score):
             for ids in domains:
                 ignored |= ids < 0
         total: NDArray[np.float64] = np.zeros(len(ignored))
-        for index, constraint in enumerate(self._constraints):
-            counts, size = self._counts(index, rows, domains[index], ignored)
-            score = counts * math.log(size + 2) + (constraint.max_skew - 1)
-            total += np.where(domains[index] >= 0, score, 0.0)
+        for index, (constraint, ids) in enumerate(zip(self._constraints, domains, strict=True)):
+            if constraint.key == HOSTNAME:
+                size = int(counts[~ignored].sum())
+            else:
+                # Rows without the label are a domain here, too: the last one.
+                seen = np.zeros(len(nodes.label(constraint.key).values) + 1, dtype=np.bool_)
+                seen[ids[~ignored]] = True
+                size = int(seen.sum())
+            score = self._pods(index, rows) * math.log(size + 2) + (constraint.max_skew - 1)
+            total += np.where(ids >= 0, score, 0.0)
         rounded: Values = np.floor(total + 0.5).astype(np.int64)
         return np.where(ignored, IGNORED, rounded)
 
@@ -67,16 +77,22 @@ class SpreadScore(Score):
             return np.where(judged, MAX_SCORE, 0)
         return np.where(judged, MAX_SCORE * (most + least - raw) // most, 0)
 
+    def traits(self) -> Sequence[Trait]:
+        nodes = self._cluster.nodes
+        return [
+            CountTrait(nodes.label(sums.key), sums.counter)
+            if sums.key == HOSTNAME
+            else LabelTrait(nodes.label(sums.key))
+            for sums in self._sums
+        ]
+
     def close(self) -> None:
         for sums in self._sums:
             self._cluster.groups.release(sums.counter)
 
-    def _counts(self, index: int, rows: Any, domains: Values, ignored: Any) -> tuple[Values, int]:
-        """Matching pods in each row's domain, and how many domains the feasible rows span."""
+    def _pods(self, index: int, rows: Any) -> Values:
+        """Matching pods in each row's domain."""
+        sums = self._sums[index]
         if self._constraints[index].key == HOSTNAME:
-            counts = self._sums[index].counter.counts.values[rows]
-            return counts, len(domains) - int(ignored.sum())
-        sums = self._sums[index].by_domain(self._counted.masks()[index])
-        seen = np.zeros(len(sums), dtype=np.bool_)
-        seen[domains[~ignored]] = True
-        return sums[domains], int(seen.sum())
+            return sums.counter.counts.values[rows]
+        return sums.by_domain(self._counted.mask(index))[sums.domains(rows)]
