@@ -61,7 +61,7 @@ class Blame:
             self._numbers.clear()
             self._judge(np.flatnonzero(nodes.alive.values))
         elif changed:
-            rows = np.unique(np.array(changed, dtype=np.intp))
+            rows = np.array(list(dict.fromkeys(changed)), dtype=np.intp)
             rows = rows[nodes.alive.values[rows] != 0]
             for number in self._of_row[rows].tolist():
                 if number != NOBODY:

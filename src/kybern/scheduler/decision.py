@@ -73,10 +73,13 @@ class Decider:
         nominated = (pod.get("status") or {}).get("nominatedNodeName")
         if nominated and (placement := self._try_nominated(pod, pod_class, nominated)):
             return placement
+        top = int(pod_class.base.max())
+        if top == INFEASIBLE:
+            return self._no_fit(pod_class)
         contested = self.nominations.contested_rows(pod, self.cluster.nodes)
         if not len(contested):
             if pod_class.is_plain:
-                return self._pick_plain(pod_class)
+                return self._pick_plain(pod_class, top)
             alike = pod_class.lookalikes
             if alike is not None and (kinds := alike.examples()) is not None:
                 return self._pick_of_kinds(pod_class, alike, *kinds)
@@ -167,12 +170,8 @@ class Decider:
             for placed in supposed:
                 self.cluster.detach(placed)
 
-    def _pick_plain(self, pod_class: PodClass) -> Placement | FitError:
-        base = pod_class.base
-        top = base.max()
-        if top == INFEASIBLE:
-            return self._no_fit(pod_class.shape.pod, pod_class, NO_ROWS)
-        row = self._draw(np.flatnonzero(base == top))
+    def _pick_plain(self, pod_class: PodClass, top: int) -> Placement:
+        row = self._draw(np.flatnonzero(pod_class.base == top))
         count = self.cluster.nodes.node_count
         return Placement(self.cluster.nodes.names[row], row, -1, count)
 
@@ -214,7 +213,8 @@ class Decider:
         rows = np.flatnonzero(pod_class.base > INFEASIBLE)
         rows = self._filtered(pod, pod_class, rows, contested)
         if not len(rows):
-            return self._no_fit(pod, pod_class, contested)
+            live = np.flatnonzero(self.cluster.nodes.alive.values)
+            return self.diagnose(pod, pod_class, live, contested)
         row = int(rows[0])
         if len(rows) > 1:
             total = self._total(pod_class, rows, None)
@@ -232,7 +232,7 @@ class Decider:
                 ok = node_filter.feasible(rows)
                 rows, counts = rows[ok], counts[ok]
         if not len(rows):
-            return self._no_kind_fits(pod_class, examples)
+            return self._no_fit(pod_class, examples)
         total = self._total(pod_class, rows, counts)
         row = alike.draw(rows[total == total.max()], self._random)
         nodes = self.cluster.nodes
@@ -309,20 +309,16 @@ class Decider:
         contested = self.nominations.rivals(pod, self.cluster.nodes.names[row])
         return not contested or self.fits_with_nominated(pod, pod_class, row)
 
-    def _no_fit(self, pod: Obj, pod_class: PodClass, contested: Rows) -> FitError:
-        nodes, blame = self.cluster.nodes, pod_class.blame
-        if blame is not None and pod_class.base.max() == INFEASIBLE:
-            return FitError(nodes.node_count, blame.verdicts())
-        return self.diagnose(pod, pod_class, np.flatnonzero(nodes.alive.values), contested)
-
-    def _no_kind_fits(self, pod_class: PodClass, examples: Rows) -> FitError:
-        """The filters of the whole cluster turn down all rows that others left."""
+    def _no_fit(self, pod_class: PodClass, kinds: Rows = NO_ROWS) -> FitError:
+        """No row is feasible, but for rows of ``kinds`` that the filters of the whole cluster turn
+        down."""
         nodes, blame = self.cluster.nodes, pod_class.blame
         if blame is None:
-            return self.diagnose(
-                pod_class.shape.pod, pod_class, np.flatnonzero(nodes.alive.values), NO_ROWS
-            )
-        verdicts = [*blame.verdicts(), *pod_class.diagnose_kinds(examples)]
+            live = np.flatnonzero(nodes.alive.values)
+            return self.diagnose(pod_class.shape.pod, pod_class, live, NO_ROWS)
+        verdicts = blame.verdicts()
+        if len(kinds):
+            verdicts += pod_class.diagnose_kinds(kinds)
         return FitError(nodes.node_count, verdicts)
 
     def _forget_classes(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from kybern.scheduler.columns.cluster import ClusterColumns, PlacedPod
+from kybern.scheduler.columns.cluster import LATER_THAN_ALL, ClusterColumns, PlacedPod
 from kybern.scheduler.columns.column import Rows, Values
 from kybern.scheduler.disruption_budgets import DisruptionBudgets
 from kybern.scheduler.nominations import Nominations
@@ -25,7 +25,7 @@ Obj = dict[str, Any]
 
 NO_VICTIMS = "No preemption victims found for incoming pod"
 PRIORITY_OFFSET = 2**31
-LATER_THAN_ALL = "9999-12-31T23:59:59Z"
+LATEST = 99991231235959
 UNKNOWN, HELPS, IS_HOPELESS = 0, 1, 2
 
 # With enough candidates but none that spares all budgets, rows are looked at in lots of this size.
@@ -42,25 +42,19 @@ class Eviction:
     @property
     def rank(self) -> tuple[int, int, int, int]:
         """Smaller is better; ties go to the latest start, then to the first found."""
-        priorities = [victim.priority for victim in self.victims]
-        total = sum(priority + PRIORITY_OFFSET for priority in priorities)
-        return (self.broken_budgets, priorities[0], total, len(priorities))
+        victims = self.victims
+        total = sum(victim.priority + PRIORITY_OFFSET for victim in victims)
+        return (self.broken_budgets, victims[0].priority, total, len(victims))
 
     @property
     def earliest_start(self) -> str:
         """When the first of the most important victims started."""
-        top = self.victims[0].priority
-        return min(start_time(v.obj) for v in self.victims if v.priority == top)
+        return self.victims[0].start
 
 
 def importance(placed: PlacedPod) -> tuple[int, str]:
     """Sorts the most important first: high priority, then the longest running."""
-    return (-placed.priority, start_time(placed.obj))
-
-
-def start_time(pod: Obj) -> str:
-    """RFC 3339 sorts as text; a pod that has not started is the latest."""
-    return (pod.get("status") or {}).get("startTime") or LATER_THAN_ALL
+    return (-placed.priority, placed.start)
 
 
 def only_lacks_resources(pod_class: PodClass) -> FitFilter | None:
@@ -165,15 +159,17 @@ class Evictions:
         if not lower:
             self._is_hopeless(row, (NO_VICTIMS,))
             return
-        names = self._fit.names
-        lacks = self._fit.lacks(row)
-        for placed in lower:
-            _add(lacks, placed.requests.amounts(names), -1)
-        plain = list(lacks)
+        takes = self._fit.takes
+        freed = [sum(amounts) for amounts in zip(*[takes(p.requests) for p in lower], strict=True)]
+        lacks = [lack - free for lack, free in zip(self._fit.lacks(row), freed, strict=True)]
+        if max(lacks) > 0:
+            self._is_hopeless(row, self._fit.reasons(lacks))
+            return
         for rival in rivals:
-            _add(lacks, requests_of(rival).amounts(names), 1)
-        if reasons := self._fit.reasons(plain) or self._fit.reasons(lacks):
-            self._is_hopeless(row, reasons)
+            taken = takes(requests_of(rival))
+            lacks = [lack + amount for lack, amount in zip(lacks, taken, strict=True)]
+        if max(lacks) > 0:
+            self._is_hopeless(row, self._fit.reasons(lacks))
             return
         self._helps(row, self._reprieve(lower, lacks))
 
@@ -183,13 +179,16 @@ class Evictions:
         victims: list[PlacedPod] = []
         broken = 0
         for index, placed in enumerate((*breaking, *harmless)):
-            amounts = placed.requests.amounts(self._fit.names)
-            _add(lacks, amounts, 1)
-            if max(lacks) > 0:
-                _add(lacks, amounts, -1)
+            taken = self._fit.takes(placed.requests)
+            left = [lack + amount for lack, amount in zip(lacks, taken, strict=True)]
+            if max(left) > 0:
                 victims.append(placed)
                 broken += index < len(breaking)
-        return Eviction(tuple(sorted(victims, key=importance)), broken)
+            else:
+                lacks = left
+        if breaking:
+            victims.sort(key=importance)
+        return Eviction(tuple(victims), broken)
 
     def _helps(self, row: int, eviction: Eviction) -> None:
         self._state[row] = HELPS
@@ -207,11 +206,6 @@ class Evictions:
 
 def _as_number(timestamp: str) -> int:
     """RFC 3339 to the second as one number that keeps the order: 20300102030405."""
+    if timestamp == LATER_THAN_ALL:
+        return LATEST
     return int("".join(filter(str.isdigit, timestamp[:19])))
-
-
-def _add(total: list[int], amounts: Sequence[int], sign: int) -> None:
-    """A pod takes (or gives back) one pod slot and its amounts."""
-    total[0] += sign
-    for index, amount in enumerate(amounts, 1):
-        total[index] += sign * amount

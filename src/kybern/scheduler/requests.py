@@ -46,6 +46,8 @@ class Requests:
 
     def amounts(self, resources: Sequence[str]) -> list[int]:
         """The amount of each resource named."""
+        if resources == ("cpu", "memory"):
+            return [self.cpu, self.memory]
         return [self.amount(resource) for resource in resources]
 
     def items(self) -> list[tuple[str, int]]:

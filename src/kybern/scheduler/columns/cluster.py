@@ -20,6 +20,9 @@ from kybern.scheduler.workload_selectors import WorkloadSelectors
 Obj = dict[str, Any]
 
 
+LATER_THAN_ALL = "9999-12-31T23:59:59Z"
+
+
 class PlacedPod:
     """A pod on a row."""
 
@@ -32,11 +35,13 @@ class PlacedPod:
         "priority",
         "requests",
         "row",
+        "start",
         "uid",
     )
 
     def __init__(self, obj: Obj, row: int, group: MatchGroup) -> None:
         self.obj = obj
+        self.start = start_time(obj)
         self.uid: str = obj["metadata"]["uid"]
         self.row = row
         self.requests: Requests = requests_of(obj)
@@ -94,10 +99,11 @@ class ClusterColumns:
         known = self.pods.get(pod["metadata"]["uid"])
         if known is not None:
             if self._is_same(known, pod, node_name):
-                if _start_time(known.obj) != _start_time(pod):
-                    # How important the pod is to preemption changed.
-                    self.nodes.usage.append(known.row)
                 known.obj = pod
+                if known.start != (start := start_time(pod)):
+                    # How important the pod is to preemption changed.
+                    known.start = start
+                    self.nodes.usage.append(known.row)
                 return known
             self.remove(known.uid)
         row = self.nodes.row(node_name)
@@ -213,5 +219,6 @@ class ClusterColumns:
             self.nodes.release(row)
 
 
-def _start_time(pod: Obj) -> Any:
-    return (pod.get("status") or {}).get("startTime")
+def start_time(pod: Obj) -> str:
+    """RFC 3339 sorts as text; a pod that has not started is the latest."""
+    return (pod.get("status") or {}).get("startTime") or LATER_THAN_ALL

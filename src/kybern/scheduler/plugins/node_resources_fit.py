@@ -111,6 +111,10 @@ class FitFilter(Filter):
         self.names = tuple(name for name, _ in asked)
         self._texts = ("Too many pods", *(f"Insufficient {name}" for name in self.names))
 
+    def takes(self, requests: Requests) -> Sequence[int]:
+        """What a pod takes of what ``lacks`` is about: a pod slot and each resource asked for."""
+        return 1, *requests.amounts(self.names)
+
     def lacks(self, row: int) -> list[int]:
         """How much a pod would overdraw the row: first pod slots, then each resource asked for."""
         nodes = self._nodes
