@@ -2,8 +2,9 @@
 
 Two halves meet here. The decision core is pure: ``columns/`` keeps the cluster as numpy arrays,
 ``plugins/`` judges nodes (one file each), ``pod_class.py`` remembers judgements per class of equal
-pods and ``node_facts.py`` what classes share of them, ``decision.py`` picks a node or says why
-there is none, ``simulate.py`` runs the core on a snapshot. Around it: ``queue.py`` holds pending
+pods, ``row_totals.py`` and ``node_facts.py`` what classes share of them, ``lookalikes.py`` which
+nodes a class cannot tell apart; ``decision.py`` picks a node or says why there is none
+(``blame.py``), ``simulate.py`` runs the core on a snapshot. Around it: ``queue.py`` holds pending
 pods, ``scheduler.py`` feeds the core from informers (``kept_objects.py`` is what it keeps) and
 takes decisions, ``binding.py`` carries them out (``prebind.py`` first, where volumes or devices
 were promised), ``preemptor.py`` evicts, ``extenders/`` asks programs of others, ``explain/`` tells
