@@ -1,13 +1,15 @@
 """Events about objects, for people: recorded without waiting, written in the background.
 
-``event()`` may be called anywhere; one task writes. Repeated events become one with a growing
-count; many similar ones (same reason, other messages) are combined; a source that floods one object
-is cut off. Queue and memory are bounded, and an event that cannot be written is dropped: events
-are hints. The limits are client-go's.
+``event()`` may be called anywhere; a few tasks write, the events about one object always in their
+order. Repeated events become one with a growing count; many similar ones (same reason, other
+messages) are combined; a source that floods one object is cut off. Queues and memory are bounded,
+and an event that cannot be written is dropped: events are hints. The limits are client-go's, but
+for the queues': client-go's scheduler starts a goroutine for each event and so never fills one.
 """
 
 import asyncio
 import logging
+import zlib
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
@@ -19,7 +21,9 @@ from kybern.component.clock import Clock
 
 logger = logging.getLogger(__name__)
 
-QUEUE_LIMIT = 1000
+WRITERS = 16
+# For each writer; an event that waits takes about a kilobyte.
+QUEUE_LIMIT = 2000
 REMEMBERED = 4096
 SIMILAR_LIMIT = 10
 SIMILAR_SECONDS = 600.0
@@ -52,9 +56,9 @@ class EventRecorder:
         self._client = client
         self._clock = clock
         self._source = {"component": component, **({"host": host} if host else {})}
-        self._queue: asyncio.Queue[Obj] = asyncio.Queue(QUEUE_LIMIT)
+        self._queues: dict[int, asyncio.Queue[Obj]] = {}
+        self._writers: list[asyncio.Task[None]] = []
         self._dropped = 0
-        self._task: asyncio.Task[None] | None = None
         self._written: OrderedDict[tuple[str, ...], _Written] = OrderedDict()
         self._similar: OrderedDict[tuple[str, ...], _Similar] = OrderedDict()
         self._tokens: OrderedDict[tuple[str, ...], tuple[float, float]] = OrderedDict()
@@ -69,45 +73,55 @@ class EventRecorder:
         field_path: str = "",
     ) -> None:
         """Record a ``Normal`` or ``Warning`` event about an object (kind and apiVersion set)."""
-        if self._task is None:
-            self._task = asyncio.create_task(self._write_all(), name="event recorder")
         involved = _reference(obj)
         if field_path:
             involved["fieldPath"] = field_path
         body = {"involvedObject": involved, "type": type, "reason": reason, "message": message}
         try:
-            self._queue.put_nowait(body)
+            self._queue_of(involved).put_nowait(body)
         except asyncio.QueueFull:
             self._dropped += 1
 
     async def flush(self) -> None:
         """Wait until all recorded events were written or dropped."""
-        await self._queue.join()
+        for queue in list(self._queues.values()):
+            await queue.join()
 
     async def close(self) -> None:
         """Stop; what is still queued after a moment is dropped."""
-        if self._task is None:
-            return
         try:
             async with asyncio.timeout(1):
                 await self.flush()
         except TimeoutError:
-            logger.info("%d events dropped at shutdown", self._queue.qsize())
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-        self._task = None
+            waiting = sum(queue.qsize() for queue in self._queues.values())
+            logger.info("%d events dropped at shutdown", waiting)
+        for writer in self._writers:
+            writer.cancel()
+        await asyncio.gather(*self._writers, return_exceptions=True)
+        self._queues, self._writers = {}, []
 
-    async def _write_all(self) -> None:
+    def _queue_of(self, involved: Obj) -> asyncio.Queue[Obj]:
+        """One writer has all events about an object, so none overtakes another."""
+        subject = involved.get("uid") or involved["name"]
+        number = zlib.crc32(subject.encode()) % WRITERS
+        queue = self._queues.get(number)
+        if queue is None:
+            queue = self._queues[number] = asyncio.Queue(QUEUE_LIMIT)
+            writing = asyncio.create_task(self._write_all(queue), name=f"event recorder {number}")
+            self._writers.append(writing)
+        return queue
+
+    async def _write_all(self, queue: asyncio.Queue[Obj]) -> None:
         while True:
-            body = await self._queue.get()
+            body = await queue.get()
             try:
                 if self._admits(body):
                     await self._write(body)
             except (StatusError, ApiUnreachable) as error:
                 logger.info("event dropped: %s: %s", body["reason"], error)
             finally:
-                self._queue.task_done()
-            if self._dropped and self._queue.empty():
+                queue.task_done()
+            if self._dropped and queue.empty():
                 # One line for a whole burst, once it is over.
                 logger.warning("%d events dropped, the queue was full", self._dropped)
                 self._dropped = 0

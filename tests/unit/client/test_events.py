@@ -1,11 +1,13 @@
 """Events are counted, combined and bounded."""
 
+import asyncio
+
 import pytest
 
 from kybern.api.errors import Obj
-from kybern.api.resources import CONFIG_MAPS, EVENTS
+from kybern.api.resources import CONFIG_MAPS, EVENTS, Resource
 from kybern.client import EventRecorder
-from kybern.client.events import BURST, SIMILAR_LIMIT
+from kybern.client.events import BURST, SIMILAR_LIMIT, WRITERS
 from kybern.testing import Cluster
 
 pytestmark = [
@@ -65,6 +67,44 @@ async def test_a_flood_about_one_object_is_cut_off(kybern_cluster: Cluster) -> N
     await recorder.close()
     (event,) = await recorded(kybern_cluster)
     assert event["count"] == BURST
+
+
+async def test_a_slow_write_holds_up_no_event_about_another_object(
+    kybern_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = await subject(kybern_cluster)
+    others = [
+        await kybern_cluster.client.create(
+            CONFIG_MAPS, {"metadata": {"name": f"other-{number}", "namespace": "default"}}
+        )
+        for number in range(WRITERS)
+    ]
+    create, blocked = kybern_cluster.client.create, asyncio.Event()
+
+    async def slow(resource: Resource, event: Obj) -> Obj:
+        if event["message"] == "first":
+            await blocked.wait()
+        return await create(resource, event)
+
+    monkeypatch.setattr(kybern_cluster.client, "create", slow)
+    recorder = EventRecorder(kybern_cluster.client, kybern_cluster.clock, "tester")
+    for message in ("first", "second"):
+        recorder.event(it, "Normal", "Slow", message)
+    for other in others:
+        recorder.event(other, "Normal", "Quick", "at once")
+
+    async def some_are_written() -> bool:
+        return bool(await recorded(kybern_cluster))
+
+    await kybern_cluster.wait_until(some_are_written)
+    assert {event["message"] for event in await recorded(kybern_cluster)} == {"at once"}
+    blocked.set()
+    await recorder.close()
+    written = await recorded(kybern_cluster)
+    slowly = [event for event in written if event["reason"] == "Slow"]
+    slowly.sort(key=lambda event: int(event["metadata"]["resourceVersion"]))
+    assert [event["message"] for event in slowly] == ["first", "second"]
+    assert len(written) == 2 + len(others)
 
 
 async def test_an_event_that_cannot_be_written_is_dropped(kybern_cluster: Cluster) -> None:
