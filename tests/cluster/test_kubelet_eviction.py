@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from kubelet_lab import Lab, open_lab
 
 from kybern.kubelet.eviction.manager import EvictionManager
 from kybern.kubelet.eviction.thresholds import MEMORY, NODE_FS, Observation, parse_thresholds
+from kybern.kubelet.guards import Guards
 from kybern.kubelet.images.archive import Entry, Image, build, import_archive
 from kybern.kubelet.images.garbage import ImageCollector, Policy
 from kybern.kubelet.images.pause import REFERENCE as PAUSE
@@ -192,4 +194,40 @@ async def test_pods_end_in_order_before_the_machine_does(lab: Lab) -> None:
     assert shutdown.problem == "node is shutting down"
     lab.parts.admission.judges.clear()
     for pod in (ordinary, critical, late):
+        await lab.gone(pod)
+
+
+async def test_a_critical_pod_pushes_out_who_gives_enough_room(lab: Lab) -> None:
+    def asking(cpu: str, **fields: Any) -> Obj:
+        return lab.run(lab.pod(shell(STAY, resources={"requests": {"cpu": cpu}}), **fields))
+
+    registration: Any = SimpleNamespace()
+    Guards(lab.parts, lab.workers, registration, lab.config)
+    lab.parts.facts.allocatable = {"cpu": "2", "memory": "1Gi"}
+    small, large = asking("400m"), asking("1200m")
+    for pod in (small, large):
+        await lab.until_ready(pod)
+    ordinary = asking("1")
+    await lab.until_phase(ordinary, "Failed")
+    critical = asking("1", priority=2_000_000_000)
+    await lab.until_ready(critical)
+    status = await lab.until_phase(large, "Failed")
+    text = "Preempted in order to admit critical pod"
+    assert (status["reason"], status["message"]) == ("Preempting", text)
+    condition = next(c for c in status["conditions"] if c["type"] == "DisruptionTarget")
+    assert (condition["reason"], condition["message"]) == (
+        "TerminationByKubelet",
+        "Pod was preempted by Kubelet to accommodate a critical pod.",
+    )
+    assert lab.events.messages(large["metadata"]["name"], "Preempting") == [text]
+    assert lab.condition(small, "Ready") == "True"
+    hopeless = asking("4", priority=2_000_000_000)
+    status = await lab.until_phase(hopeless, "Failed")
+    assert (status["reason"], status["message"]) == (
+        "UnexpectedAdmissionError",
+        "Pod was rejected: Unexpected error while attempting to recover from admission failure: "
+        "preemption: error finding a set of pods to preempt: "
+        "no set of running pods found to reclaim resources: [(res: cpu, q: 3000), ]",
+    )
+    for pod in (small, large, ordinary, critical, hopeless):
         await lab.gone(pod)

@@ -1,22 +1,34 @@
 """What keeps the node itself well: evictions, image and log clean-up, the end of the machine.
 
-:class:`Guards` makes them, gives those that judge new pods a voice in admission, lets the Node's
-status tell what they see, and runs them.
+:class:`Guards` makes them, gives those that judge new pods a voice in admission, ends the pods that
+a critical one needs the room of, lets the Node's status tell what they see, and runs them.
 """
 
 import asyncio
+import logging
 
+from kybern.api.errors import Obj
 from kybern.api.quantity import Quantity
+from kybern.kubelet.admission import preemption
 from kybern.kubelet.config import Config
 from kybern.kubelet.eviction.manager import EvictionManager
+from kybern.kubelet.eviction.ranking import DISRUPTION_REASON
 from kybern.kubelet.eviction.thresholds import IMAGE_FS, Observation
 from kybern.kubelet.images import pause
 from kybern.kubelet.images.garbage import ImageCollector, Policy
 from kybern.kubelet.node.registration import NodeRegistration
 from kybern.kubelet.parts import Parts
+from kybern.kubelet.pods import spec
 from kybern.kubelet.pods.log_rotation import LogRotation
+from kybern.kubelet.pods.worker import Ending
 from kybern.kubelet.pods.workers import PodWorkers
 from kybern.kubelet.shutdown import Shutdown
+
+logger = logging.getLogger(__name__)
+
+# A preempted pod that takes longer than half again its grace is no longer waited for.
+PREEMPTION_PATIENCE = 1.5
+LEAST_PATIENCE_SECONDS = 10.0
 
 
 class Guards:
@@ -41,6 +53,7 @@ class Guards:
             workers, config.shutdown_grace_period, config.shutdown_grace_period_critical_pods
         )
         parts.admission.judges += [self._shutdown.judge, self._eviction.judge]
+        parts.admission.preempt = self._preempt
         registration.pressures = lambda: self._eviction.conditions
         registration.shutdown = lambda: self._shutdown.problem
 
@@ -70,6 +83,23 @@ class Guards:
             self._image_disk,
             self._warn,
         )
+
+    async def _preempt(self, pods: list[Obj]) -> None:
+        """End pods in favour of a critical one, and wait until they have given all back."""
+        for pod in pods:
+            logger.warning("preempting pod %s", spec.full_name(pod))
+            self._parts.report(pod, None, "Warning", preemption.REASON, preemption.MESSAGE)
+            ending = Ending(
+                preemption.REASON,
+                preemption.MESSAGE,
+                disruption=DISRUPTION_REASON,
+                disruption_message=preemption.DISRUPTION_MESSAGE,
+            )
+            self._workers.end(spec.uid(pod), ending)
+        patience = PREEMPTION_PATIENCE * max(spec.grace_seconds(pod) for pod in pods)
+        patience = max(patience, LEAST_PATIENCE_SECONDS)
+        if not await self._workers.until_ended(map(spec.uid, pods), patience):
+            logger.warning("preempted pods are not gone after %s seconds", patience)
 
     async def _reclaim(self) -> None:
         """Give up what no pod needs."""

@@ -70,18 +70,11 @@ class Shutdown:
         ]
 
     async def _end(self, pods: Sequence[Obj], period: float) -> None:
-        workers = []
         for pod in pods:
             grace = min(spec.grace_seconds(pod), int(period))
             ending = Ending(REASON, MESSAGE, grace, DISRUPTION_REASON)
             self._workers.end(spec.uid(pod), ending)
-            if (worker := self._workers.get(spec.uid(pod))) is not None:
-                workers.append(worker)
-        try:
-            async with asyncio.timeout(period):
-                for worker in workers:
-                    await worker.ended.wait()
-        except TimeoutError:
+        if not await self._workers.until_ended(map(spec.uid, pods), period):
             logger.warning("pods did not end within %s seconds", period)
 
 

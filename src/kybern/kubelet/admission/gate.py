@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from kybern.api.errors import Obj
 from kybern.api.pod_resources import pod_requests
 from kybern.component.clock import Clock
-from kybern.kubelet.admission import predicates, resizes
+from kybern.kubelet.admission import predicates, preemption, resizes
 from kybern.kubelet.admission.allocations import Allocations, asked
 from kybern.kubelet.admission.predicates import Holder, Refusal, holder
 from kybern.kubelet.admission.resizes import Resizes
@@ -24,6 +24,8 @@ RETRY_SECONDS = 180.0
 
 _QOS_ORDER = ("Guaranteed", "Burstable", "BestEffort")
 
+# Ends pods in favour of another one, and returns when they have ended.
+Preempt = Callable[[list[Obj]], Awaitable[None]]
 # Sets aside what a new pod needs beside what its requests say.
 Reserve = Callable[[Obj], Awaitable[Refusal | None]]
 # An event about a pod: type, reason, message.
@@ -36,9 +38,10 @@ class Admission:
 
     ``node`` is the Node as last seen, ``allocatable`` what it offers to pods; ``refresh`` asks the
     API server for the Node anew. ``judges`` are further voices on new pods and on resizes,
-    ``judge_resize`` compares a granted pod with what it wants to be, ``reserves`` set aside what
-    else a new pod needs, ``pinned`` adds what was set aside to a granted pod, and ``on_change`` is
-    told the UID of a pod whose grant or conditions changed.
+    ``judge_resize`` compares a granted pod with what it wants to be, and ``preempt`` ends those
+    that make room for a critical one. ``reserves`` set aside what else a new pod needs, which
+    ``pinned`` adds to a granted pod. ``on_change`` is told the UID of a pod whose grant or
+    conditions changed.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Admission:
         self._holders: dict[str, Holder] = {}
         self.judges: list[Judge] = []
         self.judge_resize: Callable[[Obj, Obj], Refusal | None] = lambda granted, wanted: None
+        self.preempt: Preempt | None = None
         self.reserves: list[Reserve] = []
         self.pinned: Callable[[Obj], Obj] = lambda pod: pod
         self.refresh: Callable[[], Awaitable[None]] | None = None
@@ -84,10 +88,20 @@ class Admission:
             # A label may be newer than the last look at the Node.
             await self.refresh()
             refusal = self._refuse(pod)
+        room: list[Obj] = []
+        if refusal is not None and self.preempt is not None and self._lacks_only_room(pod):
+            try:
+                room, refusal = self._victims(pod), None
+            except preemption.NoVictims as error:
+                text = "Unexpected error while attempting to recover from admission failure"
+                refusal = Refusal("UnexpectedAdmissionError", f"{text}: {error}")
         if refusal is not None:
             return refusal
         self._allocations.grant(pod)
         self._hold(pod)
+        if room and self.preempt is not None:
+            # It holds its resources from now on, so what others give up is for nobody else.
+            await self.preempt(room)
         for reserve in self.reserves:
             refusal = await reserve(pod)
             if refusal is not None:
@@ -110,11 +124,29 @@ class Admission:
         self._holders[uid] = holder(self.granted(pod))
 
     def _refuse(self, pod: Obj) -> Refusal | None:
-        others = [held for uid, held in self._holders.items() if uid != spec.uid(pod)]
         for judge in self.judges:
             if (refusal := judge(pod)) is not None:
                 return refusal
-        return predicates.refusal(pod, self._node(), self._allocatable(), others)
+        return predicates.refusal(pod, self._node(), self._allocatable(), self._others(pod))
+
+    def _others(self, pod: Obj) -> list[Holder]:
+        return [held for uid, held in self._holders.items() if uid != spec.uid(pod)]
+
+    def _lacks_only_room(self, pod: Obj) -> bool:
+        """Whether a critical pod would be taken if others had less."""
+        if not spec.is_critical(pod) or any(judge(pod) is not None for judge in self.judges):
+            return False
+        others = self._others(pod)
+        return not (
+            predicates.unsupported(pod, self._node())
+            or predicates.unplaceable(pod, self._node(), others)
+        )
+
+    def _victims(self, pod: Obj) -> list[Obj]:
+        uid = spec.uid(pod)
+        short = predicates.shortages(pod, self._allocatable(), self._others(pod))
+        held = [self.granted(other) for other in self._pods.values() if spec.uid(other) != uid]
+        return preemption.victims(pod, held, short)
 
     # Resizes.
 

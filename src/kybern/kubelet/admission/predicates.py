@@ -36,6 +36,27 @@ def unexpected(problem: str) -> Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Shortage:
+    """A resource of which too little is left: CPU in thousandths, all else in whole units."""
+
+    resource: str
+    requested: int
+    used: int
+    capacity: int
+
+    @property
+    def missing(self) -> int:
+        return self.requested - (self.capacity - self.used)
+
+    def refusal(self) -> Refusal:
+        return Refusal(
+            f"OutOf{self.resource}",
+            f"Node didn't have enough resource: {self.resource}, "
+            f"requested: {self.requested}, used: {self.used}, capacity: {self.capacity}",
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Holder:
     """What a pod holds of the node."""
 
@@ -63,6 +84,16 @@ def refusal(
     pod: Obj, node: Obj, allocatable: Obj, others: Sequence[Holder], operating_system: str = "linux"
 ) -> Refusal | None:
     """The first reason against the pod; ``others`` are all other pods that the node admitted."""
+    short = shortages(pod, allocatable, others)
+    return (
+        unsupported(pod, node, operating_system)
+        or (short[0].refusal() if short else None)
+        or unplaceable(pod, node, others)
+    )
+
+
+def unsupported(pod: Obj, node: Obj, operating_system: str = "linux") -> Refusal | None:
+    """What the pod asks for that this kind of node does not have."""
     labelled = (pod["metadata"].get("labels") or {}).get("kubernetes.io/os")
     if labelled is not None and labelled != operating_system:
         return Refusal(
@@ -74,17 +105,6 @@ def refusal(
         return Refusal(
             "PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS"
         )
-    return (
-        _unsupported(pod, node)
-        or insufficient(pod, allocatable, others)
-        or _misplaced(pod, node)
-        or _taken_ports(pod, others)
-        or _untolerated(pod, node)
-    )
-
-
-def _unsupported(pod: Obj, node: Obj) -> Refusal | None:
-    """What the pod asks of the runtime that this one cannot do."""
     context = pod["spec"].get("securityContext") or {}
     features = (node.get("status") or {}).get("features") or {}
     strict = context.get("supplementalGroupsPolicy") == "Strict"
@@ -94,6 +114,11 @@ def _unsupported(pod: Obj, node: Obj) -> Refusal | None:
             "SupplementalGroupsPolicy=Strict is not supported in this node",
         )
     return None
+
+
+def unplaceable(pod: Obj, node: Obj, others: Sequence[Holder]) -> Refusal | None:
+    """Why the pod may not be here, however much is left."""
+    return _misplaced(pod, node) or _taken_ports(pod, others) or _untolerated(pod, node)
 
 
 def without_app_armor(pod: Obj) -> Refusal | None:
@@ -106,11 +131,12 @@ def without_app_armor(pod: Obj) -> Refusal | None:
     return Refusal("AppArmor", "Cannot enforce AppArmor: AppArmor is not enabled on the host")
 
 
-def insufficient(pod: Obj, allocatable: Obj, others: Sequence[Holder]) -> Refusal | None:
-    """The first resource that is not left in the amount that the pod requests."""
+def shortages(pod: Obj, allocatable: Obj, others: Sequence[Holder]) -> list[Shortage]:
+    """The resources that are not left in the amount that the pod requests."""
+    found = []
     allowed = int(allocatable.get("pods", "110"))
     if len(others) + 1 > allowed:
-        return _out_of("pods", 1, len(others), allowed)
+        found.append(Shortage("pods", 1, len(others), allowed))
     used: Amounts = {}
     for other in others:
         add(used, other.requests)
@@ -123,20 +149,13 @@ def insufficient(pod: Obj, allocatable: Obj, others: Sequence[Holder]) -> Refusa
         requested = wanted.get(name, _NO_RESOURCE)
         held, whole = used.get(name, _NO_RESOURCE), capacity.get(name, _NO_RESOURCE)
         if requested and whole < held + requested:
-            return _out_of(name, *(_units(name, each) for each in (requested, held, whole)))
-    return None
+            found.append(Shortage(name, *(units(name, each) for each in (requested, held, whole))))
+    return found
 
 
-def _units(name: str, quantity: Quantity) -> int:
+def units(name: str, quantity: Quantity) -> int:
+    """An amount as refusals count it."""
     return quantity.milli() if name == "cpu" else quantity.value()
-
-
-def _out_of(name: str, requested: int, used: int, capacity: int) -> Refusal:
-    return Refusal(
-        f"OutOf{name}",
-        f"Node didn't have enough resource: {name}, "
-        f"requested: {requested}, used: {used}, capacity: {capacity}",
-    )
 
 
 def _failed(predicate: str, text: str) -> Refusal:

@@ -91,7 +91,8 @@ class EvictionManager:
             except (RpcError, OSError) as error:
                 logger.warning("the node's resources were not judged: %s", error)
             if evicted:
-                await self._cleaned_up(evicted)
+                if not await self._workers.until_ended(evicted, CLEANUP_SECONDS):
+                    logger.warning("evicted pods are not gone after %s seconds", CLEANUP_SECONDS)
             else:
                 await asyncio.sleep(LOOK_SECONDS)
 
@@ -172,15 +173,6 @@ class EvictionManager:
         logger.warning("evicting pod %s: %s", spec.full_name(pod), ending.message)
         self._parts.recorder.event(pod, "Warning", ending.reason, ending.message)
         self._workers.end(spec.uid(pod), ending)
-
-    async def _cleaned_up(self, evicted: Sequence[str]) -> None:
-        workers = [worker for uid in evicted if (worker := self._workers.get(uid)) is not None]
-        try:
-            async with asyncio.timeout(CLEANUP_SECONDS):
-                for worker in workers:
-                    await worker.ended.wait()
-        except TimeoutError:
-            logger.warning("evicted pods are not gone after %s seconds", CLEANUP_SECONDS)
 
     async def _observe_node(self) -> Observations:
         disks = await self._find_disks()

@@ -39,13 +39,15 @@ DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadlin
 class Ending:
     """Why a pod ends although nobody deleted it: the status's reason and message, and its grace.
 
-    ``disruption`` is the reason of the condition DisruptionTarget, if the pod gets one.
+    ``disruption`` is the reason of the condition DisruptionTarget, if the pod gets one, whose
+    message may be another.
     """
 
     reason: str
     message: str
     grace: int | None = None
     disruption: str = ""
+    disruption_message: str = ""
 
 
 class PodWorker:
@@ -269,7 +271,8 @@ class PodWorker:
     def _failure(self) -> Failure | None:
         if self._ending is None:
             return None
-        return Failure(self._ending.reason, self._ending.message, self._ending.disruption)
+        ending = self._ending
+        return Failure(ending.reason, ending.message, ending.disruption, ending.disruption_message)
 
     # The end.
 

@@ -40,6 +40,17 @@ class PodWorkers:
         if worker := self._workers.get(uid):
             worker.end(ending)
 
+    async def until_ended(self, uids: Iterable[str], seconds: float) -> bool:
+        """Wait until the pods hold nothing any more; False if that takes longer."""
+        workers = [worker for uid in uids if (worker := self._workers.get(uid)) is not None]
+        try:
+            async with asyncio.timeout(seconds):
+                for worker in workers:
+                    await worker.ended.wait()
+        except TimeoutError:
+            return False
+        return True
+
     def wake(self, uid: str) -> None:
         """Something happened to the pod."""
         if worker := self._workers.get(uid):

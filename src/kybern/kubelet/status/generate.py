@@ -21,11 +21,16 @@ TERMINAL = ("Succeeded", "Failed")
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why the node fails a pod; ``disruption`` is the reason of its condition DisruptionTarget."""
+    """Why the node fails a pod.
+
+    ``disruption`` is the reason of its condition DisruptionTarget, whose message is the pod's where
+    it has none of its own.
+    """
 
     reason: str
     message: str
     disruption: str = ""
+    disruption_message: str = ""
 
 
 def _disruption(pod: Obj, failure: Failure | None) -> list[Obj]:
@@ -35,7 +40,7 @@ def _disruption(pod: Obj, failure: Failure | None) -> list[Obj]:
         "type": "DisruptionTarget",
         "status": "True",
         "reason": failure.disruption,
-        "message": failure.message,
+        "message": failure.disruption_message or failure.message,
     }
     if generation := pod["metadata"].get("generation"):
         condition["observedGeneration"] = generation
