@@ -9,13 +9,39 @@ import aiohttp
 import pytest
 
 from kybern.api.resources import CLUSTER_ROLE_BINDINGS, SERVICE_ACCOUNTS
+from kybern.client import LeaderElector
 from kybern.scheduler.config import Config
 from kybern.scheduler.configuration import Settings, as_document
-from kybern.scheduler.metrics import Metrics, Sources
+from kybern.scheduler.metrics import Metrics
 from kybern.scheduler.serving import Observed, serving
 from kybern.testing import Cluster
 
 Answer = tuple[int, str]
+
+
+class Counting:
+    """A scheduler that only counts."""
+
+    def __init__(self) -> None:
+        self.metrics = Metrics({})
+        self.synced = True
+
+    def is_synced(self) -> bool:
+        return self.synced
+
+    def pods(self) -> list[Any]:
+        asked = {"requests": {"cpu": "500m"}, "limits": {"memory": "1Gi"}}
+        spec = {"containers": [{"name": "c", "resources": asked}], "nodeName": "n", "priority": 7}
+        return [{"metadata": {"name": "web", "namespace": "shop"}, "spec": spec}]
+
+
+class Elector(LeaderElector):
+    """One whose Lease is over for as long as the test says."""
+
+    late = 0.0
+
+    def overdue(self) -> float:
+        return self.late
 
 
 class Port:
@@ -24,7 +50,7 @@ class Port:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.observed = Observed(as_document(Settings(), True))
-        self.observed.metrics = Metrics(Sources(dict, dict, dict))
+        self.scheduler = self.observed.scheduler = Counting()
         self.number = 0
 
     def opened(self, number: int) -> None:
@@ -42,14 +68,14 @@ class Port:
         ):
             return answer.status, await answer.text()
 
-    async def token(self, name: str) -> str:
-        """The token of a service account that may see what monitoring may."""
+    async def token(self, name: str, role: str = "system:monitoring") -> str:
+        """The token of a service account that may see what this role may."""
         client = self.cluster.client
         await client.create(SERVICE_ACCOUNTS, {"metadata": {"name": name}}, "default")
         group = "rbac.authorization.k8s.io"
         binding: Any = {
             "metadata": {"name": name},
-            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "system:monitoring"},
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role},
             "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": "default"}],
         }
         await client.create(CLUSTER_ROLE_BINDINGS, binding)
@@ -73,15 +99,26 @@ async def port(kybern_cluster: Cluster) -> AsyncIterator[Port]:
 async def test_health_is_for_everybody(port: Port) -> None:
     for path in ("/healthz", "/livez", "/readyz"):
         assert await port.get(path) == (200, "ok")
-    verbose = "[+]ping ok\n[+]sched-handler-sync ok\nreadyz check passed\n"
+    verbose = "[+]shutdown ok\n[+]sched-handler-sync ok\nreadyz check passed\n"
     assert await port.get("/readyz?verbose") == (200, verbose)
-    port.observed.is_synced = lambda: False
+    ping = "[+]ping ok\nlivez check passed\n"
+    assert await port.get("/livez?verbose") == (200, ping)
+    port.scheduler.synced = False
     status, text = await port.get("/readyz")
     assert status == 500
     assert "[-]sched-handler-sync failed: reason withheld\nreadyz check failed\n" in text
     assert (await port.get("/livez"))[0] == 200
     assert (await port.get("/readyz/sched-handler-sync"))[0] == 500
     assert (await port.get("/readyz/nothing"))[0] == 404
+
+
+async def test_a_leader_whose_lease_is_long_over_is_not_healthy(port: Port) -> None:
+    cluster = port.cluster
+    elector = port.observed.elector = Elector(cluster.client, cluster.clock, "lease", "me")
+    elected = "[+]leaderElection ok\nhealthz check passed\n"
+    assert await port.get("/healthz?verbose") == (200, elected)
+    elector.late = 30.0
+    assert (await port.get("/healthz/leaderElection"))[0] == 500
 
 
 async def test_the_rest_is_for_whom_the_api_server_allows_it(port: Port) -> None:
@@ -94,6 +131,20 @@ async def test_the_rest_is_for_whom_the_api_server_allows_it(port: Port) -> None
     assert status == 200 and "scheduler_preemption_attempts_total" in text
     # Monitoring may not read the configuration.
     assert (await port.get("/configz", token))[0] == 403
+
+
+async def test_administrators_see_pods_indicators_and_flags(port: Port) -> None:
+    token = await port.token("admin", "cluster-admin")
+    _, text = await port.get("/metrics/resources", token)
+    labels = 'namespace="shop",pod="web",node="n",scheduler="default-scheduler",priority="7"'
+    assert f'kube_pod_resource_request{{{labels},resource="cpu",unit="cores"}} 0.5' in text
+    limit = f'kube_pod_resource_limit{{{labels},resource="memory",unit="bytes"}} 1073741824'
+    assert limit in text
+    await port.get("/readyz")
+    _, text = await port.get("/metrics/slis", token)
+    assert 'kubernetes_healthcheck{name="sched-handler-sync",type="readyz"} 1' in text
+    for path in ("/flagz", "/statusz"):
+        assert (await port.get(path, token))[0] == 200
 
 
 @pytest.mark.virtual_time

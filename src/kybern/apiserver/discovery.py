@@ -13,9 +13,10 @@ import orjson
 from kybern.api.errors import Obj, method_not_allowed, no_such_path
 from kybern.api.kinds import Registry, ServedKind, Subresource, storage_version_hash
 from kybern.api.user import UserInfo
-from kybern.apiserver.negotiation import Clause, negotiate, parse_accept
+from kybern.apiserver.negotiation import negotiate
 from kybern.apiserver.request_info import RequestInfo
 from kybern.apiserver.responses import page_not_found, respond
+from kybern.component.http.accept import Clause, parse_accept
 from kybern.component.http.messages import Request, Response
 
 _AGGREGATED_GROUP = "apidiscovery.k8s.io"

@@ -12,17 +12,18 @@ from kybern.api.kinds import Registry
 from kybern.api.user import UserInfo
 from kybern.apiserver.config import Config
 from kybern.apiserver.health import Check, HealthEndpoint
-from kybern.apiserver.negotiation import parse_accept
 from kybern.apiserver.request_info import RequestInfo
-from kybern.apiserver.status_pages import FlagsPage, StatusPage
 from kybern.apiserver.tokens import PublicKey, discovery_document, key_set
-from kybern.apiserver.version import version_info
 from kybern.component.clock import Clock
+from kybern.component.http.accept import parse_accept
 from kybern.component.http.messages import Request, Response
+from kybern.component.status_pages import FlagsPage, StatusPage
+from kybern.component.version import version_info
 
 Endpoint = Callable[[Request, RequestInfo, UserInfo], Awaitable[Response]]
 _HOUR = "public, max-age=3600"
 _UNLISTED = "/debug/"
+_LISTED = ("/flagz", "/healthz", "/livez", "/metrics", "/readyz", "/statusz", "/version")
 
 
 def own_endpoints(
@@ -49,8 +50,8 @@ def own_endpoints(
         "/readyz": readyz,
         "/readyz/": readyz,
         "/version": _version,
-        "/statusz": StatusPage(clock),
-        "/flagz": FlagsPage(config),
+        "/statusz": _status_page(StatusPage("apiserver", clock, _LISTED)),
+        "/flagz": _status_page(FlagsPage("apiserver", config)),
         "/.well-known/openid-configuration": _document(discovery, "application/json"),
         "/openid/v1/jwks": _document(key_set(keys), "application/jwk-set+json"),
     }
@@ -87,6 +88,13 @@ async def _version(request: Request, info: RequestInfo, user: UserInfo) -> Respo
         raise method_not_allowed()
     body = orjson.dumps(version_info(), option=orjson.OPT_INDENT_2)
     return Response(200, {"Content-Type": "application/json"}, body)
+
+
+def _status_page(page: StatusPage | FlagsPage) -> Endpoint:
+    async def answer(request: Request, info: RequestInfo, user: UserInfo) -> Response:
+        return page.answer(request.headers.get("accept", ""))
+
+    return answer
 
 
 def _document(document: Obj, media_type: str) -> Endpoint:

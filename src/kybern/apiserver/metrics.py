@@ -4,16 +4,15 @@ The pipeline observes every request; the rest is read when somebody asks. Reques
 what they are about, which is bounded by what the server serves.
 """
 
-import resource
 from collections.abc import Callable, Container, Iterable, Mapping
 
 from kybern.api.user import UserInfo
 from kybern.apiserver.admission import AdmissionChain
 from kybern.apiserver.cache import ResourceCache
-from kybern.apiserver.histogram import Histogram
 from kybern.apiserver.request_info import RequestInfo
-from kybern.apiserver.version import version_info
+from kybern.component.histogram import Histogram
 from kybern.component.http.messages import Request, Response
+from kybern.component.process_metrics import process_lines
 
 _BUCKETS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10)
 _BUCKETS_LONG = (15, 20, 30, 45, 60)
@@ -138,8 +137,7 @@ class Metrics:
                 self._decisions,
             ),
             *(line for source in self.sources for line in source()),
-            *_build(),
-            *_process(),
+            *process_lines(),
         ]
         return "\n".join(lines) + "\n"
 
@@ -241,31 +239,3 @@ def _family(
 
 def _head(name: str, kind: str, help_text: str) -> list[str]:
     return [f"# HELP {name} {help_text}", f"# TYPE {name} {kind}"]
-
-
-def _build() -> list[str]:
-    version = version_info()
-    fields = {
-        "build_date": "buildDate",
-        "compiler": "compiler",
-        "git_version": "gitVersion",
-        "go_version": "goVersion",
-        "major": "major",
-        "minor": "minor",
-        "platform": "platform",
-    }
-    labels = ",".join(f'{name}="{version[field]}"' for name, field in fields.items())
-    return [
-        *_head("kubernetes_build_info", "gauge", "What this server is."),
-        f"kubernetes_build_info{{{labels}}} 1",
-    ]
-
-
-def _process() -> list[str]:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return [
-        *_head("process_cpu_seconds_total", "counter", "CPU time of the process."),
-        f"process_cpu_seconds_total {used.ru_utime + used.ru_stime:.2f}",
-        *_head("process_max_resident_memory_bytes", "gauge", "Largest memory of the process."),
-        f"process_max_resident_memory_bytes {used.ru_maxrss * 1024}",
-    ]

@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from kybern.api.errors import StatusError, not_acceptable, unsupported_media_type
 from kybern.api.protobuf import MEDIA_TYPE as PROTOBUF
+from kybern.component.http.accept import parse_accept
 
 JSON = "application/json"
 YAML = "application/yaml"
@@ -50,49 +51,6 @@ class Output:
 
 PLAIN = Output()
 PRETTY = Output(pretty=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Clause:
-    """One media range of an Accept header."""
-
-    type: str
-    subtype: str
-    quality: float
-    params: tuple[tuple[str, str], ...]
-
-    @property
-    def media_range(self) -> str:
-        return f"{self.type}/{self.subtype}"
-
-    def matches(self, media_type: str) -> bool:
-        main, _, sub = media_type.partition("/")
-        return self.type in (main, "*") and self.subtype in (sub, "*")
-
-
-@lru_cache(maxsize=_CACHED_HEADERS)
-def parse_accept(header: str) -> tuple[Clause, ...]:
-    """The clauses of an Accept header, best first; broken ones are left out."""
-    clauses: list[Clause] = []
-    for text in header.split(","):
-        media_range, *rest = (part.strip() for part in text.split(";"))
-        main, slash, sub = media_range.partition("/")
-        if not slash and main == "*":
-            sub = "*"
-        elif not slash:
-            continue
-        params: list[tuple[str, str]] = []
-        quality = 1.0
-        for part in rest:
-            name, _, value = part.partition("=")
-            value = value.strip().strip('"')
-            if name.strip() == "q":
-                quality = _quality(value)
-            else:
-                params.append((name.strip(), value))
-        clauses.append(Clause(main, sub, quality, tuple(params)))
-    clauses.sort(key=lambda c: (-c.quality, c.type == "*", c.subtype == "*"))
-    return tuple(clauses)
 
 
 def negotiate(
@@ -165,13 +123,6 @@ def _output(media_type: str, params: dict[str, str], tables: bool, protobuf: boo
     if not served or not tables or (kind == "Table" and media_type == PROTOBUF):
         return None
     return Output(media_type, kind, version, pretty)
-
-
-def _quality(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return 1.0
 
 
 def body_type(content_type: str) -> str:

@@ -15,11 +15,11 @@ from kybern.api.schema.openapi_v2 import openapi_v2
 from kybern.api.schema.openapi_v2_protobuf import openapi_v2_protobuf
 from kybern.api.schema.openapi_v3 import openapi_v3
 from kybern.api.user import UserInfo
-from kybern.apiserver.negotiation import parse_accept
 from kybern.apiserver.request_info import RequestInfo
 from kybern.apiserver.responses import compressed_for
-from kybern.apiserver.version import GIT_VERSION
+from kybern.component.http.accept import parse_accept
 from kybern.component.http.messages import Request, Response
+from kybern.component.version import GIT_VERSION
 
 # Old clients ask for the name with the @, which is no proper media type and is never answered.
 V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"

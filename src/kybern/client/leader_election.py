@@ -48,7 +48,13 @@ class LeaderElector:
         self._retry_period = retry_period
         self._observed: tuple[object, ...] = ()
         self._observed_at = 0.0
+        self._renewed_at = 0.0
         self.leading = False
+
+    def overdue(self) -> float:
+        """For how many seconds a leader's Lease has been over; others may lead meanwhile."""
+        since = asyncio.get_running_loop().time() - self._renewed_at
+        return max(0.0, since - self._lease_seconds) if self.leading else 0.0
 
     async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
         """Wait for the Lease, then run ``lead`` while it is held.
@@ -59,7 +65,7 @@ class LeaderElector:
             jitter = 1 + 1.2 * self._clock.random.random()
             await asyncio.sleep(self._retry_period * jitter)
         logger.info("%s leads %s/%s", self._identity, self._namespace, self._name)
-        self.leading = True
+        self.leading, self._renewed_at = True, asyncio.get_running_loop().time()
         work = asyncio.ensure_future(lead())
         renewal = asyncio.create_task(self._renew())
         try:
@@ -78,12 +84,11 @@ class LeaderElector:
 
     async def _renew(self) -> None:
         loop = asyncio.get_running_loop()
-        renewed = loop.time()
         while True:
             await asyncio.sleep(self._retry_period)
             if await self._try():
-                renewed = loop.time()
-            elif loop.time() - renewed > self._renew_deadline:
+                self._renewed_at = loop.time()
+            elif loop.time() - self._renewed_at > self._renew_deadline:
                 raise LeadershipLost(f"{self._namespace}/{self._name}")
 
     async def _try(self) -> bool:

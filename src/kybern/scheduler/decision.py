@@ -67,6 +67,8 @@ class Decider:
         if node_count == 0:
             return FitError(0)
         pod_class = self.pod_class(pod)
+        pod_class.judged.pods += 1
+        pod_class.judged.nodes += node_count
         if pod_class.confinements:
             return self._decide_confined(pod, pod_class)
         pod_class.refresh()

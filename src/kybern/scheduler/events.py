@@ -39,7 +39,7 @@ class EventResource(Enum):
 
     POD = "Pod"
     ASSIGNED_POD = "AssignedPod"
-    UNSCHEDULED_POD = "UnscheduledPod"
+    UNSCHEDULED_POD = "UnschedulablePod"
     NODE = "Node"
     NAMESPACE = "Namespace"
     PERSISTENT_VOLUME = "PersistentVolume"
@@ -62,6 +62,13 @@ class ClusterEvent:
     resource: EventResource
     action: Action
 
+    @property
+    def label(self) -> str:
+        """As metrics and people call it."""
+        if self.resource is EventResource.WILDCARD:
+            return "ForceActivate"
+        return f"{self.resource.value}{_ACTION_NAMES[self.action]}"
+
     def covers(self, event: "ClusterEvent") -> bool:
         """As a registration: whether ``event`` is one of those asked for."""
         # As plain numbers, many times faster than as flags; this is asked for every event.
@@ -71,6 +78,24 @@ class ClusterEvent:
             return event.resource in (EventResource.ASSIGNED_POD, EventResource.UNSCHEDULED_POD)
         return self.resource in (event.resource, EventResource.WILDCARD)
 
+
+_ACTION_NAMES = {
+    Action.ADD: "Add",
+    Action.DELETE: "Delete",
+    Action.UPDATE_NODE_ALLOCATABLE: "UpdateNodeAllocatable",
+    Action.UPDATE_NODE_LABEL: "UpdateNodeLabel",
+    Action.UPDATE_NODE_TAINT: "UpdateNodeTaint",
+    Action.UPDATE_NODE_CONDITION: "UpdateNodeCondition",
+    Action.UPDATE_NODE_ANNOTATION: "UpdateNodeAnnotation",
+    Action.UPDATE_NODE_DECLARED_FEATURE: "UpdateNodeDeclaredFeature",
+    Action.UPDATE_POD_LABEL: "UpdatePodLabel",
+    Action.UPDATE_POD_SCALE_DOWN: "UpdatePodScaleDown",
+    Action.UPDATE_POD_TOLERATION: "UpdatePodToleration",
+    Action.UPDATE_POD_GATES_ELIMINATED: "UpdatePodSchedulingGatesEliminated",
+    Action.UPDATE_OTHER: "Update",
+    Action.UPDATE: "Update",
+    Action.ALL: "All",
+}
 
 NODE_ADD = ClusterEvent(EventResource.NODE, Action.ADD)
 NODE_DELETE = ClusterEvent(EventResource.NODE, Action.DELETE)

@@ -32,15 +32,15 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
 
     async def schedule() -> None:
         scheduler = Scheduler(client, clock, settings)
-        observed.metrics, observed.is_synced = scheduler.metrics, scheduler.is_synced
+        observed.scheduler = scheduler
         try:
             await scheduler.run()
         finally:
-            observed.metrics, observed.is_synced = None, lambda: True
+            observed.scheduler = None
 
     async with serving(observed, client, clock, config):
         if elects:
-            await _lead(client, clock, election, schedule)
+            await _lead(client, clock, election, schedule, observed)
         else:
             await schedule()
 
@@ -50,6 +50,7 @@ async def _lead(
     clock: Clock,
     election: LeaderElection,
     schedule: Callable[[], Awaitable[None]],
+    observed: Observed,
 ) -> None:
     """Schedule while the Lease is held, again and again."""
     identity = f"{socket.gethostname()}_{clock.uid()}"
@@ -64,6 +65,7 @@ async def _lead(
             election.renew_deadline,
             election.retry_period,
         )
+        observed.elector = elector
         try:
             await elector.run(schedule)
         except LeadershipLost as error:

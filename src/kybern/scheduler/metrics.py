@@ -1,107 +1,192 @@
 """What the scheduler counts, under upstream's names, in Prometheus' text format.
 
-Each scheduler has a registry of its own, so that several can live in one process. Labels are
-profiles, results and parts of the queue, which are few.
+Each scheduler has counters of its own, so that several can live in one process. Labels are
+profiles, plugins, events and results, which are few. What columns do for many pods at once is
+counted as if each pod's plugins had looked at each node (``plugin_evaluation_total``) and timed by
+sample (``plugin_times.py``); families that count what does not exist here have no samples: waiting
+on permit, batches, groups of pods.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from kybern.component.feature_gates import FeatureGates
+from kybern.component.metric_families import Family, HistogramFamily, Labels, exponential
+from kybern.component.process_metrics import process_lines
+from kybern.scheduler.events import ClusterEvent, Hint
 
-ATTEMPT_BUCKETS = tuple(0.001 * 2**step for step in range(15))
-SLI_BUCKETS = tuple(0.01 * 2**step for step in range(20))
-COUNT_BUCKETS = tuple(float(2**step) for step in range(7))
 SCHEDULED, UNSCHEDULABLE, ERROR = "scheduled", "unschedulable", "error"
+SUCCESS, FAILURE = "success", "error"
 
+ATTEMPT_BUCKETS = exponential(0.001, 2, 15)
+POINT_BUCKETS = exponential(0.0001, 2, 12)
+PLUGIN_BUCKETS = exponential(0.00001, 1.5, 20)
+SLI_BUCKETS = exponential(0.01, 2, 20)
 
-@dataclass(frozen=True)
-class Sources:
-    """What is counted only when somebody asks: pods in each queue, things in the cache, and pods
-    that wait, by the plugin that turned them down and by profile."""
+_OUTCOME = ("result", "profile")
 
-    pending: Callable[[], Mapping[str, int]]
-    cached: Callable[[], Mapping[str, int]]
-    unschedulable: Callable[[], Mapping[tuple[str, str], int]]
+# What is counted only when somebody asks: the numbers of a family by the values of its labels.
+Source = Callable[[], Mapping[Labels, int]]
+
+_READ: dict[str, tuple[str, str, Labels]] = {
+    "pending_pods": ("gauge", "Pods that wait, by queue.", ("queue",)),
+    "cache_size": ("gauge", "Nodes, pods and assumed pods that are known.", ("type",)),
+    "inflight_events": ("gauge", "Events kept for pods in flight.", ("event",)),
+    "goroutines": ("gauge", "Work under way.", ("operation",)),
+    "unschedulable_pods": (
+        "gauge",
+        "Waiting pods that a plugin turned down.",
+        ("plugin", "profile"),
+    ),
+    "queue_incoming_pods_total": (
+        "counter",
+        "Pods that came into a queue, by event.",
+        ("queue", "event"),
+    ),
+    "plugin_evaluation_total": (
+        "counter",
+        "Verdicts and scores of plugins that were used.",
+        ("plugin", "extension_point", "profile"),
+    ),
+}
 
 
 class Metrics:
-    """The counters of one scheduler."""
+    """The counters of one scheduler; ``sources`` by the names in ``_READ``."""
 
-    def __init__(self, sources: Sources) -> None:
+    def __init__(self, sources: Mapping[str, Source]) -> None:
         self._sources = sources
-        self._registry = CollectorRegistry()
-        outcome = ("result", "profile")
-        self._attempts = Counter(
-            "scheduler_schedule_attempts",
+        self._attempt_seconds = _histogram(
+            "scheduling_attempt_duration_seconds", ATTEMPT_BUCKETS, "Time of a decision.", *_OUTCOME
+        )
+        self._algorithm_seconds = _histogram(
+            "scheduling_algorithm_duration_seconds",
+            ATTEMPT_BUCKETS,
+            "Time of a decision that found a node.",
+        )
+        self._attempts = Family(
+            "scheduler_schedule_attempts_total",
+            "counter",
             "Attempts to schedule pods by result and profile.",
-            outcome,
-            registry=self._registry,
+            *_OUTCOME,
         )
-        self._attempt_seconds = self._histogram(
-            "scheduling_attempt_duration_seconds", ATTEMPT_BUCKETS, "Time of a decision.", outcome
-        )
-        self._sli_seconds = self._histogram(
+        self._sli_seconds = _histogram(
             "pod_scheduling_sli_duration_seconds",
             SLI_BUCKETS,
             "Time from a pod's first entry into the queue until it was bound.",
-            ("attempts",),
+            "attempts",
         )
-        self._pod_attempts = self._histogram(
-            "pod_scheduling_attempts", COUNT_BUCKETS, "Attempts that a bound pod took."
+        self._pod_attempts = _histogram(
+            "pod_scheduling_attempts", exponential(1, 2, 5), "Attempts that a bound pod took."
         )
-        self._victims = self._histogram(
-            "preemption_victims", COUNT_BUCKETS, "Victims of one preemption."
+        self._after_flush = _counter(
+            "pod_scheduled_after_flush_total",
+            "Bound pods that had waited for an event until their time was over.",
         )
-        self._preemptions = Counter(
-            "scheduler_preemption_attempts",
-            "Preemptions that found room.",
-            registry=self._registry,
+        self._preemptions = _counter(
+            "preemption_attempts_total", "Pods for which victims were looked for."
         )
-        self._pending_pods = self._gauge("pending_pods", "Pods that wait, by queue.", "queue")
-        self._cache_size = self._gauge(
-            "cache_size", "Nodes, pods and assumed pods that the scheduler knows.", "type"
+        self._victims = _histogram(
+            "preemption_victims", exponential(1, 2, 7), "Victims of one preemption."
         )
-        self._unschedulable_pods = self._gauge(
-            "unschedulable_pods", "Pods that a plugin turned down.", "plugin", "profile"
+        self._evictions = _counter(
+            "preemption_goroutines_execution_total", "Preemptions carried out by result.", "result"
         )
-        leader = Gauge(
-            "leader_election_master_status",
-            "1 while this replica leads: a scheduler that counts is one that does.",
-            ("name",),
-            registry=self._registry,
+        self._eviction_seconds = _histogram(
+            "preemption_goroutines_duration_seconds",
+            SLI_BUCKETS,
+            "Time to carry out a preemption.",
+            "result",
         )
-        leader.labels("kube-scheduler").set(1)
+        self._point_seconds = _histogram(
+            "framework_extension_point_duration_seconds",
+            POINT_BUCKETS,
+            "Time of all plugins of an extension point.",
+            *("extension_point", "status", "profile"),
+        )
+        self._plugin_seconds = _histogram(
+            "plugin_execution_duration_seconds",
+            PLUGIN_BUCKETS,
+            "Time of one plugin at an extension point, for all nodes together.",
+            *("plugin", "extension_point", "status"),
+        )
+        self._event_seconds = _histogram(
+            "event_handling_duration_seconds", POINT_BUCKETS, "Time to handle an event.", "event"
+        )
+        self._hint_seconds = _histogram(
+            "queueing_hint_execution_duration_seconds",
+            PLUGIN_BUCKETS,
+            "Time of a queueing hint.",
+            *("plugin", "event", "hint"),
+        )
 
     def attempted(self, profile: str, result: str, seconds: float) -> None:
-        self._attempts.labels(result, profile).inc()
-        self._attempt_seconds.labels(result, profile).observe(seconds)
+        self._attempts.add(result, profile)
+        self._attempt_seconds.observe(seconds, result, profile)
+        if result == SCHEDULED:
+            self._algorithm_seconds.observe(seconds)
 
-    def bound(self, attempts: int, seconds: float) -> None:
+    def bound(self, attempts: int, seconds: float, after_flush: bool) -> None:
         """A pod got its node after so many attempts and so long a time."""
         self._pod_attempts.observe(attempts)
-        self._sli_seconds.labels(str(attempts) if attempts < 16 else "16+").observe(seconds)
+        self._sli_seconds.observe(seconds, str(attempts) if attempts < 16 else "16+")
+        if after_flush:
+            self._after_flush.add()
+
+    def searched_victims(self) -> None:
+        self._preemptions.add()
 
     def preempted(self, victims: int) -> None:
-        self._preemptions.inc()
         self._victims.observe(victims)
 
+    def evicted(self, result: str, seconds: float) -> None:
+        """The calls of one preemption are done."""
+        self._evictions.add(result)
+        self._eviction_seconds.observe(seconds, result)
+
+    def ran(self, point: str, status: str, profile: str, seconds: float) -> None:
+        """All plugins of an extension point ran for a pod."""
+        self._point_seconds.observe(seconds, point, status, profile)
+
+    def ran_plugin(self, plugin: str, point: str, status: str, seconds: float) -> None:
+        self._plugin_seconds.observe(seconds, plugin, point, status)
+
+    def handled(self, event: str, seconds: float) -> None:
+        self._event_seconds.observe(seconds, event)
+
+    def hinted(self, plugin: str, event: ClusterEvent, hint: Hint, seconds: float) -> None:
+        self._hint_seconds.observe(seconds, plugin, event.label, hint.value)
+
     def text(self) -> bytes:
-        for queue, count in self._sources.pending().items():
-            self._pending_pods.labels(queue).set(count)
-        for kind, count in self._sources.cached().items():
-            self._cache_size.labels(kind).set(count)
-        self._unschedulable_pods.clear()
-        for labels, count in self._sources.unschedulable().items():
-            self._unschedulable_pods.labels(*labels).set(count)
-        return generate_latest(self._registry)
+        lines = [line for family in self._families() for line in family.lines()]
+        lines += FeatureGates((), ()).exposition()
+        lines += process_lines()
+        return "\n".join((*lines, "")).encode()
 
-    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(name, text, labels, namespace="scheduler", registry=self._registry)
-
-    def _histogram(
-        self, name: str, buckets: tuple[float, ...], text: str, labels: tuple[str, ...] = ()
-    ) -> Histogram:
-        return Histogram(
-            name, text, labels, namespace="scheduler", buckets=buckets, registry=self._registry
+    def _families(self) -> Iterable[Family | HistogramFamily]:
+        return (
+            *(held for held in vars(self).values() if isinstance(held, Family | HistogramFamily)),
+            *self._read(),
         )
+
+    def _read(self) -> Iterator[Family]:
+        """The families whose numbers are read elsewhere."""
+        for name, source in self._sources.items():
+            kind, text, labels = _READ[name]
+            family = Family(f"scheduler_{name}", kind, text, *labels)
+            family.values.update(source())
+            yield family
+        # A scheduler that counts is one that leads.
+        leader = Family("leader_election_master_status", "gauge", "1 while this leads.", "name")
+        leader.add("kube-scheduler")
+        yield leader
+
+
+def _counter(name: str, text: str, *labels: str) -> Family:
+    family = Family(f"scheduler_{name}", "counter", text, *labels)
+    if not labels:
+        family.values[()] = 0
+    return family
+
+
+def _histogram(name: str, bounds: tuple[float, ...], text: str, *labels: str) -> HistogramFamily:
+    return HistogramFamily(f"scheduler_{name}", bounds, text, *labels)

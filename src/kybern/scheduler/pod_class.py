@@ -51,6 +51,9 @@ class PodClass:
         facts = self.totals.facts
         self.scores = [facts.scores.get(one.plugin, one) for one in scores]
         self.normalised_scores = [one for one in self.scores if one.score.normalises]
+        self.judged = profile.judged_by(
+            (name for name, _ in self.filters), (one.plugin for one in self.scores)
+        )
 
     @property
     def is_plain(self) -> bool:

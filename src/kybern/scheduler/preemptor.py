@@ -6,6 +6,7 @@ condition, then they are deleted; lower nominations on the node no longer hold a
 """
 
 import logging
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ from kybern.client import Client, EventRecorder
 from kybern.client.informer import object_key
 from kybern.client.transport import ApiUnreachable
 from kybern.component.clock import Clock
+from kybern.scheduler.metrics import FAILURE, SUCCESS, Metrics
 from kybern.scheduler.nominations import Nominations
 from kybern.scheduler.outbox import Outbox
 from kybern.scheduler.pod_status import patch_status
@@ -24,6 +26,15 @@ from kybern.scheduler.queue import SchedulingQueue
 Obj = dict[str, Any]
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Preemption:
+    """One that is being carried out."""
+
+    victims_left: int
+    started: float
+    result: str = SUCCESS
 
 
 class Preemptor:
@@ -36,17 +47,19 @@ class Preemptor:
         outbox: Outbox,
         nominations: Nominations,
         queue: SchedulingQueue,
+        metrics: Metrics,
     ) -> None:
         self._client = client
         self._clock = clock
         self._outbox = outbox
         self._nominations = nominations
         self._queue = queue
-        self._left: dict[str, int] = {}
+        self._metrics = metrics
+        self._running: dict[str, _Preemption] = {}
 
     def is_preempting(self, uid: str) -> bool:
         """Evictions for this pod are still being sent."""
-        return uid in self._left
+        return uid in self._running
 
     def preempt(self, pod: Obj, candidate: Candidate, recorder: EventRecorder) -> None:
         """Evict the candidate's victims; those already terminating are left alone."""
@@ -59,7 +72,8 @@ class Preemptor:
         if not victims:
             return
         uid = pod["metadata"]["uid"]
-        self._left[uid] = len(victims)
+        self._running[uid] = _Preemption(len(victims), self._clock.monotonic())
+        self._metrics.preempted(len(candidate.victims))
         for victim in victims:
             self._outbox.add(partial(self._evict, victim, pod, candidate.node, recorder))
 
@@ -74,14 +88,24 @@ class Preemptor:
         except StatusError as error:
             if error.reason not in ("NotFound", "Conflict"):
                 logger.warning("preempting %s: %s", object_key(victim), error)
-                self._queue.activate(uid)
+                self._failed(uid)
         except (ApiUnreachable, ConnectionError, TimeoutError) as error:
             logger.warning("preempting %s: %s", object_key(victim), error)
-            self._queue.activate(uid)
+            self._failed(uid)
         finally:
-            self._left[uid] -= 1
-            if not self._left[uid]:
-                del self._left[uid]
+            self._evicted(uid)
+
+    def _failed(self, uid: str) -> None:
+        self._running[uid].result = FAILURE
+        self._queue.activate(uid)
+
+    def _evicted(self, uid: str) -> None:
+        running = self._running[uid]
+        running.victims_left -= 1
+        if not running.victims_left:
+            del self._running[uid]
+            seconds = self._clock.monotonic() - running.started
+            self._metrics.evicted(running.result, seconds)
 
     async def _clear_nomination(self, pod: Obj) -> None:
         try:

@@ -1,6 +1,6 @@
 """A profile: the plugins that judge the pods of one scheduler name."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kybern.api.selectors import LabelSelector
@@ -12,6 +12,16 @@ from kybern.scheduler.plugins.pod_topology_spread import PodTopologySpread
 from kybern.scheduler.plugins.registry import find_plugin
 
 Obj = dict[str, Any]
+
+
+class Judged:
+    """How many pods, and nodes for them, were judged by one set of plugins."""
+
+    __slots__ = ("nodes", "pods")
+
+    def __init__(self) -> None:
+        self.pods = 0
+        self.nodes = 0
 
 
 class Profile:
@@ -36,6 +46,7 @@ class Profile:
             if enabled.scores and enabled.weight and kind.score is not Plugin.score:
                 self.scoring.append((plugin, enabled.weight))
 
+        self._judged: dict[tuple[tuple[str, ...], tuple[str, ...]], Judged] = {}
         self._versioned = [
             plugin for plugin in self.by_name.values() if type(plugin).version is not Plugin.version
         ]
@@ -45,6 +56,27 @@ class Profile:
     def version(self) -> int:
         """Changes when classes made earlier are out of date."""
         return sum(plugin.version() for plugin in self._versioned)
+
+    def judged_by(self, filters: Iterable[str], scores: Iterable[str]) -> Judged:
+        """The count that classes share for which these plugins have filters and scores."""
+        return self._judged.setdefault((tuple(filters), tuple(scores)), Judged())
+
+    def evaluations(self) -> dict[tuple[str, ...], int]:
+        """How often plugins were asked about pods and nodes, by plugin, extension point and
+        scheduler name."""
+        counts: dict[tuple[str, ...], int] = {}
+        for (filters, scores), judged in self._judged.items():
+            asked = (
+                ("PreFilter", [plugin.name for plugin in self.filtering], judged.pods),
+                ("Filter", filters, judged.nodes),
+                ("PreScore", [plugin.name for plugin, _ in self.scoring], judged.pods),
+                ("Score", scores, judged.nodes),
+            )
+            for point, plugins, count in asked:
+                for plugin in plugins:
+                    key = (plugin, point, self.name)
+                    counts[key] = counts.get(key, 0) + count
+        return counts
 
     def default_selector(self, pod: Obj) -> LabelSelector | None:
         """The selector of the workloads around the pod, where a plugin spreads by it."""

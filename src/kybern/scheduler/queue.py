@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kybern.scheduler.events import (
+    UNSCHEDULED_POD_ADD,
     WILDCARD,
     ClusterEvent,
     EventResource,
@@ -28,6 +29,16 @@ Gate = Callable[[Obj], tuple[str, str] | None]
 Change = tuple[ClusterEvent, Obj | None, Obj | None]
 
 MAX_UNSCHEDULABLE_SECONDS = 300.0
+# Of this many queueing hints one is timed.
+HINTS_PER_SAMPLE = 10
+
+# What brings a pod into a part of the queue.
+ADDED = UNSCHEDULED_POD_ADD.label
+ATTEMPT_FAILED = "ScheduleAttemptFailure"
+BACKOFF_OVER = "BackoffComplete"
+BACKOFF_CUT = "PopFromBackoffQ"
+ACTIVATED = "ForceActivate"
+WAITED_TOO_LONG = "UnschedulableTimeout"
 
 
 class SchedulingQueue:
@@ -58,7 +69,11 @@ class SchedulingQueue:
         self._happened: list[Change] = []
         self._happened_before = 0
         self._sequence = 0
+        self._hints = 0
+        # How many pods came into each part, by its name and what brought them.
+        self.incoming: dict[tuple[str, ...], int] = {}
         self.on_active: Callable[[], None] = lambda: None
+        self.on_hint: Callable[[str, ClusterEvent, Hint, float], None] = lambda *told: None
 
     def __len__(self) -> int:
         return len(self._pods)
@@ -72,13 +87,20 @@ class SchedulingQueue:
             "gated": len(self._gated),
         }
 
-    def rejections(self) -> dict[tuple[str, str], int]:
+    def rejections(self) -> dict[tuple[str, ...], int]:
         """How many waiting pods each plugin turned down, by plugin and scheduler name."""
-        counts: dict[tuple[str, str], int] = {}
-        for queued in (*self._unschedulable.values(), *self._gated.values()):
+        counts: dict[tuple[str, ...], int] = {}
+        for queued in self._pods.values():
             for plugin in queued.rejected_by:
                 key = (plugin, queued.scheduler_name)
                 counts[key] = counts.get(key, 0) + 1
+        return counts
+
+    def events_in_flight(self) -> dict[str, int]:
+        """The events kept for pods that are being tried, and those pods, by name."""
+        counts = {"PodPopped": len(self._in_flight)}
+        for event, _, _ in self._happened:
+            counts[event.label] = counts.get(event.label, 0) + 1
         return counts
 
     def get(self, uid: str) -> QueuedPod | None:
@@ -91,7 +113,7 @@ class SchedulingQueue:
             return
         queued = QueuedPod(pod, self._now(), self._next_sequence())
         self._pods[uid] = queued
-        self._to_active(queued)
+        self._to_active(queued, ADDED)
 
     def update(self, old: Obj, new: Obj) -> None:
         """A pending pod changed; the change itself may be what it waited for."""
@@ -110,7 +132,7 @@ class SchedulingQueue:
             return
         for change in changes:
             if self._may_leave(queued, change) and self._is_worth(queued, change, old, new):
-                self._requeue(queued)
+                self._requeue(queued, change.label)
                 return
 
     def delete(self, uid: str) -> None:
@@ -122,9 +144,12 @@ class SchedulingQueue:
     def pop(self) -> QueuedPod | None:
         """The next pod to try; with nothing else to do, one that still backs off."""
         self.flush()
-        queued = self._active.pop() or self._backoff.pop()
+        queued = self._active.pop()
         if queued is None:
-            return None
+            queued = self._backoff.pop()
+            if queued is None:
+                return None
+            self._came("active", BACKOFF_CUT)
         uid = queued.uid
         del self._pods[uid]
         queued.attempts += 1
@@ -150,14 +175,15 @@ class SchedulingQueue:
         else:
             queued.error_count += 1
         queued.rejected_by = plugins
+        queued.flushed = False
         queued.timestamp = self._now()
         queued.backoff_until = queued.timestamp + self._backoff_seconds(queued)
         self._pods[queued.uid] = queued
         helped = not plugins or any(self._is_worth(queued, *change) for change in missed)
         if helped:
-            self._requeue(queued)
+            self._requeue(queued, ATTEMPT_FAILED)
         else:
-            self._to_pool(queued)
+            self._to_pool(queued, ATTEMPT_FAILED)
         self.done(queued.uid)
 
     def move(
@@ -176,7 +202,7 @@ class SchedulingQueue:
             if admits is not None and not admits(queued.pod):
                 continue
             if self._may_leave(queued, event) and self._is_worth(queued, event, old, new):
-                self._requeue(queued)
+                self._requeue(queued, event.label)
 
     def activate(self, uid: str) -> None:
         """Try this pod again at once, wherever it waits."""
@@ -186,18 +212,19 @@ class SchedulingQueue:
                 self._happened.append((WILDCARD, None, {"metadata": {"uid": uid}}))
             return
         if queued.place is not Place.ACTIVE:
-            self._to_active(queued)
+            self._to_active(queued, ACTIVATED)
 
     def flush(self) -> None:
         """Backoffs that ended, and pods that sat in the pool for too long."""
         now = self._now()
         for heap in (self._backoff, self._error_backoff):
             while (first := heap.first()) is not None and first.backoff_until <= now:
-                self._to_active(first, gate=False)
+                self._to_active(first, BACKOFF_OVER, gate=False)
         for queued in list(self._unschedulable.values()):
             if queued.pooled_at + MAX_UNSCHEDULABLE_SECONDS > now:
                 break
-            self._requeue(queued)
+            queued.flushed = True
+            self._requeue(queued, WAITED_TOO_LONG)
 
     def next_flush(self) -> float | None:
         """When :meth:`flush` has something to do; None if nothing waits."""
@@ -208,16 +235,17 @@ class SchedulingQueue:
             times.append(waiting.pooled_at + MAX_UNSCHEDULABLE_SECONDS)
         return min(times, default=None)
 
-    def _to_active(self, queued: QueuedPod, gate: bool = True) -> None:
-        if gate and self._hold(queued):
+    def _to_active(self, queued: QueuedPod, cause: str, gate: bool = True) -> None:
+        if gate and self._hold(queued, cause):
             return
         if queued.first_attempt is None:
             queued.first_attempt = self._now()
         self._leave(queued)
         self._active.push(queued)
+        self._came("active", cause)
         self.on_active()
 
-    def _hold(self, queued: QueuedPod) -> bool:
+    def _hold(self, queued: QueuedPod, cause: str) -> bool:
         """Ask the gates; a gated pod goes to its part of the pool."""
         held = self._gate(queued.pod)
         if held is None:
@@ -226,27 +254,35 @@ class SchedulingQueue:
         queued.gated_by = held[0]
         if held[0] not in queued.rejected_by:
             queued.rejected_by = (*queued.rejected_by, held[0])
+        if queued.place is not Place.GATED:
+            self._came("unschedulable", cause)
         self._leave(queued)
         queued.place = Place.GATED
         self._gated[queued.uid] = queued
         return True
 
-    def _to_pool(self, queued: QueuedPod) -> None:
+    def _to_pool(self, queued: QueuedPod, cause: str) -> None:
         self._leave(queued)
+        self._came("unschedulable", cause)
         queued.place = Place.UNSCHEDULABLE
         queued.pooled_at = self._now()
         self._unschedulable[queued.uid] = queued
 
-    def _requeue(self, queued: QueuedPod) -> None:
+    def _requeue(self, queued: QueuedPod, cause: str) -> None:
         """To backoff if it is not over, else to the active heap."""
         if queued.backoff_until <= self._now():
-            self._to_active(queued)
+            self._to_active(queued, cause)
             return
-        if self._hold(queued):
+        if self._hold(queued, cause):
             return
         self._leave(queued)
+        self._came("backoff", cause)
         (self._backoff if queued.rejected_by else self._error_backoff).push(queued)
         self.on_active()
+
+    def _came(self, part: str, cause: str) -> None:
+        key = (part, cause)
+        self.incoming[key] = self.incoming.get(key, 0) + 1
 
     def _leave(self, queued: QueuedPod) -> None:
         """Out of the part that it is in."""
@@ -293,10 +329,21 @@ class SchedulingQueue:
         registrations = self._registrations[queued.scheduler_name]
         return any(
             registration.event.covers(event)
-            and registration.hint(queued.pod, old, new) is Hint.QUEUE
+            and self._ask(plugin, registration, queued.pod, (event, old, new)) is Hint.QUEUE
             for plugin in queued.rejected_by
             for registration in registrations.get(plugin, ())
         )
+
+    def _ask(self, plugin: str, registration: Registration, pod: Obj, change: Change) -> Hint:
+        """A queueing hint; now and then it is timed."""
+        event, old, new = change
+        self._hints += 1
+        if self._hints % HINTS_PER_SAMPLE != 1:
+            return registration.hint(pod, old, new)
+        started = self._now()
+        hint = registration.hint(pod, old, new)
+        self.on_hint(plugin, event, hint, self._now() - started)
+        return hint
 
     def _backoff_seconds(self, queued: QueuedPod) -> float:
         count = queued.error_count or queued.unschedulable_count

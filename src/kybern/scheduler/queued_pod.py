@@ -31,6 +31,7 @@ class QueuedPod:
         "backoff_until",
         "error_count",
         "first_attempt",
+        "flushed",
         "gated_by",
         "place",
         "pod",
@@ -56,6 +57,7 @@ class QueuedPod:
         self.pooled_at = 0.0
         self.rejected_by: tuple[str, ...] = ()
         self.gated_by = ""
+        self.flushed = False
         self.place = Place.NOWHERE
         self.ticket = 0
 

@@ -8,6 +8,7 @@ one sees it long before the API server does.
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -41,6 +42,7 @@ from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.configuration import Settings
 from kybern.scheduler.decision import Decider, Placement
 from kybern.scheduler.diagnosis import FitError
+from kybern.scheduler.event_times import EventTimes
 from kybern.scheduler.events import EventResource
 from kybern.scheduler.explain.explainer import Explainer
 from kybern.scheduler.explain.publisher import Publisher
@@ -49,9 +51,10 @@ from kybern.scheduler.extenders.asking import Extenders, registrations_of
 from kybern.scheduler.extenders.errors import ExtenderError
 from kybern.scheduler.intake import Intake, is_assigned
 from kybern.scheduler.kept_objects import KeptObjects
-from kybern.scheduler.metrics import ERROR, SCHEDULED, UNSCHEDULABLE, Metrics, Sources
+from kybern.scheduler.metrics import ERROR, SCHEDULED, UNSCHEDULABLE, Metrics, Source
 from kybern.scheduler.nominations import Nominations
 from kybern.scheduler.outbox import Outbox
+from kybern.scheduler.plugin_times import PluginTimes
 from kybern.scheduler.plugins.default_preemption import DefaultPreemption
 from kybern.scheduler.plugins.dynamic_resources import DynamicResources
 from kybern.scheduler.pod_status import event_note, patch_status, scheduled_condition
@@ -105,11 +108,7 @@ class Scheduler:
             settings.max_backoff_seconds,
         )
         self.intake = Intake(self.cluster, self.queue, self.nominations, self.profiles)
-        self._binder = Binder(
-            client, clock, self.cluster.storage, self._extenders, self._bound, self._bind_failed
-        )
         self._patches = Outbox("pod status", PATCHES_AT_ONCE, WAITING_CALLS)
-        self._preemptor = Preemptor(client, clock, self._patches, self.nominations, self.queue)
         self._searches = {
             name: PreemptionSearch(plugin, self._deciders[name])
             for name, profile in self.profiles.items()
@@ -133,21 +132,37 @@ class Scheduler:
             self.verdicts,
         )
         self._publisher = Publisher(client, self._pods, explainer.explain)
-        self.metrics = Metrics(Sources(self.queue.counts, self._cache_sizes, self.queue.rejections))
+        self._binding = 0
+        self.metrics = Metrics(self._sources())
+        self._plugin_times = PluginTimes(clock, self.metrics)
+        self._binder = Binder(
+            client,
+            clock,
+            self.cluster.storage,
+            self._extenders,
+            self._bound,
+            self._bind_failed,
+            self.metrics.ran,
+        )
+        self.queue.on_hint = self.metrics.hinted
+        self._preemptor = Preemptor(
+            client, clock, self._patches, self.nominations, self.queue, self.metrics
+        )
         self._wake = asyncio.Event()
         self.queue.on_active = self._wake.set
 
     async def run(self) -> None:
         """Schedule until cancelled."""
         # Nodes come first, so that pods find theirs.
-        self._nodes.on_change(self.intake.node_changed)
+        timed = EventTimes(self._clock, self.metrics)
+        self._nodes.on_change(timed.nodes(self.intake.node_changed))
         self._informers.informer(NAMESPACES).on_change(self.intake.namespace_changed)
         workloads = self.cluster.workloads
         self._informers.informer(SERVICES).on_change(workloads.service_changed)
         for owners in (REPLICATION_CONTROLLERS, REPLICA_SETS, STATEFUL_SETS):
             self._informers.informer(owners).on_change(workloads.owner_changed)
-        self._watch_storage()
-        self._pods.on_change(self.intake.pod_changed)
+        self._watch_storage(timed)
+        self._pods.on_change(timed.pods(self.intake.pod_changed))
         self._pods.on_change(self._publisher.pod_changed)
         try:
             await self._informers.start()
@@ -163,6 +178,26 @@ class Scheduler:
             if self._extenders is not None:
                 await self._extenders.close()
 
+    def _sources(self) -> dict[str, Source]:
+        queue, profiles = self.queue, self.profiles.values()
+        return {
+            "pending_pods": lambda: _by_label(queue.counts()),
+            "cache_size": lambda: _by_label(self._cache_sizes()),
+            "inflight_events": lambda: _by_label(queue.events_in_flight()),
+            "goroutines": lambda: {("binding",): self._binding},
+            "unschedulable_pods": queue.rejections,
+            "queue_incoming_pods_total": lambda: queue.incoming,
+            "plugin_evaluation_total": lambda: {
+                labels: count
+                for profile in profiles
+                for labels, count in profile.evaluations().items()
+            },
+        }
+
+    def pods(self) -> list[Obj]:
+        """The pods of the cluster that have not ended."""
+        return self._pods.list()
+
     def _cache_sizes(self) -> dict[str, int]:
         cluster, assumed = self.cluster, len(self.intake.assumed)
         return {
@@ -175,7 +210,7 @@ class Scheduler:
         """The pods of the cluster are known, and with them all that came before."""
         return self._pods.synced()
 
-    def _watch_storage(self) -> None:
+    def _watch_storage(self, timed: EventTimes) -> None:
         storage = self.cluster.storage
         watched = (
             (STORAGE_CLASSES, EventResource.STORAGE_CLASS, storage.class_changed),
@@ -199,7 +234,7 @@ class Scheduler:
         )
         for resource, event, note in watched:
             handler = self.intake.storage_changed(event, note)
-            self._informers.informer(resource).on_change(handler)
+            self._informers.informer(resource).on_change(timed.objects(event, handler))
         for awaited in (PERSISTENT_VOLUME_CLAIMS, RESOURCE_CLAIMS):
             claims = self._informers.informer(awaited)
             claims.on_change(lambda old, new: self._binder.claims_changed())
@@ -244,9 +279,11 @@ class Scheduler:
             return
         if isinstance(outcome, Placement):
             self._attempted(queued, SCHEDULED, started)
+            self._plugin_times.decided(self._deciders[queued.scheduler_name], queued.pod)
             self._assume(queued, outcome)
         else:
             self._attempted(queued, UNSCHEDULABLE, started)
+            self._plugin_times.decided(self._deciders[queued.scheduler_name], queued.pod)
             self._no_fit(queued, outcome, self._search_victims(queued, outcome))
 
     async def _try_with_extenders(self, queued: QueuedPod, extenders: Extenders) -> None:
@@ -305,18 +342,21 @@ class Scheduler:
         self.intake.assumed[queued.uid] = node
         self.nominations.remove(queued.uid)
         self.queue.done(queued.uid)
+        self._binding += 1
         self._binder.add(queued, node, placement.row, self.profiles[profile].by_name)
 
     def _bound(self, queued: QueuedPod, node: str) -> None:
+        self._binding -= 1
         if queued.first_attempt is not None:
             waited = self._clock.monotonic() - queued.first_attempt
-            self.metrics.bound(queued.attempts, waited)
+            self.metrics.bound(queued.attempts, waited, queued.flushed)
         meta = queued.pod["metadata"]
         message = f"Successfully assigned {meta['namespace']}/{meta['name']} to {node}"
         self._record(queued.pod, "Normal", "Scheduled", message)
 
     def _bind_failed(self, queued: QueuedPod, message: str) -> None:
         """The outcome may be unknown: if the pod is bound after all, its event says so."""
+        self._binding -= 1
         self.intake.forget(queued.pod)
         self._failed(queued, (), "SchedulerError", message)
 
@@ -327,7 +367,18 @@ class Scheduler:
             return None
         pod = self._pods.get(object_key(queued.pod)) or queued.pod
         is_preempting = self._preemptor.is_preempting(queued.uid)
-        return search.find(pod, error, self._budgets.list(), is_preempting)
+        started = self._clock.monotonic()
+        outcome = search.find(pod, error, self._budgets.list(), is_preempting)
+        self._searched(queued, outcome.candidate is not None, started)
+        return outcome
+
+    def _searched(self, queued: QueuedPod, is_found: bool, started: float) -> None:
+        status, seconds = (
+            "Success" if is_found else "Unschedulable",
+            self._clock.monotonic() - started,
+        )
+        self.metrics.ran("PostFilter", status, queued.scheduler_name, seconds)
+        self.metrics.searched_victims()
 
     async def _ask_for_victims(
         self, queued: QueuedPod, error: FitError, extenders: Extenders
@@ -339,8 +390,10 @@ class Scheduler:
             return self._search_victims(queued, error)
         pod = self._pods.get(object_key(queued.pod)) or queued.pod
         is_preempting = self._preemptor.is_preempting(queued.uid)
+        started = self._clock.monotonic()
         candidates, none = search.find_all(pod, error, self._budgets.list(), is_preempting)
         chosen = await extenders.choose_victims(pod, candidates) if candidates else None
+        self._searched(queued, chosen is not None, started)
         return Outcome(chosen) if chosen is not None else none
 
     def _no_fit(self, queued: QueuedPod, error: FitError, outcome: Outcome | None) -> None:
@@ -357,7 +410,6 @@ class Scheduler:
                 nomination = outcome.candidate.node
                 self.nominations.add(pod, nomination)
                 recorder = self._recorders[queued.scheduler_name]
-                self.metrics.preempted(len(outcome.candidate.victims))
                 self._preemptor.preempt(pod, outcome.candidate, recorder)
             elif outcome.keeps_nomination:
                 nomination = None
@@ -422,10 +474,17 @@ class Scheduler:
 
     def _gate(self, pod: Obj) -> tuple[str, str] | None:
         name = pod["spec"].get("schedulerName") or next(iter(self.profiles))
+        started = self._clock.monotonic()
         held = self.profiles[name].gate(pod)
+        status = "Success" if held is None else "UnschedulableAndUnresolvable"
+        self.metrics.ran("PreEnqueue", status, name, self._clock.monotonic() - started)
         if held is not None:
             self._publisher.note(pod)
         return held
+
+
+def _by_label(counts: Mapping[str, int]) -> dict[tuple[str, ...], int]:
+    return {(label,): count for label, count in counts.items()}
 
 
 def _is_asked_of_nobody(error: FitError) -> bool:

@@ -1,4 +1,4 @@
-"""The scheduler's HTTPS port: health, metrics and the configuration in force.
+"""The scheduler's HTTPS port: health, metrics, the configuration in force, how it was started.
 
 Like upstream's on 10259: health is for everybody, all else for whom the API server allows the path
 (``system:monitoring`` has /metrics). Without a certificate the scheduler makes one for the time
@@ -10,20 +10,24 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Protocol
 
 import orjson
 
 from kybern.api.errors import Obj, StatusError
 from kybern.api.resources import CONFIG_MAPS
-from kybern.client import ApiUnreachable, Client
+from kybern.client import ApiUnreachable, Client, LeaderElector
 from kybern.client.delegation import DelegatedAccess
 from kybern.component import pki
 from kybern.component.clock import Clock
 from kybern.component.http.messages import Request, Response
 from kybern.component.http.server import serve
+from kybern.component.metric_families import Family
+from kybern.component.status_pages import FlagsPage, StatusPage
 from kybern.component.tls import TlsConfig
 from kybern.scheduler.config import Config
 from kybern.scheduler.metrics import Metrics
+from kybern.scheduler.resource_metrics import resource_lines
 
 TEXT = {"Content-Type": "text/plain; charset=utf-8"}
 METRICS = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
@@ -31,47 +35,116 @@ JSON = {"Content-Type": "application/json"}
 HEALTH = ("healthz", "livez", "readyz")
 AUTHENTICATION_CONFIG = "extension-apiserver-authentication"
 
+# A Lease that has been over for this long without the process ending says that it is stuck.
+ELECTION_TOLERANCE_SECONDS = 20.0
+
 # A check says what is wrong, or nothing.
 Checks = Mapping[str, Callable[[], str]]
+_PING: Checks = {"ping": lambda: ""}
+_LISTED = ("/configz", "/flagz", "/healthz", "/livez", "/metrics", "/readyz", "/statusz")
+
+
+class Schedules(Protocol):
+    """What a scheduler shows."""
+
+    metrics: Metrics
+
+    def is_synced(self) -> bool: ...
+
+    def pods(self) -> list[Obj]: ...
 
 
 class Observed:
-    """What the port tells of; ``metrics`` is None while another replica leads."""
+    """What the port tells of; ``scheduler`` is None while another replica leads, ``elector`` where
+    nobody is elected."""
 
     def __init__(self, configuration: Obj) -> None:
         self.configuration = configuration
-        self.metrics: Metrics | None = None
-        self.is_synced: Callable[[], bool] = lambda: True
+        self.scheduler: Schedules | None = None
+        self.elector: LeaderElector | None = None
+        self.is_stopping = False
 
     def checks(self, path: str) -> Checks:
-        found: dict[str, Callable[[], str]] = {"ping": lambda: ""}
+        if path == "livez":
+            return _PING
+        found: dict[str, Callable[[], str]] = {}
+        if self.elector is not None:
+            found["leaderElection"] = self._election
         if path == "readyz":
-            found["sched-handler-sync"] = lambda: "" if self.is_synced() else "not synced"
-        return found
+            found["shutdown"] = lambda: "shutting down" if self.is_stopping else ""
+            found["sched-handler-sync"] = self._synced
+        return found or _PING
+
+    def _election(self) -> str:
+        overdue = self.elector is not None and self.elector.overdue() > ELECTION_TOLERANCE_SECONDS
+        return "failed election to renew leadership on lease" if overdue else ""
+
+    def _synced(self) -> str:
+        scheduler = self.scheduler
+        return "" if scheduler is None or scheduler.is_synced() else "not synced"
 
 
 class Port:
     """Answers requests; ``access`` says who may see more than health."""
 
-    def __init__(self, observed: Observed, access: DelegatedAccess) -> None:
+    def __init__(
+        self, observed: Observed, access: DelegatedAccess, clock: Clock, config: Config
+    ) -> None:
         self._observed = observed
         self._access = access
+        self._indicators = Indicators()
+        self._status = StatusPage("kube-scheduler", clock, _LISTED)
+        self._flags = FlagsPage("kube-scheduler", config)
 
     async def handle(self, request: Request) -> Response:
         first, _, check = request.path.strip("/").partition("/")
         try:
             if first in HEALTH:
-                return _health(first, check, request, self._observed.checks(first))
+                return self._health(first, check, request)
             await self._check(request)
+            return self._answer(request)
         except StatusError as error:
             return Response(error.code, dict(TEXT), f"{error.message}\n".encode())
-        if request.path == "/metrics":
-            metrics = self._observed.metrics
-            return Response(200, dict(METRICS), metrics.text() if metrics is not None else b"")
-        if request.path == "/configz":
-            document = {"kubescheduler.config.k8s.io": self._observed.configuration}
-            return Response(200, dict(JSON), orjson.dumps(document))
+
+    def _answer(self, request: Request) -> Response:
+        scheduler, accept = self._observed.scheduler, request.headers.get("accept", "")
+        match request.path:
+            case "/metrics":
+                body = scheduler.metrics.text() if scheduler is not None else b""
+                return Response(200, dict(METRICS), body)
+            case "/metrics/resources":
+                body = resource_lines(scheduler.pods()) if scheduler is not None else b""
+                return Response(200, dict(METRICS), body)
+            case "/metrics/slis":
+                return Response(200, dict(METRICS), self._indicators.text())
+            case "/configz":
+                document = {"kubescheduler.config.k8s.io": self._observed.configuration}
+                return Response(200, dict(JSON), orjson.dumps(document))
+            case "/flagz":
+                return self._flags.answer(accept)
+            case "/statusz":
+                return self._status.answer(accept)
         return Response(404, dict(TEXT), b"404 page not found\n")
+
+    def _health(self, path: str, check: str, request: Request) -> Response:
+        """Upstream's form: ``ok``, or what fails; each check with ``?verbose`` or by its path."""
+        checks = self._observed.checks(path)
+        if check:
+            if check not in checks:
+                return Response(404, dict(TEXT), b"404 page not found\n")
+            checks = {check: checks[check]}
+        problems = {name: ask() for name, ask in checks.items()}
+        self._indicators.checked(path, problems)
+        failed = any(problems.values())
+        if not failed and "verbose" not in request.query:
+            return Response(200, dict(TEXT), b"ok")
+        lines = [
+            f"[-]{name} failed: reason withheld" if problem else f"[+]{name} ok"
+            for name, problem in problems.items()
+        ]
+        lines.append(f"{path} check {'failed' if failed else 'passed'}")
+        body = "".join(f"{line}\n" for line in lines).encode()
+        return Response(500 if failed else 200, dict(TEXT), body)
 
     async def _check(self, request: Request) -> None:
         user = await self._access.authenticate(request)
@@ -82,23 +155,22 @@ class Port:
             raise StatusError(403, "Forbidden", text)
 
 
-def _health(path: str, check: str, request: Request, checks: Checks) -> Response:
-    """Upstream's form: ``ok``, or what fails; each check with ``?verbose`` or by its own path."""
-    if check:
-        if check not in checks:
-            return Response(404, dict(TEXT), b"404 page not found\n")
-        checks = {check: checks[check]}
-    problems = {name: ask() for name, ask in checks.items()}
-    failed = any(problems.values())
-    if not failed and "verbose" not in request.query:
-        return Response(200, dict(TEXT), b"ok")
-    lines = [
-        f"[-]{name} failed: reason withheld" if problem else f"[+]{name} ok"
-        for name, problem in problems.items()
-    ]
-    lines.append(f"{path} check {'failed' if failed else 'passed'}")
-    body = "".join(f"{line}\n" for line in lines).encode()
-    return Response(500 if failed else 200, dict(TEXT), body)
+class Indicators:
+    """``/metrics/slis``: how the checks of health went when somebody asked."""
+
+    def __init__(self) -> None:
+        name, text = "kubernetes_healthcheck", "1 where the last check went well."
+        self._last = Family(name, "gauge", text, "name", "type")
+        name, text = "kubernetes_healthchecks_total", "Checks by how they went."
+        self._all = Family(name, "counter", text, "name", "status", "type")
+
+    def checked(self, path: str, problems: Mapping[str, str]) -> None:
+        for name, problem in problems.items():
+            self._last.values[(name, path)] = 0 if problem else 1
+            self._all.add(name, "error" if problem else "success", path)
+
+    def text(self) -> bytes:
+        return "\n".join((*self._last.lines(), *self._all.lines(), "")).encode()
 
 
 @asynccontextmanager
@@ -117,13 +189,14 @@ async def serving(
     access = DelegatedAccess(client, clock, await _authorities(client), anonymous=True)
     with tempfile.TemporaryDirectory(prefix="kybern-scheduler-") as directory:
         tls = await asyncio.to_thread(_certificate, config, Path(directory), clock)
-        handler = Port(observed, access).handle
+        handler = Port(observed, access, clock, config).handle
         server = await serve(handler, config.bind_address, config.secure_port, tls, clock=clock)
         if tell is not None:
             tell(server.port)
         try:
             yield
         finally:
+            observed.is_stopping = True
             await server.close()
 
 

@@ -200,3 +200,33 @@ def test_events_kept_for_pods_in_flight_do_not_pile_up() -> None:
     queue.done(second.uid)
     assert queue._happened == []
     assert always(pod("a"), None, None).value == "Queue"
+
+
+def test_what_brought_pods_into_a_part_is_counted() -> None:
+    time = Time()
+    queue = make(time)
+    queue.add(pod("a"))
+    queue.add(pod("gated", schedulingGates=[{"name": "wait"}]))
+    tried = queue.pop()
+    assert tried is not None
+    queue.move(ASSIGNED_POD_ADD, None, {})
+    queue.move(NODE_ADD, None, {})
+    assert queue.events_in_flight() == {"PodPopped": 1, "NodeAdd": 1}
+    queue.add_unschedulable(tried, ("Fit",))
+    assert queue.rejections() == {
+        ("Fit", "default-scheduler"): 1,
+        ("SchedulingGates", "default-scheduler"): 1,
+    }
+    tried = queue.pop()
+    assert tried is not None
+    queue.add_unschedulable(tried, ("Picky",))
+    time.now += MAX_UNSCHEDULABLE_SECONDS
+    assert queue.pop() is tried and tried.flushed
+    assert queue.incoming == {
+        ("active", "UnschedulablePodAdd"): 1,
+        ("unschedulable", "UnschedulablePodAdd"): 1,
+        ("backoff", "ScheduleAttemptFailure"): 1,
+        ("active", "PopFromBackoffQ"): 1,
+        ("unschedulable", "ScheduleAttemptFailure"): 1,
+        ("active", "UnschedulableTimeout"): 1,
+    }

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from typing import ClassVar
 
 from kybern.apiserver.admission.attributes import AdmissionAttributes
-from kybern.apiserver.histogram import Histogram
 from kybern.component.clock import Clock
+from kybern.component.histogram import Histogram
 
 _BUCKETS = (0.005, 0.025, 0.1, 0.5, 1.0, 2.5)
 # What a write is, for the choice of plugins: operation, group, resource, subresource.

@@ -6,7 +6,7 @@ from kybern.apiserver.flow_control.flow_control import FlowControl
 from kybern.apiserver.flow_control.levels import PriorityLevel
 from kybern.apiserver.flow_control.queue_set import QueueSet
 from kybern.apiserver.flow_control.statistics import FlowStatistics
-from kybern.apiserver.histogram import Histogram
+from kybern.component.histogram import Histogram
 
 _PREFIX = "apiserver_flowcontrol_"
 # Labels, level and counters of one FlowSchema.

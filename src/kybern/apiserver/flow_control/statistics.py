@@ -4,7 +4,7 @@ The queues and ``flow_control.py`` count; ``exposition.py`` shows it at ``/metri
 of these is bounded by the number of FlowSchemas and levels that exist.
 """
 
-from kybern.apiserver.histogram import Histogram
+from kybern.component.histogram import Histogram
 
 WAIT_BUCKETS = (0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30)
 LENGTH_BUCKETS = (0, 10, 25, 50, 100, 250, 500, 1000)

@@ -8,10 +8,10 @@ then computes anew.
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
 
 from kybern.api.objects import key as object_key
 from kybern.component.clock import Clock
+from kybern.scheduler.allowance import Allowance
 from kybern.scheduler.decision import Decider, Placement
 from kybern.scheduler.explain.candidates import Ranking, rank
 from kybern.scheduler.queued_pod import QueuedPod
@@ -45,26 +45,6 @@ class Verdict:
         self.ranking: Ranking | None = None
         self.failed_at = 0.0
         self.failure = ""
-
-
-class Allowance:
-    """A share of the time that passes, saved up to a limit and spent by working."""
-
-    def __init__(self, now: Callable[[], float], share: float, saved: float) -> None:
-        self._now = now
-        self._share = share
-        self._most = self._left = saved
-        self._seen = now()
-
-    @property
-    def is_left(self) -> bool:
-        seen, self._seen = self._seen, self._now()
-        self._left = min(self._most, self._left + (self._seen - seen) * self._share)
-        return self._left > 0
-
-    def spend(self) -> None:
-        """Count the time since ``is_left`` was asked."""
-        self._left -= self._now() - self._seen
 
 
 class Verdicts:

@@ -1,4 +1,4 @@
-"""A histogram as Prometheus has it; metrics of requests, admission and flow control use it."""
+"""A histogram as Prometheus has it; what observes many things a second counts in these."""
 
 from bisect import bisect_left
 
@@ -21,9 +21,16 @@ class Histogram:
         """The metric in the text format."""
         found: list[str] = []
         total = 0
-        for bound, count in zip((*map(str, self.bounds), "+Inf"), self.counts, strict=True):
+        others = f"{labels}," if labels else ""
+        for bound, count in zip((*map(_shown, self.bounds), "+Inf"), self.counts, strict=True):
             total += count
-            found.append(f'{name}_bucket{{{labels},le="{bound}"}} {total}')
-        found.append(f"{name}_sum{{{labels}}} {self.sum:.9g}")
-        found.append(f"{name}_count{{{labels}}} {total}")
+            found.append(f'{name}_bucket{{{others}le="{bound}"}} {total}')
+        braced = f"{{{labels}}}" if labels else ""
+        found.append(f"{name}_sum{braced} {self.sum:.9g}")
+        found.append(f"{name}_count{braced} {total}")
         return found
+
+
+def _shown(bound: float) -> str:
+    """As Go writes numbers: the shortest text, whole ones without a point."""
+    return repr(float(bound)).removesuffix(".0")
