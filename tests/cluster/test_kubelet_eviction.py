@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,11 +14,19 @@ from containerd_lab import BUSYBOX, STAY, needs_containerd, shell, until
 from kubelet_lab import Lab, open_lab
 
 from kybern.kubelet.eviction.manager import EvictionManager
-from kybern.kubelet.eviction.thresholds import MEMORY, NODE_FS, Observation, parse_thresholds
+from kybern.kubelet.eviction.thresholds import (
+    ALLOCATABLE_MEMORY,
+    MEMORY,
+    NODE_FS,
+    Observation,
+    parse_thresholds,
+)
 from kybern.kubelet.guards import Guards
 from kybern.kubelet.images.archive import Entry, Image, build, import_archive
 from kybern.kubelet.images.garbage import ImageCollector, Policy
 from kybern.kubelet.images.pause import REFERENCE as PAUSE
+from kybern.kubelet.node.enforcement import bounds_of_all_pods, enforce
+from kybern.kubelet.node.machine import read_machine
 from kybern.kubelet.shutdown import Shutdown
 
 pytestmark = [needs_containerd, pytest.mark.asyncio(loop_scope="module")]
@@ -195,6 +204,26 @@ async def test_pods_end_in_order_before_the_machine_does(lab: Lab) -> None:
     lab.parts.admission.judges.clear()
     for pod in (ordinary, critical, late):
         await lab.gone(pod)
+
+
+async def test_pods_are_held_to_what_the_node_offers_them(lab: Lab) -> None:
+    config = replace(lab.config, kube_reserved=("cpu=500m", "memory=1Gi"))
+    machine = await asyncio.to_thread(read_machine, lab.parts.paths.root)
+    bounds = bounds_of_all_pods(machine, config)
+    await enforce(bounds, lab.parts.cgroups, lab.parts.facts, lab.events)
+    assert lab.events.reasons("lab")[-1] == "NodeAllocatableEnforced"
+    pod = lab.run(lab.pod(shell(STAY)))
+    await lab.until_ready(pod)
+    found = lab.parts.cgroups.memory_of_all()
+    assert found is not None
+    assert found[0] == machine.memory_bytes - 1024**3
+    assert 0 < found[1] < found[0]
+    evictions = manager(lab, **{ALLOCATABLE_MEMORY: EVERYTHING})
+    assert await evictions.look() == [pod["metadata"]["uid"]]
+    assert evictions.conditions == ("MemoryPressure",)
+    status = await lab.until_phase(pod, "Failed")
+    assert status["message"].startswith("The node was low on resource: memory. Threshold quantity")
+    await lab.gone(pod)
 
 
 async def test_a_critical_pod_pushes_out_who_gives_enough_room(lab: Lab) -> None:

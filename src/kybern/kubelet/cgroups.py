@@ -49,7 +49,12 @@ class Cgroups:
 
     def _path(self, qos: str, uid: str) -> str:
         middle = "" if qos == "Guaranteed" else f"/{qos.lower()}"
-        return f"{self._root}/kubepods{middle}/pod{uid}"
+        return f"{self.root}{middle}/pod{uid}"
+
+    @property
+    def root(self) -> str:
+        """The cgroup above all pods."""
+        return f"{self._root}/kubepods"
 
     async def create(self, pod: Obj) -> None:
         """Make the pod's cgroup and set its bounds; harmless if it is there."""
@@ -58,6 +63,10 @@ class Cgroups:
     async def bound(self, pod: Obj, limits: Limits) -> None:
         """Change the bounds of the pod's cgroup; raises OSError where the kernel refuses."""
         await asyncio.to_thread(self._set, self.parent(pod).lstrip("/"), limits)
+
+    async def bound_all(self, limits: Limits) -> None:
+        """Bound all pods together; raises OSError where the kernel refuses."""
+        await asyncio.to_thread(self._create, self.root, limits)
 
     async def remove(self, uid: str) -> None:
         """Remove the pod's cgroup with all that the runtime left below it."""
@@ -80,20 +89,43 @@ class Cgroups:
         relative = self.parent(pod).lstrip("/")
         try:
             if self.unified:
-                directory = self._mount / relative
-                cpu = _statistics(directory / "cpu.stat")["usage_usec"] * 1000
-                memory = int((directory / "memory.current").read_text())
-                kinds = _statistics(directory / "memory.stat")
-                idle, rss = kinds["inactive_file"], kinds["anon"]
+                cpu = _statistics(self._mount / relative / "cpu.stat")["usage_usec"] * 1000
             else:
                 cpu = int((self._mount / "cpuacct" / relative / "cpuacct.usage").read_text())
-                directory = self._mount / "memory" / relative
-                memory = int((directory / "memory.usage_in_bytes").read_text())
-                kinds = _statistics(directory / "memory.stat")
-                idle, rss = kinds["total_inactive_file"], kinds["total_rss"]
+            memory, idle, rss = self._memory(relative)
         except (OSError, ValueError, KeyError):
             return None
         return CgroupUsage(cpu, memory, max(memory - idle, 0), rss, self.processes(pod))
+
+    def memory_of_all(self) -> tuple[int, int] | None:
+        """The limit of all pods together and their working set; None without a limit. Blocks."""
+        relative = self.root.lstrip("/")
+        bounds = self._read(relative)
+        if bounds is None or bounds.memory is None:
+            return None
+        try:
+            memory, idle, _ = self._memory(relative)
+        except (OSError, ValueError, KeyError):
+            return None
+        return bounds.memory, max(memory - idle, 0)
+
+    def _memory(self, relative: str) -> tuple[int, int, int]:
+        """Bytes of memory in use; of them files that nobody looks at, and what is no file."""
+        if self.unified:
+            directory = self._mount / relative
+            kinds = _statistics(directory / "memory.stat")
+            return (
+                int((directory / "memory.current").read_text()),
+                kinds["inactive_file"],
+                kinds["anon"],
+            )
+        directory = self._mount / "memory" / relative
+        kinds = _statistics(directory / "memory.stat")
+        return (
+            int((directory / "memory.usage_in_bytes").read_text()),
+            kinds["total_inactive_file"],
+            kinds["total_rss"],
+        )
 
     def processes(self, pod: Obj) -> int:
         """How many processes and threads the pod has; 0 where they are not counted."""
@@ -107,7 +139,7 @@ class Cgroups:
         """UIDs of all pods that have a cgroup here."""
         found: set[str] = set()
         for directory in self.hierarchies():
-            base = directory / f"{self._root}/kubepods".lstrip("/")
+            base = directory / self.root.lstrip("/")
             for pattern in ("pod*", "burstable/pod*", "besteffort/pod*"):
                 found.update(path.name.removeprefix("pod") for path in base.glob(pattern))
         return found

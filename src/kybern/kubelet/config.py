@@ -61,6 +61,9 @@ class Config:
     max_pods: int = flag(110, "How many pods the node takes.")
     cgroup_root: str = flag("", "Cgroup below which pods live.")
     system_reserved: tuple[str, ...] = flag((), "Resources kept from pods, as cpu=100m.")
+    enforce_node_allocatable: tuple[str, ...] = flag(
+        ("pods",), "Who is held to what the node offers: pods or none."
+    )
     kube_reserved: tuple[str, ...] = flag((), "Resources kept for Kubernetes itself, as cpu=100m.")
     reserved_cpus: str = flag(
         "", "CPUs kept from exclusive use, as 0-1,4; their number takes the place of reserved CPU."
@@ -127,6 +130,14 @@ class Config:
         """The directory of the node's certificates."""
         return Path(self.cert_dir or f"{self.root_dir}/pki")
 
+    @property
+    def holds_pods(self) -> bool:
+        """Whether pods are held to what the node offers them; raises BadFlag."""
+        enforced = ", ".join(self.enforce_node_allocatable)
+        if enforced not in ("", "none", "pods"):
+            raise BadFlag(f"enforceNodeAllocatable: [{enforced}] is not supported")
+        return enforced == "pods"
+
     def reserved(self) -> dict[str, int]:
         """What is kept from pods, in thousandths; CPUs reserved by number are counted instead."""
         found: dict[str, int] = {}
@@ -158,6 +169,7 @@ class Config:
             _pairs(self.eviction_soft, "<"),
             _pairs(self.eviction_soft_grace_period, "="),
             _pairs(self.eviction_minimum_reclaim, "="),
+            allocatable=self.holds_pods,
         )
 
 

@@ -37,6 +37,7 @@ from kybern.kubelet.guards import Guards
 from kybern.kubelet.images.puller import Puller
 from kybern.kubelet.lifecycle import Hooks
 from kybern.kubelet.network_files import ClusterDns
+from kybern.kubelet.node.enforcement import bounds_of_all_pods, enforce
 from kybern.kubelet.node.lease import NodeLease
 from kybern.kubelet.node.machine import default_address, has_app_armor, read_machine
 from kybern.kubelet.node.registration import NodeRegistration, new_node
@@ -195,6 +196,7 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
     manifests = Manifests(config.pod_manifest_path, name)
     static = StaticPods(manifests, workers, status, client, facts, clock)
     server = NodeServer(config, client, clock, parts, workers)
+    limits = bounds_of_all_pods(machine, config)
     try:
         await parts.volumes.sweep()
         registration.port = await server.start()
@@ -204,6 +206,7 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
             group.create_task(served.watches.run())
             if identity is not None:
                 group.create_task(identity.run())
+            group.create_task(enforce(limits, parts.cgroups, facts, recorder))
             # These do not wait for an API server: it may be one of them.
             await static.look()
             group.create_task(static.run())

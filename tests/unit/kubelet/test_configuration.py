@@ -84,6 +84,7 @@ def test_default_thresholds_are_kept_where_the_file_asks_for_it() -> None:
             "topologyManagerPolicy: restricted",
             "topologyManagerPolicy: 'restricted' is not supported",
         ),
+        ("enforceNodeAllocatable: [pods, kube-reserved]", "[pods, kube-reserved] is not supported"),
         ("memoryManagerPolicy: Static", "memoryManagerPolicy: 'Static' is not supported"),
         ("syncFrequency: 1m\nstaticPodURL: http://x", "staticPodURL: 'http://x' is not supported"),
         ("evictionHard: {disk: 1Gi}", "unsupported eviction signal disk"),

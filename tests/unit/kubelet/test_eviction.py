@@ -15,6 +15,7 @@ from kybern.kubelet.eviction.ranking import (
     ranked,
 )
 from kybern.kubelet.eviction.thresholds import (
+    ALLOCATABLE_MEMORY,
     IMAGE_FS,
     MEMORY,
     NODE_FS,
@@ -42,6 +43,18 @@ def named(name: str, request: str = "", resource: str = "memory", **fields: Any)
 
 def using(memory: int) -> PodUsage:
     return PodUsage(memory * MEBI, containers={"main": ContainerUsage(memory * MEBI)})
+
+
+def test_what_holds_for_the_node_holds_for_its_pods_together() -> None:
+    found = parse_thresholds(
+        {MEMORY: "100Mi"}, {MEMORY: "1Gi"}, {MEMORY: "1m"}, {}, allocatable=True
+    )
+    assert [(each.signal, each.hard) for each in found] == [
+        (MEMORY, True),
+        (MEMORY, False),
+        (ALLOCATABLE_MEMORY, True),
+    ]
+    assert found[2].value == HARD.value
 
 
 def test_thresholds_are_read_with_their_grace_and_reclaim() -> None:

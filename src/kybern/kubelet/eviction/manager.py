@@ -15,10 +15,8 @@ from kybern.component.clock import Clock
 from kybern.kubelet.admission.predicates import Refusal
 from kybern.kubelet.eviction import ranking
 from kybern.kubelet.eviction.ranking import PodUsage
-from kybern.kubelet.eviction.signals import Disks, find_disks
+from kybern.kubelet.eviction.signals import Disks, find_disks, observe
 from kybern.kubelet.eviction.thresholds import (
-    MEMORY,
-    PIDS,
     Observations,
     Threshold,
     Watch,
@@ -112,7 +110,7 @@ class EvictionManager:
             "EvictionThresholdMet",
             f"Attempting to reclaim {threshold.resource}",
         )
-        if threshold.signal not in (MEMORY, PIDS):
+        if threshold.resource not in ("memory", "pids"):
             await self._reclaim()
             if all_resolved(self._watch.thresholds, await self.observe()):
                 return []
@@ -176,7 +174,7 @@ class EvictionManager:
 
     async def _observe_node(self) -> Observations:
         disks = await self._find_disks()
-        return await asyncio.to_thread(disks.observe)
+        return await asyncio.to_thread(observe, disks, self._parts.cgroups)
 
     async def _separate(self) -> bool:
         disks = await self._find_disks()

@@ -9,7 +9,6 @@ from kybern.api.quantity import Quantity
 from kybern.kubelet.eviction.thresholds import (
     IMAGE_FS,
     IMAGE_FS_INODES,
-    MEMORY,
     NODE_FS,
     NODE_FS_INODES,
     PIDS,
@@ -73,7 +72,7 @@ def ranked(
     above it. A pod of which nothing is known goes before all.
     """
     excess: Callable[[Obj, PodUsage], tuple[int, int]]
-    if threshold.signal == MEMORY:
+    if threshold.resource == "memory":
         excess = _memory_excess
     elif threshold.signal == PIDS:
         excess = _process_excess

@@ -5,7 +5,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from kybern.kubelet.cgroups import Cgroups
 from kybern.kubelet.eviction.thresholds import (
+    ALLOCATABLE_MEMORY,
     IMAGE_FS,
     IMAGE_FS_INODES,
     MEMORY,
@@ -31,18 +33,23 @@ class Disks:
         """Whether images have a file system of their own."""
         return os.stat(self.node).st_dev != os.stat(self.images).st_dev
 
-    def observe(self) -> Observations:
-        """All signals as they are now."""
-        space, inodes = _file_system(self.node)
-        image_space, image_inodes = _file_system(self.images)
-        return {
-            MEMORY: _memory(),
-            NODE_FS: space,
-            NODE_FS_INODES: inodes,
-            IMAGE_FS: image_space,
-            IMAGE_FS_INODES: image_inodes,
-            PIDS: _process_ids(),
-        }
+
+def observe(disks: Disks, cgroups: Cgroups) -> Observations:
+    """All signals as they are now."""
+    space, inodes = _file_system(disks.node)
+    image_space, image_inodes = _file_system(disks.images)
+    found = {
+        MEMORY: _memory(),
+        NODE_FS: space,
+        NODE_FS_INODES: inodes,
+        IMAGE_FS: image_space,
+        IMAGE_FS_INODES: image_inodes,
+        PIDS: _process_ids(),
+    }
+    if (memory := cgroups.memory_of_all()) is not None:
+        limit, used = memory
+        found[ALLOCATABLE_MEMORY] = Observation(limit - used, limit)
+    return found
 
 
 async def find_disks(parts: Parts) -> Disks:

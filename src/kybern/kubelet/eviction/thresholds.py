@@ -7,6 +7,7 @@ from kybern.api.quantity import BINARY_SI, DECIMAL_SI, Quantity
 from kybern.component.duration import parse_duration
 
 MEMORY = "memory.available"
+ALLOCATABLE_MEMORY = "allocatableMemory.available"
 NODE_FS = "nodefs.available"
 NODE_FS_INODES = "nodefs.inodesFree"
 IMAGE_FS = "imagefs.available"
@@ -16,6 +17,7 @@ PIDS = "pid.available"
 # The resource that each signal is about, as messages name it.
 RESOURCES = {
     MEMORY: "memory",
+    ALLOCATABLE_MEMORY: "memory",
     NODE_FS: "ephemeral-storage",
     NODE_FS_INODES: "inodes",
     IMAGE_FS: "ephemeral-storage",
@@ -24,6 +26,7 @@ RESOURCES = {
 }
 CONDITIONS = {
     MEMORY: "MemoryPressure",
+    ALLOCATABLE_MEMORY: "MemoryPressure",
     NODE_FS: "DiskPressure",
     NODE_FS_INODES: "DiskPressure",
     IMAGE_FS: "DiskPressure",
@@ -91,8 +94,13 @@ def parse_thresholds(
     soft: Mapping[str, str],
     soft_grace: Mapping[str, str],
     reclaim: Mapping[str, str],
+    *,
+    allocatable: bool = False,
 ) -> list[Threshold]:
-    """All thresholds; raises ValueError with upstream's text for what makes no sense."""
+    """All thresholds; raises ValueError with upstream's text for what makes no sense.
+
+    Where the pods are held to what is ``allocatable``, hard ones of memory hold for that, too.
+    """
     graces = {_known(signal): _grace(text) for signal, text in soft_grace.items()}
     reclaims = {_known(signal): _reclaim(signal, text) for signal, text in reclaim.items()}
     found = list(_statements(hard))
@@ -102,7 +110,14 @@ def parse_thresholds(
                 f"grace period must be specified for the soft eviction threshold {threshold.signal}"
             )
         found.append(replace(threshold, grace=graces[threshold.signal]))
-    return [replace(each, reclaim=reclaims.get(each.signal, Amount())) for each in found]
+    found = [replace(each, reclaim=reclaims.get(each.signal, Amount())) for each in found]
+    if allocatable:
+        found += [
+            replace(each, signal=ALLOCATABLE_MEMORY)
+            for each in found
+            if each.signal == MEMORY and each.hard
+        ]
+    return found
 
 
 def _known(signal: str) -> str:
@@ -181,7 +196,7 @@ class Watch:
         )
         due = [each for each in met if now - self._since[each] >= each.grace]
         self._acted = tuple(due)
-        return sorted(due, key=lambda each: each.signal != MEMORY)
+        return sorted(due, key=lambda each: each.resource != "memory")
 
 
 def _met(threshold: Threshold, observations: Observations, *, with_reclaim: bool = False) -> bool:

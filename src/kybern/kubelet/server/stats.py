@@ -16,7 +16,7 @@ from kybern.component.clock import rfc3339
 from kybern.kubelet.cgroups import CgroupUsage
 from kybern.kubelet.cri import labels
 from kybern.kubelet.eviction.ranking import Disk, PodUsage
-from kybern.kubelet.eviction.signals import Disks, find_disks
+from kybern.kubelet.eviction.signals import Disks, find_disks, observe
 from kybern.kubelet.eviction.thresholds import (
     IMAGE_FS,
     IMAGE_FS_INODES,
@@ -102,7 +102,7 @@ class Stats:
         taken = Sample(
             time=self._parts.clock.time(),
             node_cpu=cpu_nanoseconds(),
-            node=disks.observe(),
+            node=observe(disks, self._parts.cgroups),
             memory=memory_info(),
             pods=pods,
         )
