@@ -21,6 +21,7 @@ from containerd_lab import BUSYBOX, SECONDS, Containerd, open_runtime, until
 from kybern.component.clock import Clock
 from kybern.kubelet.cgroups import remove_tree
 from kybern.kubelet.config import Config
+from kybern.kubelet.images.credentials import PullSecret
 from kybern.kubelet.main import make_parts
 from kybern.kubelet.node.machine import read_machine
 from kybern.kubelet.parts import NodeFacts, Parts
@@ -80,8 +81,9 @@ class Objects:
     async def runtime_handler(self, runtime_class: str) -> str:
         return runtime_class
 
-    async def pull_secrets(self, pod: Obj) -> list[Mapping[str, bytes]]:
-        return [self.secrets[s["name"]] for s in pod["spec"].get("imagePullSecrets") or ()]
+    async def pull_secrets(self, pod: Obj) -> list[PullSecret]:
+        names = [one["name"] for one in pod["spec"].get("imagePullSecrets") or ()]
+        return [PullSecret("default", name, f"uid-{name}", self.secrets[name]) for name in names]
 
     def services(self, namespace: str, linked: bool) -> Iterable[Obj]:
         return self.links if linked else []

@@ -3,6 +3,8 @@
 import json
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -20,7 +22,9 @@ pytestmark = [needs_containerd, pytest.mark.asyncio(loop_scope="module")]
 async def place() -> AsyncIterator[tuple[Lab, str]]:
     async with open_lab() as lab:
         listener = socket.create_server(("127.0.0.1", 0))
-        async with Registry(build(busybox_image())).serving(listener):
+        # Not the image that was imported: who pulls an image answers for all its names.
+        served = replace(busybox_image(), working_directory="/tmp")
+        async with Registry(build(served)).serving(listener):
             yield lab, f"127.0.0.1:{listener.getsockname()[1]}"
 
 
@@ -37,7 +41,8 @@ async def test_a_missing_image_is_pulled_once(place: tuple[Lab, str]) -> None:
             assert pulled.startswith(f'Successfully pulled image "{image}" in ')
             assert "Image size: " in pulled
         else:
-            assert pulled == f'Container image "{image}" already present on machine'
+            there = f'Container image "{image}" already present on machine'
+            assert pulled == f"{there} and can be accessed by the pod"
         await lab.gone(pod)
 
 
@@ -51,20 +56,48 @@ async def test_the_policy_always_asks_the_registry_each_time(place: tuple[Lab, s
         await lab.gone(pod)
 
 
+async def refused(lab: Lab, pod: dict[str, Any], reason: str) -> None:
+    def waits() -> bool:
+        return bool(lab.container(pod)["state"].get("waiting", {}).get("reason") == reason)
+
+    await until(waits, reason)
+
+
 async def test_a_private_image_needs_the_right_secret(place: tuple[Lab, str]) -> None:
     lab, registry = place
     container = {**shell(STAY), "image": f"{registry}/private/busybox:1"}
     without = lab.run(lab.pod(container))
-    await until(
-        lambda: lab.container(without)["state"].get("waiting", {}).get("reason") == "ErrImagePull",
-        "the refusal",
-    )
+    await refused(lab, without, "ErrImagePull")
     auths = {"auths": {registry: {"username": "user", "password": "pass"}}}
     lab.objects.secrets["registry"] = {".dockerconfigjson": json.dumps(auths).encode()}
     allowed = lab.run(lab.pod(container, imagePullSecrets=[{"name": "registry"}]))
     await lab.until_ready(allowed)
     await lab.gone(without)
     await lab.gone(allowed)
+
+
+async def test_a_private_image_on_the_node_is_not_for_everybody(place: tuple[Lab, str]) -> None:
+    lab, registry = place
+    container = {**shell(STAY), "image": f"{registry}/private/tenant:1"}
+    auths = {"auths": {registry: {"username": "user", "password": "pass"}}}
+    for name in ("mine", "copy"):
+        lab.objects.secrets[name] = {".dockerconfigjson": json.dumps(auths).encode()}
+    with_mine = {"imagePullSecrets": [{"name": "mine"}]}
+    first = lab.run(lab.pod(container, **with_mine))
+    await lab.until_ready(first)
+
+    await lab.crash()
+    lab.begin()
+    for policy, reason in (("IfNotPresent", "ErrImagePull"), ("Never", "ErrImageNeverPull")):
+        stranger = lab.run(lab.pod({**container, "imagePullPolicy": policy}))
+        await refused(lab, stranger, reason)
+        await lab.gone(stranger)
+    for secret in ("mine", "copy"):
+        entitled = lab.run(lab.pod(container, imagePullSecrets=[{"name": secret}]))
+        await lab.until_ready(entitled)
+        assert lab.events.reasons(entitled["metadata"]["name"])[0] == "Pulled"
+        await lab.gone(entitled)
+    await lab.gone(first)
 
 
 async def test_an_image_becomes_a_volume_that_only_reads(place: tuple[Lab, str]) -> None:

@@ -15,6 +15,7 @@ from kybern.api import yaml
 from kybern.api.errors import Obj
 from kybern.component.duration import parse_duration
 from kybern.kubelet.config import EVICTION_HARD, Config
+from kybern.kubelet.images import verification
 
 logger = logging.getLogger(__name__)
 
@@ -96,11 +97,19 @@ _FLAGS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "imageGCHighThresholdPercent": ("image_gc_high_threshold", _number),
     "imageGCLowThresholdPercent": ("image_gc_low_threshold", _number),
     "imageMaximumGCAge": ("image_maximum_gc_age", _duration),
+    "imagePullCredentialsVerificationPolicy": (
+        "image_pull_credentials_verification_policy",
+        _one_of(*verification.POLICIES),
+    ),
     "imageMinimumGCAge": ("minimum_image_ttl_duration", _duration),
     "kubeReserved": ("kube_reserved", _pairs("=")),
     "maxParallelImagePulls": ("max_parallel_image_pulls", _number),
     "maxPods": ("max_pods", _number),
     "nodeStatusUpdateFrequency": ("node_status_update_frequency", _duration),
+    "preloadedImagesVerificationAllowlist": (
+        "preloaded_images_verification_allowlist",
+        _texts,
+    ),
     "port": ("port", _number),
     "registerNode": ("register_node", _switch),
     "registerWithTaints": ("register_with_taints", _taints),
@@ -170,10 +179,9 @@ _TUNING = """
 """
 _WITHOUT_EFFECT = frozenset(_TUNING.split())
 _MISSING = """
-    allowedUnsafeSysctls imagePullCredentialsVerificationPolicy
-    kubeReservedCgroup kubeletCgroups memoryReservationPolicy podCIDR podLogsDir
-    preloadedImagesVerificationAllowlist providerID qosReserved
-    shutdownGracePeriodByPodPriority singleProcessOOMKill staticPodURL staticPodURLHeader
+    allowedUnsafeSysctls kubeReservedCgroup kubeletCgroups memoryReservationPolicy podCIDR
+    podLogsDir providerID qosReserved shutdownGracePeriodByPodPriority singleProcessOOMKill
+    staticPodURL staticPodURLHeader
     systemCgroups systemReservedCgroup tlsCipherSuites tlsCurvePreferences tlsMinVersion
 """
 _REFUSED = frozenset(_MISSING.split())
@@ -189,6 +197,10 @@ def apply(config: Config, text: bytes) -> Config:
     changed = replace(config, **values)
     try:
         changed.thresholds()
+        verification.make_policy(
+            changed.image_pull_credentials_verification_policy,
+            changed.preloaded_images_verification_allowlist,
+        )
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
     return changed

@@ -82,6 +82,7 @@ class Guards:
             (pause.REFERENCE,),
             self._image_disk,
             self._warn,
+            self._parts.puller.records.keep_only,
         )
 
     async def _preempt(self, pods: list[Obj]) -> None:

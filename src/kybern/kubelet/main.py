@@ -35,6 +35,8 @@ from kybern.kubelet.devices.manager import DeviceManager
 from kybern.kubelet.devices.plugins import Plugins
 from kybern.kubelet.guards import Guards
 from kybern.kubelet.images.puller import Puller
+from kybern.kubelet.images.records import PullRecords
+from kybern.kubelet.images.verification import make_policy
 from kybern.kubelet.lifecycle import Hooks
 from kybern.kubelet.network_files import ClusterDns
 from kybern.kubelet.node.enforcement import bounds_of_all_pods, enforce
@@ -111,7 +113,12 @@ def make_parts(
     admission = Admission(
         allocations, lambda: facts.node, lambda: facts.allocatable, clock, recorder.event
     )
-    puller = Puller(runtime, clock, config.max_parallel_image_pulls)
+    must_check = make_policy(
+        config.image_pull_credentials_verification_policy,
+        config.preloaded_images_verification_allowlist,
+    )
+    records = PullRecords(paths.root / "image_manager", clock, must_check)
+    puller = Puller(runtime, clock, config.max_parallel_image_pulls, records)
     devices = DeviceManager(Plugins(paths.device_plugins), paths)
     devices.load()
     cpus = make_cpu_manager(config, runtime)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from kybern.api.errors import Obj
+from kybern.kubelet.images.credentials import PullSecret
 
 
 class Objects(Protocol):
@@ -62,8 +63,8 @@ class Objects(Protocol):
         """Say in the Node which volumes this node uses."""
         ...
 
-    async def pull_secrets(self, pod: Obj) -> list[Mapping[str, bytes]]:
-        """The data of the pod's image pull Secrets; missing ones are left out."""
+    async def pull_secrets(self, pod: Obj) -> list[PullSecret]:
+        """The pod's image pull Secrets; missing ones are left out."""
         ...
 
     async def runtime_handler(self, runtime_class: str) -> str:

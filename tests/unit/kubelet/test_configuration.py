@@ -42,6 +42,8 @@ reservedSystemCPUs: 0-1
 topologyManagerScope: container
 rotateCertificates: true
 configMapAndSecretChangeDetectionStrategy: Cache
+imagePullCredentialsVerificationPolicy: NeverVerifyAllowlistedImages
+preloadedImagesVerificationAllowlist: [registry.example/base/*]
 serverTLSBootstrap: true
 """
     found = configured(text, max_pods=7)
@@ -55,6 +57,8 @@ serverTLSBootstrap: true
     assert (found.rotate_certificates, found.rotate_server_certificates) == (True, True)
     assert found.max_container_restart_period == 20
     assert found.change_detection_strategy == "Cache"
+    assert found.image_pull_credentials_verification_policy == "NeverVerifyAllowlistedImages"
+    assert found.preloaded_images_verification_allowlist == ("registry.example/base/*",)
     assert found.cpu_manager_policy == "static"
     assert found.policy_options() == {"full-pcpus-only": "true"}
     assert found.cpu_manager_reconcile_period == 5

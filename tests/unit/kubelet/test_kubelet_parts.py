@@ -9,7 +9,7 @@ from kubelet_pods import Obj, container, pod
 
 from kybern.component.duration import go_duration
 from kybern.kubelet import bounds, env, network_files
-from kybern.kubelet.images.credentials import credentials_for
+from kybern.kubelet.images.credentials import PullSecret, credentials_for
 from kybern.kubelet.images.pause import program
 from kybern.kubelet.images.reference import InvalidReference, with_default_tag
 from kybern.kubelet.oom_score import oom_score
@@ -63,14 +63,18 @@ def test_credentials_fit_by_registry_and_path() -> None:
     secret = {".dockerconfigjson": json.dumps({"auths": auths}).encode()}
 
     def users(image: str) -> list[str]:
-        return [c.username for c in credentials_for(image, [secret])]
+        return [
+            c.username
+            for c in credentials_for(image, [PullSecret("default", "registry", "1", secret)])
+        ]
 
     assert users("registry.example/team/x:1") == ["team", "all"]
     assert users("registry.example/other") == ["all"]
     assert users("busybox") == ["hub"]
     assert users("a.wild.example/x") == ["wild"]
     assert users("elsewhere.example/x") == []
-    assert credentials_for("busybox", [{".dockerconfigjson": b"no json"}]) == []
+    broken = PullSecret("default", "registry", "1", {".dockerconfigjson": b"no json"})
+    assert credentials_for("busybox", [broken]) == []
 
 
 def test_back_off_doubles_up_to_its_limit_and_forgets_after_a_quiet_time() -> None:

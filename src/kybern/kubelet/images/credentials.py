@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -15,21 +16,38 @@ _DOCKER_HUB = ("index.docker.io", "registry-1.docker.io", DEFAULT_REGISTRY)
 
 
 @dataclass(frozen=True, slots=True)
+class PullSecret:
+    """A Secret that a pod pulls with: which one it is, and what it holds."""
+
+    namespace: str
+    name: str
+    uid: str
+    data: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class Credentials:
-    """One user of one registry."""
+    """One user of one registry, as a Secret has it."""
 
     username: str
     password: str
     server: str
+    secret: PullSecret
+
+    def fingerprint(self) -> str:
+        """The same for the same user, password and server."""
+        parts = orjson.dumps([self.username, self.password, self.server])
+        return hashlib.sha256(parts).hexdigest()
 
 
-def credentials_for(image: str, secrets: Iterable[Mapping[str, bytes]]) -> list[Credentials]:
+def credentials_for(image: str, secrets: Iterable[PullSecret]) -> list[Credentials]:
     """The credentials that fit an image, the most specific server first."""
     found = []
-    for data in secrets:
-        for server, entry in _auths(data):
+    for secret in secrets:
+        for server, entry in _auths(secret.data):
             if _fits(server, image):
-                found.append(_credentials(server, entry))
+                username, password = _user(entry)
+                found.append(Credentials(username, password, server, secret))
     return sorted(found, key=lambda c: len(c.server), reverse=True)
 
 
@@ -57,11 +75,11 @@ def _fits(server: str, image: str) -> bool:
     return not path or image.startswith(f"{wanted}/{path}")
 
 
-def _credentials(server: str, entry: Mapping[str, str]) -> Credentials:
+def _user(entry: Mapping[str, str]) -> tuple[str, str]:
     username, password = entry.get("username", ""), entry.get("password", "")
     if not username and entry.get("auth"):
         try:
             username, _, password = base64.b64decode(entry["auth"]).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError):
-            return Credentials("", "", server)
-    return Credentials(username, password, server)
+            return "", ""
+    return username, password

@@ -47,7 +47,10 @@ class _Record:
 
 
 class ImageCollector:
-    """One node's images; ``disk`` says how full theirs is."""
+    """One node's images; ``disk`` says how full theirs is.
+
+    ``forget_others`` is told which images there are, and when they were about to be listed.
+    """
 
     def __init__(
         self,
@@ -57,6 +60,7 @@ class ImageCollector:
         kept: Collection[str],
         disk: Callable[[], Awaitable[Observation]],
         warn: Warn,
+        forget_others: Callable[[Collection[str], float], Awaitable[None]],
     ) -> None:
         self._runtime = runtime
         self._clock = clock
@@ -64,6 +68,7 @@ class ImageCollector:
         self._kept = kept
         self._disk = disk
         self._warn = warn
+        self._forget_others = forget_others
         self._records: dict[str, _Record] = {}
         self._began = clock.time()
 
@@ -102,7 +107,9 @@ class ImageCollector:
 
     async def collect(self) -> None:
         """Remove what is too old, and what has to go for the disk to be less full."""
+        began = self._clock.time()
         await self.look()
+        await self._forget_others(self._records.keys(), began)
         now = self._clock.time()
         if self._policy.longest_age and now - self._began > self._policy.longest_age:
             for identity, record in self._candidates():

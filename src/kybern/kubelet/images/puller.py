@@ -1,20 +1,25 @@
 """Makes sure a container's image is on the node: pull policy, credentials, back-off, events."""
 
 import asyncio
+import contextlib
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from kybern.api.errors import Obj
 from kybern.component.clock import Clock
 from kybern.component.duration import go_duration
 from kybern.kubelet.cri.client import Runtime, cri
-from kybern.kubelet.images.credentials import Credentials, credentials_for
+from kybern.kubelet.images.credentials import Credentials, PullSecret, credentials_for
+from kybern.kubelet.images.records import PullRecords
 from kybern.kubelet.images.reference import InvalidReference, with_default_tag
 from kybern.kubelet.pods import spec
 from kybern.kubelet.pods.backoff import Backoff
 from kybern.kubelet.pods.failures import StartFailure
 from kybern.rpc.client import RpcError
+
+logger = logging.getLogger(__name__)
 
 INITIAL_BACKOFF = 10.0
 LONGEST_BACKOFF = 300.0
@@ -27,9 +32,10 @@ Report = Callable[[str, str, str], None]
 class Puller:
     """One node's image pulls; pulls of the same image wait for one another."""
 
-    def __init__(self, runtime: Runtime, clock: Clock, parallel: int) -> None:
+    def __init__(self, runtime: Runtime, clock: Clock, parallel: int, records: PullRecords) -> None:
         self._runtime = runtime
         self._clock = clock
+        self.records = records
         self._slots = asyncio.Semaphore(parallel)
         self._backoff = Backoff(INITIAL_BACKOFF, LONGEST_BACKOFF)
         self._last_errors: OrderedDict[str, str] = OrderedDict()
@@ -38,7 +44,7 @@ class Puller:
         self,
         pod: Obj,
         container: Obj,
-        secrets: Sequence[Any],
+        secrets: Sequence[PullSecret],
         sandbox_config: Any,
         report: Report,
     ) -> Any:
@@ -51,22 +57,29 @@ class Puller:
             report("Warning", "InspectFailed", message)
             raise StartFailure("InvalidImageName", message) from None
         try:
+            if self.records.interrupted:
+                await self.records.settle(await self._runtime.images())
             present = await self._runtime.image(reference)
         except RpcError as error:
             message = f'Failed to inspect image "{reference}": {error}'
             report("Warning", "InspectFailed", message)
             raise StartFailure("ImageInspectError", message) from None
         policy = container.get("imagePullPolicy") or "IfNotPresent"
-        if present is not None and policy != "Always":
-            report("Normal", "Pulled", f'Container image "{name}" already present on machine')
+        credentials = credentials_for(reference, secrets)
+        # Who may not use an image that is there is not told that it is there, either.
+        if (
+            present is not None
+            and policy != "Always"
+            and await self.records.may_use(reference, present.id, credentials)
+        ):
+            message = f'Container image "{name}" already present on machine'
+            report("Normal", "Pulled", f"{message} and can be accessed by the pod")
             return present
         if policy == "Never":
             message = f'Container image "{name}" is not present with pull policy of Never'
             report("Warning", "ErrImageNeverPull", message)
             raise StartFailure("ErrImageNeverPull", message)
-        await self._pull(
-            pod, reference, credentials_for(reference, secrets), sandbox_config, report
-        )
+        await self._pull(pod, reference, credentials, sandbox_config, report)
         pulled = await self._runtime.image(reference)
         if pulled is None:
             raise StartFailure("ErrImagePull", f'image "{reference}" vanished after its pull')
@@ -94,11 +107,17 @@ class Puller:
         async with self._slots:
             started = self._clock.monotonic()
             try:
-                await self._pull_with(reference, credentials, sandbox_config)
+                await self.records.begin(reference)
+                used = await self._pull_with(reference, credentials, sandbox_config)
+            except OSError as error:
+                message = "Failed to record image pull intent for container image"
+                raise StartFailure("ErrImagePull", f'{message} "{reference}": {error}') from None
             except RpcError as error:
+                await self.records.fail(reference)
                 self._failed(key, error, reference, report)
         done = self._clock.monotonic()
         image = await self._runtime.image(reference)
+        await self._record(reference, image, used)
         report(
             "Normal",
             "Pulled",
@@ -109,20 +128,33 @@ class Puller:
 
     async def _pull_with(
         self, reference: str, credentials: Sequence[Credentials], sandbox_config: Any
-    ) -> None:
-        """Try each fitting credential, or none at all; the last failure counts."""
-        tries = [cri.AuthConfig(username=c.username, password=c.password) for c in credentials] or [
-            None
-        ]
-        for position, auth in enumerate(tries, start=1):
-            try:
-                await self._runtime.pull_image(reference, auth, sandbox_config)
-                return
-            except RpcError:
-                if position == len(tries):
-                    raise
+    ) -> Credentials | None:
+        """Try each fitting credential, or none at all; which one did. The last failure counts."""
+        if not credentials:
+            await self._runtime.pull_image(reference, None, sandbox_config)
+            return None
+        *first, last = credentials
+        for tried in first:
+            with contextlib.suppress(RpcError):
+                await self._pull_as(reference, tried, sandbox_config)
+                return tried
+        await self._pull_as(reference, last, sandbox_config)
+        return last
 
-    def _failed(self, key: str, error: RpcError, reference: str, report: Report) -> None:
+    async def _pull_as(self, reference: str, user: Credentials, sandbox_config: Any) -> None:
+        auth = cri.AuthConfig(username=user.username, password=user.password)
+        await self._runtime.pull_image(reference, auth, sandbox_config)
+
+    async def _record(self, reference: str, image: Any, used: Credentials | None) -> None:
+        """Remember who pulled; where that fails, the intent stays, and the next one pulls again."""
+        if image is None:
+            return
+        try:
+            await self.records.finish(reference, image.id, used)
+        except OSError as error:
+            logger.warning("pull of image %s not recorded: %s", reference, error)
+
+    def _failed(self, key: str, error: RpcError, reference: str, report: Report) -> NoReturn:
         report("Warning", "Failed", f'Failed to pull image "{reference}": {error}')
         now = self._clock.time()
         self._backoff.failed(key, now)

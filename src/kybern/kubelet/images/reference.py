@@ -27,6 +27,12 @@ def with_default_tag(name: str) -> str:
     return name if match["tag"] or match["digest"] else f"{name}:latest"
 
 
+def name_only(name: str) -> str:
+    """The name without tag and digest."""
+    match = _REFERENCE.fullmatch(name)
+    return match["name"] if match else name
+
+
 def _quoted(name: str) -> str:
     return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
 

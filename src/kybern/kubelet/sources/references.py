@@ -29,6 +29,7 @@ from kybern.client.client import Client
 from kybern.client.informer import Informer
 from kybern.client.transport import ApiUnreachable
 from kybern.component.clock import Clock, parse_rfc3339
+from kybern.kubelet.images.credentials import PullSecret
 from kybern.kubelet.objects import decoded
 from kybern.kubelet.pods import spec
 from kybern.kubelet.sources.watches import Key, Watches, references
@@ -129,13 +130,15 @@ class ApiObjects:
             raise StatusError(404, "NotFound", f'RuntimeClass "{runtime_class}" not found')
         return found["handler"]
 
-    async def pull_secrets(self, pod: Obj) -> list[Mapping[str, bytes]]:
+    async def pull_secrets(self, pod: Obj) -> list[PullSecret]:
         namespace = pod["metadata"]["namespace"]
         found = []
         for reference in pod["spec"].get("imagePullSecrets") or ():
-            data = await self.secret_data(namespace, reference.get("name") or "")
-            if data is not None:
-                found.append(data)
+            name = reference.get("name") or ""
+            secret = await self._followed(SECRETS, namespace, name)
+            if secret is not None:
+                uid = secret["metadata"].get("uid", "")
+                found.append(PullSecret(namespace, name, uid, decoded(secret)))
         return found
 
     def services(self, namespace: str, linked: bool) -> Iterable[Obj]:
