@@ -82,7 +82,8 @@ def read_json(body: bytes) -> tuple[Any, list[str]]:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         return _read_odd_json(body, error.pos)
-    written = _written_nested(value)
+    # Few bodies have so many brackets that they could nest too deep.
+    written = orjson.dumps(value) if _brackets(body) <= DEEPEST else _written_nested(value)
     if written is None:
         raise Malformed("exceeded max depth")
     # A repeated key is in the text but not in the value, so the counts of keys differ. Blanks go

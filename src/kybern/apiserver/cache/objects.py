@@ -163,11 +163,16 @@ def _storage_json(cached: CachedObject) -> bytes:
 
 FieldReaders = Mapping[str, Callable[[Obj], str]]
 
+_UNREADABLE = (AttributeError, IndexError, KeyError, TypeError)
+
 
 def selectable(obj: Obj, readers: FieldReaders) -> tuple[dict[str, str], dict[str, str]]:
     """The labels and the selectable fields of an object."""
     metadata: dict[str, Any] = obj["metadata"]
-    fields = {name: _field(read, obj) for name, read in readers.items()}
+    try:
+        fields = {name: read(obj) for name, read in readers.items()}
+    except _UNREADABLE:
+        fields = {name: _field(read, obj) for name, read in readers.items()}
     fields["metadata.name"] = metadata.get("name", "")
     fields["metadata.namespace"] = metadata.get("namespace", "")
     return metadata.get("labels") or {}, fields
@@ -177,5 +182,5 @@ def _field(read: Callable[[Obj], str], obj: Obj) -> str:
     """One selectable field; empty in an object that is older than today's validation."""
     try:
         return read(obj)
-    except (AttributeError, IndexError, KeyError, TypeError):
+    except _UNREADABLE:
         return ""

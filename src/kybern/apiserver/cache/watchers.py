@@ -6,6 +6,7 @@ watching a few objects, cost it nothing.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from kybern.apiserver.cache.events import CacheChange, Selection
@@ -32,7 +33,7 @@ class Watchers:
 
     def count(self, key: str) -> int:
         """How many watches look at every change of a key, whatever its fields."""
-        topics = [Topic("", key), *_prefixes(key)]
+        topics = (Topic("", key), *_prefixes(key.rpartition("/")[0]))
         return sum(len(self._by_topic[topic]) for topic in topics if topic in self._by_topic)
 
     def add(self, watch: Watch, key: str | None) -> None:
@@ -71,7 +72,8 @@ class Watchers:
 
     def _topics(self, change: CacheChange) -> dict[Topic, None]:
         """Every topic under which a watch of this change can be filed."""
-        topics = dict.fromkeys([Topic("", change.key), *_prefixes(change.key)])
+        collection = change.key.rpartition("/")[0]
+        topics = dict.fromkeys((Topic("", change.key), *_prefixes(collection)))
         for cached in (change.previous, change.entry):
             if cached is not None:
                 topics.update(self._field_topics(cached))
@@ -81,11 +83,11 @@ class Watchers:
         return {Topic(field, cached.fields.get(field, "")): None for field in self._indexed_fields}
 
 
-def _prefixes(key: str) -> list[Topic]:
-    """The prefixes of a key, from its own collection up."""
+@lru_cache(maxsize=4096)
+def _prefixes(collection: str) -> tuple[Topic, ...]:
+    """The prefixes of the keys of a collection, from its own up."""
     found: list[Topic] = []
-    slash = key.rfind("/")
-    while slash > 0:
-        found.append(Topic("", key[: slash + 1]))
-        slash = key.rfind("/", 0, slash)
-    return found
+    while collection:
+        found.append(Topic("", collection + "/"))
+        collection = collection.rpartition("/")[0]
+    return tuple(found)

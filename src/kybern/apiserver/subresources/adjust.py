@@ -40,7 +40,7 @@ async def adjust(
         obj = owned(cached)
         change(obj)
         obj = schema.normalise(obj)
-        if dry_run or unchanged(obj, owned(cached)):
+        if dry_run or unchanged(obj, cached.obj):
             return cached
         try:
             return await cache.update(key, obj, cached.mod_revision)
