@@ -136,15 +136,14 @@ class Client:
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """Any request, its body as a stream: logs, watches. Close the reply."""
-        sent = {"User-Agent": self.user_agent, "Accept": "application/json"}
+        sent = {"user-agent": self.user_agent, "accept": "application/json"}
         payload = b""
         if body is not None:
-            sent["Content-Type"] = "application/json"
+            sent["content-type"] = "application/json"
             payload = body if isinstance(body, bytes) else orjson.dumps(body)
-        for name, value in (headers or {}).items():
-            sent[name] = value
-        lowered = {name.lower(): value for name, value in sent.items()}
-        return await self.transport.send(method, path, encode_query(query), lowered, payload)
+        if headers:
+            sent.update((name.lower(), value) for name, value in headers.items())
+        return await self.transport.send(method, path, encode_query(query), sent, payload)
 
     async def websocket(
         self, path: str, query: str, protocols: Sequence[str]
@@ -285,7 +284,7 @@ class Client:
         """Create an object, or POST to the subresource of ``name``."""
         where = namespace or obj.get("metadata", {}).get("namespace")
         path = _path(resource, where, name, subresource)
-        return await self._call("POST", path, {"dryRun": "All" if dry_run else ""}, obj)
+        return await self._call("POST", path, {"dryRun": "All"} if dry_run else None, obj)
 
     async def update(self, resource: Resource, obj: Obj, *, subresource: str = "") -> Obj:
         meta = obj["metadata"]

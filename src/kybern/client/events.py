@@ -32,6 +32,11 @@ BURST = 25
 REFILL_PER_SECOND = 1 / 300
 
 
+# What the event is about: apiVersion, kind, namespace, name, uid and fieldPath.
+_Identity = tuple[str, str, str, str, str, str]
+_Recorded = tuple[_Identity, Obj]
+
+
 @dataclass(slots=True)
 class _Written:
     """An event that exists on the server and is counted up."""
@@ -56,7 +61,7 @@ class EventRecorder:
         self._client = client
         self._clock = clock
         self._source = {"component": component, **({"host": host} if host else {})}
-        self._queues: dict[int, asyncio.Queue[Obj]] = {}
+        self._queues: dict[int, asyncio.Queue[_Recorded]] = {}
         self._writers: list[asyncio.Task[None]] = []
         self._dropped = 0
         self._written: OrderedDict[tuple[str, ...], _Written] = OrderedDict()
@@ -77,8 +82,9 @@ class EventRecorder:
         if field_path:
             involved["fieldPath"] = field_path
         body = {"involvedObject": involved, "type": type, "reason": reason, "message": message}
+        identity = _identity(involved)
         try:
-            self._queue_of(involved).put_nowait(body)
+            self._queue_of(identity).put_nowait((identity, body))
         except asyncio.QueueFull:
             self._dropped += 1
 
@@ -100,10 +106,9 @@ class EventRecorder:
         await asyncio.gather(*self._writers, return_exceptions=True)
         self._queues, self._writers = {}, []
 
-    def _queue_of(self, involved: Obj) -> asyncio.Queue[Obj]:
+    def _queue_of(self, identity: _Identity) -> asyncio.Queue[_Recorded]:
         """One writer has all events about an object, so none overtakes another."""
-        subject = involved.get("uid") or involved["name"]
-        number = zlib.crc32(subject.encode()) % WRITERS
+        number = zlib.crc32("/".join(identity).encode()) % WRITERS
         queue = self._queues.get(number)
         if queue is None:
             queue = self._queues[number] = asyncio.Queue(QUEUE_LIMIT)
@@ -111,12 +116,12 @@ class EventRecorder:
             self._writers.append(writing)
         return queue
 
-    async def _write_all(self, queue: asyncio.Queue[Obj]) -> None:
+    async def _write_all(self, queue: asyncio.Queue[_Recorded]) -> None:
         while True:
-            body = await queue.get()
+            identity, body = await queue.get()
             try:
-                if self._admits(body):
-                    await self._write(body)
+                if self._admits(identity):
+                    await self._write(identity, body)
             except (StatusError, ApiUnreachable) as error:
                 logger.info("event dropped: %s: %s", body["reason"], error)
             finally:
@@ -126,21 +131,19 @@ class EventRecorder:
                 logger.warning("%d events dropped, the queue was full", self._dropped)
                 self._dropped = 0
 
-    def _admits(self, body: Obj) -> bool:
+    def _admits(self, identity: _Identity) -> bool:
         """A token bucket for each object: a burst, then one event in five minutes."""
-        key = _identity(body["involvedObject"])
         now = self._clock.time()
-        tokens, since = self._tokens.pop(key, (float(BURST), now))
+        tokens, since = self._tokens.pop(identity, (float(BURST), now))
         tokens = min(BURST, tokens + (now - since) * REFILL_PER_SECOND)
-        _remember(self._tokens, key, (max(tokens - 1, 0.0), now))
+        _remember(self._tokens, identity, (max(tokens - 1, 0.0), now))
         return tokens >= 1
 
-    async def _write(self, body: Obj) -> None:
-        body = self._combined(body)
-        involved = body["involvedObject"]
-        key = (*_identity(involved), body["type"], body["reason"], body["message"])
+    async def _write(self, identity: _Identity, body: Obj) -> None:
+        body = self._combined(identity, body)
+        key = (*identity, body["type"], body["reason"], body["message"])
         now = self._clock.timestamp()
-        namespace = involved.get("namespace") or "default"
+        namespace = body["involvedObject"].get("namespace") or "default"
         known = self._written.get(key)
         if known is not None:
             patch = {"count": known.count + 1, "lastTimestamp": now, "message": body["message"]}
@@ -179,8 +182,8 @@ class EventRecorder:
                     raise
         raise StatusError(409, "AlreadyExists", f"too many events about {subject} in one instant")
 
-    def _combined(self, body: Obj) -> Obj:
-        key = (*_identity(body["involvedObject"]), body["type"], body["reason"])
+    def _combined(self, identity: _Identity, body: Obj) -> Obj:
+        key = (*identity, body["type"], body["reason"])
         now = self._clock.time()
         similar = self._similar.pop(key, None)
         if similar is None or now - similar.since > SIMILAR_SECONDS:
@@ -212,6 +215,13 @@ def _reference(obj: Obj) -> Obj:
     return {key: value for key, value in reference.items() if value}
 
 
-def _identity(reference: Obj) -> tuple[str, ...]:
-    fields = ("apiVersion", "kind", "namespace", "name", "uid", "fieldPath")
-    return tuple(reference.get(name, "") for name in fields)
+def _identity(reference: Obj) -> _Identity:
+    read = reference.get
+    return (
+        read("apiVersion", ""),
+        read("kind", ""),
+        read("namespace", ""),
+        read("name", ""),
+        read("uid", ""),
+        read("fieldPath", ""),
+    )
