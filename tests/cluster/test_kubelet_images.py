@@ -1,14 +1,17 @@
 """Pulling from a registry: a small one of the test's own, with a password where asked."""
 
+import base64
 import json
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from containerd_lab import STAY, busybox_image, needs_containerd, shell, until
+from docker_registry import PASSWORD, USER, docker_registry, needs_docker_registry
 from image_registry import Registry
 from kubelet_lab import Lab, open_lab
 
@@ -98,6 +101,27 @@ async def test_a_private_image_on_the_node_is_not_for_everybody(place: tuple[Lab
         assert lab.events.reasons(entitled["metadata"]["name"])[0] == "Pulled"
         await lab.gone(entitled)
     await lab.gone(first)
+
+
+@needs_docker_registry
+async def test_pods_pull_from_dockers_own_registry(place: tuple[Lab, str], tmp_path: Path) -> None:
+    lab, _ = place
+    async with docker_registry(tmp_path) as registry:
+        image = replace(busybox_image(), environment=["FROM=registry"])
+        digest = await registry.push("team/app", build(image))
+        refused_pod = lab.run(lab.pod({**shell(STAY), "image": f"{registry.address}/team/app:1"}))
+        await refused(lab, refused_pod, "ErrImagePull")
+        await lab.gone(refused_pod)
+        entry = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        config = {"auths": {f"http://{registry.address}": {"auth": entry}}}
+        lab.objects.secrets["docker"] = {".dockerconfigjson": json.dumps(config).encode()}
+        for name in (f"team/app@{digest}", "team/app:1"):
+            container = {**shell(f"echo $FROM; {STAY}"), "image": f"{registry.address}/{name}"}
+            pod = lab.run(lab.pod(container, imagePullSecrets=[{"name": "docker"}]))
+            await lab.until_ready(pod)
+            assert lab.log(pod) == "registry\n"
+            assert lab.container(pod)["imageID"] == f"{registry.address}/team/app@{digest}"
+            await lab.gone(pod)
 
 
 async def test_an_image_becomes_a_volume_that_only_reads(place: tuple[Lab, str]) -> None:
