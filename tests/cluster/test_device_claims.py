@@ -40,6 +40,7 @@ class Driver:
     prepared: list[str] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     failure: str = ""
+    requests: tuple[str, ...] = ("light",)
     servers: list[RpcServer] = field(default_factory=list)
 
     async def start(self) -> None:
@@ -83,7 +84,10 @@ class Driver:
             name = f"{DRIVER}/claim={claim.uid}"
             self._specify(claim.uid)
             result.devices.add(
-                request_names=["light"], pool_name=NODE, device_name="red", cdi_device_ids=[name]
+                request_names=self.requests,
+                pool_name=NODE,
+                device_name="red",
+                cdi_device_ids=[name],
             )
         return answer
 
@@ -199,3 +203,21 @@ async def test_a_pod_waits_for_a_driver_that_is_away(site: Site) -> None:
     await lab.ready("third")
     await lab.remove("third")
     assert not driver.prepared
+
+
+async def test_an_extended_resource_of_a_class_is_a_device_of_a_claim(site: Site) -> None:
+    lab, driver = site.lab, site.driver
+    driver.requests = ("container-0-request-0",)
+    made = pod("bright")
+    lights = {"deviceclass.resource.kubernetes.io/lights": "1"}
+    made["spec"]["containers"][0]["resources"] = {"requests": lights, "limits": lights}
+    await lab.client.create(PODS, made, "default")
+    placed = await lab.ready("bright")
+    assert await lab.exec("bright", "echo $LIGHT; test -c /dev/light && ls -d /light") == (
+        "red\n/light\n"
+    )
+    claim = placed["status"]["extendedResourceClaimStatus"]["resourceClaimName"]
+    assert f"prepare {claim}" in driver.calls
+    await lab.remove("bright")
+    assert f"unprepare {claim}" in driver.calls
+    await lab.cluster.wait_gone(RESOURCE_CLAIMS, claim)

@@ -10,6 +10,10 @@ Obj = dict[str, Any]
 
 # Keeps a claim from being deleted while devices are allocated to it.
 FINALIZER = "resource.kubernetes.io/delete-protection"
+# On the claim that the scheduler makes for a pod's extended resources.
+EXTENDED_RESOURCE_CLAIM = "resource.kubernetes.io/extended-resource-claim"
+# Every device class is an extended resource with this before its name.
+CLASS_PREFIX = "deviceclass.resource.kubernetes.io/"
 # How many consumers one claim may have at a time.
 MAX_CONSUMERS = 256
 
@@ -31,6 +35,27 @@ def resource_claim_names(pod: Obj) -> list[tuple[str, str | None]]:
         else:
             found.append((name, (made[name] or "") if name in made else None))
     return found
+
+
+def extended_claim_name(pod: Obj) -> str:
+    """The claim that was made for the pod's extended resources; empty for none."""
+    made = (pod.get("status") or {}).get("extendedResourceClaimStatus") or {}
+    return str(made.get("resourceClaimName") or "")
+
+
+def extended_requests(pod: Obj) -> list[Obj]:
+    """Which requests of that claim serve what: ``containerName``, ``resourceName``,
+    ``requestName``."""
+    made = (pod.get("status") or {}).get("extendedResourceClaimStatus") or {}
+    mappings: list[Obj] = made.get("requestMappings") or []
+    return mappings
+
+
+def claims_in_use(pod: Obj) -> list[str]:
+    """All claims of the pod whose names are known."""
+    extended = extended_claim_name(pod)
+    names = [name for _, name in resource_claim_names(pod) if name]
+    return [*names, extended] if extended else names
 
 
 def is_allocated(claim: Obj) -> bool:

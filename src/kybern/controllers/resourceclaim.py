@@ -13,9 +13,10 @@ from kybern.api.errors import Obj, StatusError
 from kybern.api.resource_claims import (
     FINALIZER,
     MAX_CONSUMERS,
+    claims_in_use,
+    extended_claim_name,
     is_allocated,
     is_reserved,
-    resource_claim_names,
 )
 from kybern.api.resources import PODS, RESOURCE_CLAIM_TEMPLATES, RESOURCE_CLAIMS
 from kybern.controllers.controller import Context, Controller
@@ -200,15 +201,14 @@ def _claim(pod: Obj, entry: Obj, template: Obj) -> Obj:
 
 def _pod_keys(pod: Obj) -> list[str]:
     """The pod if it has claims, and its claims when it may be done with them."""
-    if not pod["spec"].get("resourceClaims"):
+    if not pod["spec"].get("resourceClaims") and not extended_claim_name(pod):
         return []
     return [f"pod:{objects.key(pod)}", *(f"claim:{at}" for at in _claims_of(pod))]
 
 
 def _claims_of(pod: Obj) -> list[str]:
     """Keys of the claims that the pod names or was given."""
-    names = [name for _, name in resource_claim_names(pod) if name]
-    return [f"{objects.namespace(pod)}/{name}" for name in names]
+    return [f"{objects.namespace(pod)}/{name}" for name in claims_in_use(pod)]
 
 
 def _status_of(pod: Obj, name: str) -> Obj | None:

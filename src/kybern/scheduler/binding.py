@@ -20,6 +20,7 @@ from kybern.component.clock import Clock
 from kybern.scheduler.columns.storage import StorageObjects
 from kybern.scheduler.extenders.asking import Extenders
 from kybern.scheduler.extenders.errors import ExtenderError
+from kybern.scheduler.metrics import Metrics
 from kybern.scheduler.outbox import Outbox
 from kybern.scheduler.plugin import Plugin
 from kybern.scheduler.plugins.default_binder import DefaultBinder
@@ -39,7 +40,7 @@ WAITING_CALLS = 1024
 
 class Binder:
     """Binds the pods of all profiles; ``bound(queued, node)`` and ``failed(queued, message)`` tell
-    what came of it, ``ran`` how long each extension point took (see ``Metrics.ran``)."""
+    what came of it."""
 
     def __init__(
         self,
@@ -49,15 +50,15 @@ class Binder:
         extenders: Extenders | None,
         bound: Callable[[QueuedPod, str], None],
         failed: Callable[[QueuedPod, str], None],
-        ran: Callable[[str, str, str, float], None],
+        metrics: Metrics,
     ) -> None:
         self._client = client
         self._now = clock.monotonic
-        self._ran = ran
+        self._metrics = metrics
         self._extenders = extenders
         self._bound = bound
         self._failed = failed
-        self._prebinder = PreBinder(client, clock, storage)
+        self._prebinder = PreBinder(client, clock, storage, metrics)
         self._binds = Outbox("bind", BINDS_AT_ONCE, WAITING_CALLS)
         self._prebinds = Outbox("volume binding", PREBINDS_AT_ONCE, WAITING_CALLS)
 
@@ -68,6 +69,10 @@ class Binder:
     async def deallocate(self, claim: Obj) -> None:
         """Give back the devices of a claim that keeps its pod off all nodes."""
         await self._prebinder.deallocate(claim)
+
+    async def delete_claim(self, claim: Obj) -> None:
+        """Delete what an earlier attempt left of a claim for extended resources."""
+        await self._prebinder.delete(claim)
 
     async def room(self) -> None:
         """Wait until another decision may be handed over."""
@@ -83,7 +88,7 @@ class Binder:
     def add(self, queued: QueuedPod, node: str, row: int, plugins: Mapping[str, Plugin]) -> None:
         """Bind the pod; ``plugins`` are those of its profile, ``row`` is the node's."""
         plan, devices = plans_for(plugins, queued.pod, row)
-        if plan or queued.pod["spec"].get("resourceClaims"):
+        if plan or devices is not None or queued.pod["spec"].get("resourceClaims"):
             promise = self._prebinder.assume(plan, devices, node)
             self._prebinds.add(partial(self._prebind, queued, node, promise))
         else:
@@ -127,4 +132,4 @@ class Binder:
             self._bound(queued, node)
 
     def _tell(self, point: str, status: str, queued: QueuedPod, started: float) -> None:
-        self._ran(point, status, queued.scheduler_name, self._now() - started)
+        self._metrics.ran(point, status, queued.scheduler_name, self._now() - started)

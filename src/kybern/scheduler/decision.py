@@ -96,7 +96,9 @@ class Decider:
         selector = self.profile.default_selector(pod)
         text = str(selector) if selector is not None else ""
         labels = pod["metadata"].get("labels") or {}
-        storage = self.cluster.storage.version
+        there = self.cluster.storage
+        facts = storage_facts(pod, there.backed)
+        storage = facts and (facts, there.version)
         key = shape_key(pod, self.cluster.groups.project(labels), text, storage)
         found = self._classes.get(key)
         if found is not None:
@@ -108,7 +110,7 @@ class Decider:
         key = shape_key(pod, self.cluster.groups.project(labels), text, storage)
         self._close_class(key)
         self._classes[key] = made
-        if storage_facts(pod) is not None:
+        if facts is not None:
             self._passing.append(key)
         if len(self._passing) > PASSING_CLASSES:
             self._close_class(self._passing.popleft())

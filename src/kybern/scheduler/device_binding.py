@@ -3,20 +3,25 @@
 ``prebind.py`` calls ``reserve`` in the background for pods with resource claims; what was decided
 comes from ``promises.py``. A claim is written in two steps, as upstream does: the finalizer, then
 the status with allocation and consumer. Failing is harmless: a promise that was not written is
-forgotten, one that was written is given back.
+forgotten, one that was written is given back. The claim for a pod's extended resources is made
+here, and deleted if the pod does not get its node.
 """
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kybern.api.errors import StatusError
 from kybern.api.objects import key
 from kybern.api.resource_claims import FINALIZER, is_allocated, is_reserved, resource_claim_names
 from kybern.api.resources import RESOURCE_CLAIMS
-from kybern.client import Client
+from kybern.client import ApiUnreachable, Client
 from kybern.component.clock import Clock
 from kybern.scheduler.columns.storage import StorageObjects
+from kybern.scheduler.metrics import Metrics
+from kybern.scheduler.pod_status import patch_status
+from kybern.scheduler.promises import Promise
 
 Obj = dict[str, Any]
 
@@ -31,13 +36,23 @@ class DevicesNotReady(Exception):
 class DeviceBinder:
     """Does it for all profiles."""
 
-    def __init__(self, client: Client, clock: Clock, storage: StorageObjects) -> None:
+    def __init__(
+        self, client: Client, clock: Clock, storage: StorageObjects, metrics: Metrics
+    ) -> None:
         self._client, self._clock, self._storage = client, clock, storage
+        self._metrics = metrics
 
-    async def reserve(self, pod: Obj, promised: tuple[Obj, ...], changed: "Changes") -> None:
+    async def reserve(self, pod: Obj, promise: Promise, changed: "Changes") -> None:
         """Allocate and reserve all claims of the pod, and wait for their devices."""
-        allocations = {key(claim): claim["status"]["allocation"] for claim in promised}
+        allocations = {
+            key(claim): claim["status"]["allocation"] for claim in promise.resource_claims
+        }
         names = [name for _, name in resource_claim_names(pod) if name]
+        if promise.mappings:
+            # The claim that is to be made comes last.
+            imagined = promise.resource_claims[-1]
+            made = await self._make(imagined)
+            names.append(await self._keep(pod, imagined, made, promise.mappings))
         for name in names:
             at = f"{pod['metadata']['namespace']}/{name}"
             claim = self._storage.resource_claims.get(at)
@@ -46,6 +61,55 @@ class DeviceBinder:
         async with asyncio.timeout(READY_TIMEOUT_SECONDS):
             while not all(self._is_ready(pod, name) for name in names):
                 await changed.wait()
+
+    async def _make(self, imagined: Obj) -> Obj:
+        """The claim for extended resources, as an object."""
+        meta = imagined["metadata"]
+        wanted = {name: meta[name] for name in ("generateName", "annotations", "ownerReferences")}
+        claim = {"metadata": wanted, "spec": imagined["spec"]}
+        try:
+            made = await self._client.create(RESOURCE_CLAIMS, claim, meta["namespace"])
+        except Exception:
+            self._metrics.made_claim(False)
+            raise
+        self._metrics.made_claim(True)
+        return made
+
+    async def _keep(self, pod: Obj, imagined: Obj, made: Obj, mappings: Sequence[Obj]) -> str:
+        """Write what was promised into the claim, and the claim into the pod; returns its name.
+
+        Its devices are seen as taken all the time, by one of the two claims or by both.
+        """
+        name: str = made["metadata"]["name"]
+        try:
+            written = await self._write(pod, name, imagined["status"]["allocation"])
+            shown = self._storage.resource_claims.get(key(written))
+            if shown is None or not is_allocated(shown):
+                self._storage.assume(written)
+            self._storage.forget(imagined)
+            status = {"requestMappings": list(mappings), "resourceClaimName": name}
+            await patch_status(self._client, pod, {"extendedResourceClaimStatus": status})
+        except BaseException:
+            with contextlib.suppress(StatusError, ApiUnreachable, ConnectionError, TimeoutError):
+                await self.delete(made)
+            raise
+        return name
+
+    async def delete(self, claim: Obj) -> None:
+        """The claim for extended resources is of no use any more."""
+        name, namespace = claim["metadata"]["name"], claim["metadata"]["namespace"]
+        try:
+            held = await self._client.get(RESOURCE_CLAIMS, name, namespace)
+            others = [
+                each for each in held["metadata"].get("finalizers") or () if each != FINALIZER
+            ]
+            metadata = {**held["metadata"], "finalizers": others}
+            await self._client.update(RESOURCE_CLAIMS, {**held, "metadata": metadata})
+            uid = claim["metadata"]["uid"]
+            await self._client.delete(RESOURCE_CLAIMS, name, namespace, uid=uid)
+        except StatusError as error:
+            if error.reason != "NotFound":
+                raise
 
     async def release(self, pod: Obj) -> None:
         """The pod does not get its node: nothing is reserved for it any more."""
@@ -62,18 +126,18 @@ class DeviceBinder:
         status = {name: held for name, held in claim["status"].items() if name not in gone}
         await self._client.update_status(RESOURCE_CLAIMS, {**claim, "status": status})
 
-    async def _write(self, pod: Obj, name: str, devices: Obj | None) -> None:
+    async def _write(self, pod: Obj, name: str, devices: Obj | None) -> Obj:
         namespace = pod["metadata"]["namespace"]
         for attempt in range(ATTEMPTS):
             claim = await self._client.get(RESOURCE_CLAIMS, name, namespace)
             try:
-                await self._write_once(pod, claim, devices)
-                return
+                return await self._write_once(pod, claim, devices)
             except StatusError as error:
                 if error.reason != "Conflict" or attempt == ATTEMPTS - 1:
                     raise
+        raise AssertionError("the last attempt returns or raises")
 
-    async def _write_once(self, pod: Obj, claim: Obj, devices: Obj | None) -> None:
+    async def _write_once(self, pod: Obj, claim: Obj, devices: Obj | None) -> Obj:
         shown = key(claim)
         if "deletionTimestamp" in claim["metadata"]:
             raise DevicesNotReady(f"claim {shown} got deleted in the meantime")
@@ -93,7 +157,7 @@ class DeviceBinder:
         if not is_reserved(claim, meta["uid"]):
             others = (*others, consumer)
         written = _with_status(claim, allocation=given, reservedFor=list(others))
-        await self._client.update_status(RESOURCE_CLAIMS, written)
+        return await self._client.update_status(RESOURCE_CLAIMS, written)
 
     def _is_ready(self, pod: Obj, name: str) -> bool:
         """The claim is seen as written, and its devices' drivers say that they are ready."""

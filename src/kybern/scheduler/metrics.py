@@ -109,6 +109,9 @@ class Metrics:
             "Time of one plugin at an extension point, for all nodes together.",
             *("plugin", "extension_point", "status"),
         )
+        self._claims_made = _counter(
+            "resourceclaim_creates_total", "Claims made for extended resources.", "status"
+        )
         self._event_seconds = _histogram(
             "event_handling_duration_seconds", POINT_BUCKETS, "Time to handle an event.", "event"
         )
@@ -149,6 +152,10 @@ class Metrics:
 
     def ran_plugin(self, plugin: str, point: str, status: str, seconds: float) -> None:
         self._plugin_seconds.observe(seconds, plugin, point, status)
+
+    def made_claim(self, succeeded: bool) -> None:
+        """A claim for extended resources was to be made."""
+        self._claims_made.add("success" if succeeded else "failure")
 
     def handled(self, event: str, seconds: float) -> None:
         self._event_seconds.observe(seconds, event)

@@ -4,6 +4,7 @@ Pods of one shape get the same answers, so shapes key the cache of pod classes. 
 names, unique labels that no selector looks at, and the pod's own name stay out.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,6 @@ import orjson
 
 from kybern.api.selectors import LabelSelector
 from kybern.scheduler.affinity_terms import AffinityTerms, affinity_terms
-from kybern.scheduler.pod_storage import storage_facts
 from kybern.scheduler.ports import HostPort, host_ports
 from kybern.scheduler.requests import Requests, fingerprint, requests_of
 
@@ -47,14 +47,17 @@ class PodShape:
 
 
 def shape_key(
-    pod: Obj, labels: tuple[tuple[str, str], ...], default_selector: str, storage_version: int
+    pod: Obj,
+    labels: tuple[tuple[str, str], ...],
+    default_selector: str,
+    storage: Sequence[Any] | None,
 ) -> bytes:
     """Equal for pods of one shape. ``labels`` are those that selectors in use look at.
 
-    Pods with claims get a new shape with each change of claims and volumes.
+    ``storage`` are the facts of pods that ask for some, with the version of what is there: such
+    pods get a new shape with each change of claims and volumes.
     """
     spec = pod["spec"]
-    storage = storage_facts(pod) if "volumes" in spec or "resourceClaims" in spec else None
     return orjson.dumps(
         (
             pod["metadata"].get("namespace", ""),
@@ -62,7 +65,7 @@ def shape_key(
             default_selector,
             [spec.get(name) for name in SPEC_FIELDS],
             _containers(spec),
-            storage and (storage, storage_version),
+            storage,
             *needed_features(spec),
         )
     ) + fingerprint(pod)

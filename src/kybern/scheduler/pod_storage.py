@@ -1,6 +1,6 @@
 """What a pod asks of storage and devices: claims, inline disks, resource claims. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 from kybern.api import volumes
@@ -27,13 +27,28 @@ def inline_disks(pod: Obj) -> list[tuple[str, Obj]]:
     return [(kind, volume[kind]) for volume in declared for kind in DISKS if kind in volume]
 
 
-def storage_facts(pod: Obj) -> Sequence[Any] | None:
-    """All of the above for a shape's key; None for the many pods that ask nothing."""
+def storage_facts(pod: Obj, backed: Container[str]) -> Sequence[Any] | None:
+    """All of the above for a shape's key; None for the many pods that ask nothing. ``backed`` are
+    the extended resources that come as devices, too."""
+    spec = pod["spec"]
+    asks = bool(backed) and asks_for_any(spec, backed)
+    if not asks and "volumes" not in spec and "resourceClaims" not in spec:
+        return None
     facts = (claim_names(pod), inline_disks(pod), resource_claim_names(pod))
-    if not any(facts):
+    if not asks and not any(facts):
         return None
     # Claims that were made for one pod are checked against its identity.
     return (*facts, pod["metadata"].get("uid"))
+
+
+def asks_for_any(spec: Obj, resources: Container[str]) -> bool:
+    """Some container requests one of the resources."""
+    containers = (*spec["containers"], *(spec.get("initContainers") or ()))
+    return any(
+        name in resources
+        for container in containers
+        for name in (container.get("resources") or {}).get("requests") or ()
+    )
 
 
 def is_fully_bound(claim: Obj) -> bool:

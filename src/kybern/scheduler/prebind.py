@@ -18,6 +18,7 @@ from kybern.client.transport import ApiUnreachable
 from kybern.component.clock import Clock
 from kybern.scheduler.columns.storage import StorageObjects
 from kybern.scheduler.device_binding import Changes, DeviceBinder, DevicesNotReady
+from kybern.scheduler.metrics import Metrics
 from kybern.scheduler.plugins.volume_filter import VolumePlan
 from kybern.scheduler.pod_storage import claim_names, is_fully_bound
 from kybern.scheduler.promises import Promise, promise_of
@@ -40,11 +41,13 @@ class PreBindError(Exception):
 class PreBinder:
     """Does it for all profiles."""
 
-    def __init__(self, client: Client, clock: Clock, storage: StorageObjects) -> None:
+    def __init__(
+        self, client: Client, clock: Clock, storage: StorageObjects, metrics: Metrics
+    ) -> None:
         self._client = client
         self._clock = clock
         self._storage = storage
-        self._devices = DeviceBinder(client, clock, storage)
+        self._devices = DeviceBinder(client, clock, storage, metrics)
         self._changed = Changes()
 
     def claims_changed(self) -> None:
@@ -72,8 +75,8 @@ class PreBinder:
             text = f'running PreBind plugin "VolumeBinding": binding volumes: {cause}'
             raise PreBindError(text) from error
         try:
-            if pod["spec"].get("resourceClaims"):
-                await self._devices.reserve(pod, promise.resource_claims, self._changed)
+            if promise.resource_claims or pod["spec"].get("resourceClaims"):
+                await self._devices.reserve(pod, promise, self._changed)
         except (*FAILURES, DevicesNotReady) as error:
             await self._give_back(pod)
             cause = str(error) or "claim binding timeout"
@@ -94,6 +97,13 @@ class PreBinder:
             await self._devices.deallocate(claim)
         except FAILURES as error:
             logger.info("deallocating %s: %s", object_key(claim), error)
+
+    async def delete(self, claim: Obj) -> None:
+        """Delete a claim for extended resources; the next attempt tries again what fails."""
+        try:
+            await self._devices.delete(claim)
+        except FAILURES as error:
+            logger.info("deleting %s: %s", object_key(claim), error)
 
     async def _bind_volumes(self, pod: Obj, promise: Promise) -> None:
         for volume in promise.volumes:

@@ -41,6 +41,8 @@ class Promise:
     volumes: tuple[Obj, ...] = ()
     claims: tuple[Obj, ...] = ()
     resource_claims: tuple[Obj, ...] = ()
+    # Of the claim for extended resources, which is not made yet: containers by request.
+    mappings: tuple[Obj, ...] = ()
 
     @property
     def objects(self) -> tuple[Obj, ...]:
@@ -53,6 +55,7 @@ def promise_of(plan: VolumePlan, devices: "DevicePlan | None", node: str, clock:
         tuple(_promised(volume, claim) for claim, volume in plan.bindings),
         tuple(_annotated(claim, SELECTED_NODE, node) for claim in plan.provisions),
         _allocated(devices, node, clock) if devices is not None else (),
+        tuple(devices.mappings) if devices is not None else (),
     )
 
 

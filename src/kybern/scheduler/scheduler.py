@@ -142,7 +142,7 @@ class Scheduler:
             self._extenders,
             self._bound,
             self._bind_failed,
-            self.metrics.ran,
+            self.metrics,
         )
         self.queue.on_hint = self.metrics.hinted
         self._preemptor = Preemptor(
@@ -418,8 +418,11 @@ class Scheduler:
     def _free_devices(self, queued: QueuedPod) -> str:
         """Give devices back that keep the pod off the nodes; says what was done."""
         plugin = self.profiles[queued.scheduler_name].by_name.get("DynamicResources")
-        if not isinstance(plugin, DynamicResources) or not queued.pod["spec"].get("resourceClaims"):
+        if not isinstance(plugin, DynamicResources) or not plugin.concerns(queued.pod):
             return "no new claims to deallocate"
+        if (left := plugin.left_claim(queued.pod)) is not None:
+            self._patches.add(partial(self._binder.delete_claim, left))
+            return "deletion of ResourceClaim completed"
         claim = plugin.stuck(queued.pod)
         if claim is None:
             return "still not schedulable"

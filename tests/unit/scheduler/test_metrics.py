@@ -36,6 +36,7 @@ FAMILIES: dict[str, tuple[str, set[str]]] = {
         "histogram",
         {"event", "hint", "plugin"},
     ),
+    "scheduler_resourceclaim_creates_total": ("counter", {"status"}),
     "scheduler_schedule_attempts_total": ("counter", {"profile", "result"}),
     "scheduler_scheduling_algorithm_duration_seconds": ("histogram", set()),
     "scheduler_scheduling_attempt_duration_seconds": ("histogram", {"profile", "result"}),
@@ -77,6 +78,7 @@ def full() -> Metrics:
     metrics.ran("Filter", "Success", PROFILE, 0.001)
     metrics.ran_plugin("NodeAffinity", "Filter", "Success", 0.0001)
     metrics.handled(NODE_ADD.label, 0.001)
+    metrics.made_claim(True)
     metrics.hinted("NodeAffinity", NODE_ADD, Hint.QUEUE, 0.00001)
     return metrics
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from kybern.api.errors import Obj
 from kybern.api.pod_references import SECRET_REF_FIELDS, pod_config_maps, pod_secrets
+from kybern.api.resource_claims import extended_claim_name
 from kybern.api.resources import PERSISTENT_VOLUMES, PODS, VOLUME_ATTACHMENTS, Resource
 from kybern.apiserver.lookup import Lookup
 
@@ -95,6 +96,7 @@ def _same_edges(old: Obj, new: Obj) -> bool:
         old["metadata"].get("uid") == new["metadata"].get("uid")
         and old.get("spec") == new.get("spec")
         and _claim_statuses(old) == _claim_statuses(new)
+        and extended_claim_name(old) == extended_claim_name(new)
     )
 
 
@@ -132,6 +134,8 @@ def _resource_claims(pod: Obj) -> Iterator[str]:
         name = claim.get("resourceClaimName") or generated.get(claim["name"])
         if name:
             yield name
+    if extended := extended_claim_name(pod):
+        yield extended
 
 
 def _volume_secrets(spec: Obj, claim_namespace: str) -> Iterator[Vertex]:

@@ -11,6 +11,7 @@ from kybern.api.errors import Obj
 from kybern.api.node_fit import matches_node, untolerated
 from kybern.api.pod_resources import Amounts, add, amounts, pod_requests
 from kybern.api.quantity import Quantity
+from kybern.api.resource_claims import extended_requests
 from kybern.kubelet.pods import spec
 
 _ANY_ADDRESS = "0.0.0.0"
@@ -142,8 +143,9 @@ def shortages(pod: Obj, allocatable: Obj, others: Sequence[Holder]) -> list[Shor
         add(used, other.requests)
     wanted, capacity = pod_requests(pod), amounts(allocatable)
     extended = sorted(name for name in wanted if name not in _NATIVE)
+    claimed = {mapping["resourceName"] for mapping in extended_requests(pod)}
     for name in (*_NATIVE, *extended):
-        if name in extended and name not in capacity:
+        if name in extended and (name not in capacity or name in claimed):
             # Resources that the node does not know belong to the cluster, or to claims.
             continue
         requested = wanted.get(name, _NO_RESOURCE)

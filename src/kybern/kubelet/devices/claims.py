@@ -13,7 +13,13 @@ from typing import Any
 import orjson
 
 from kybern.api.errors import Obj, StatusError
-from kybern.api.resource_claims import is_reserved, resource_claim_names, results
+from kybern.api.resource_claims import (
+    extended_claim_name,
+    extended_requests,
+    is_reserved,
+    resource_claim_names,
+    results,
+)
 from kybern.kubelet.cri.client import Runtime, cri
 from kybern.kubelet.devices import cdi
 from kybern.kubelet.devices.access import Access, DeviceError
@@ -51,7 +57,7 @@ class Claims:
 
     async def prepare(self, pod: Obj) -> None:
         """Have all claims of the pod prepared; raises DeviceError, and may be tried again."""
-        if not pod["spec"].get("resourceClaims"):
+        if not pod["spec"].get("resourceClaims") and not extended_claim_name(pod):
             return
         async with self._changing:
             claims = [await self._checked(pod, name) for name in _names(pod)]
@@ -64,16 +70,22 @@ class Claims:
 
     async def access(self, pod: Obj, container: Obj) -> Access:
         """How a container that starts now reaches the devices of its claims."""
-        wanted = (container.get("resources") or {}).get("claims") or ()
-        if not wanted:
-            return Access()
         objects = dict(resource_claim_names(pod))
+        extended = extended_claim_name(pod)
+        wanted = [
+            (objects.get(use["name"]) or "", use.get("request", ""))
+            for use in (container.get("resources") or {}).get("claims") or ()
+        ]
+        wanted += [
+            (extended, mapping["requestName"])
+            for mapping in extended_requests(pod)
+            if mapping["containerName"] == container["name"]
+        ]
         names: list[str] = []
-        for use in wanted:
-            held = self._of(pod, objects.get(use["name"]) or "")
-            for devices in held["drivers"].values():
+        for claim, request in wanted:
+            for devices in self._of(pod, claim)["drivers"].values():
                 for device in devices or ():
-                    if _is_for(device, use.get("request", "")):
+                    if _is_for(device, request):
                         names += [each for each in device["cdi"] if each not in names]
         return await self._reach(names)
 
@@ -169,7 +181,8 @@ def _names(pod: Obj) -> list[str]:
             raise DeviceError(text)
         if name:
             names.append(name)
-    return names
+    extended = extended_claim_name(pod)
+    return [*names, extended] if extended else names
 
 
 def _is_for(device: Obj, request: str) -> bool:

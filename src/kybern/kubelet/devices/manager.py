@@ -11,6 +11,7 @@ import orjson
 
 from kybern.api.errors import Obj
 from kybern.api.quantity import Quantity
+from kybern.api.resource_claims import extended_requests
 from kybern.kubelet.admission.predicates import Refusal, unexpected
 from kybern.kubelet.cri.client import cri
 from kybern.kubelet.devices.access import Access, DeviceError
@@ -55,7 +56,7 @@ class DeviceManager:
             again: dict[str, list[str]] = {}
             for container in (*spec.init_containers(pod), *spec.containers(pod)):
                 passing = container in spec.init_containers(pod) and not spec.is_sidecar(container)
-                for resource, count in self._wanted(container):
+                for resource, count in self._wanted(pod, container):
                     own = again.get(resource, [])
                     free = self._free(resource, given)
                     if len(own) + len(free) < count:
@@ -79,12 +80,19 @@ class DeviceManager:
         except RpcError:
             return free[:count]
 
-    def _wanted(self, container: Obj) -> list[tuple[str, int]]:
+    def _wanted(self, pod: Obj, container: Obj) -> list[tuple[str, int]]:
+        """By resource; what the container has as devices of a claim is no plugin's affair."""
+        claimed = {
+            each["resourceName"]
+            for each in extended_requests(pod)
+            if each["containerName"] == container["name"]
+        }
         limits = (container.get("resources") or {}).get("limits") or {}
         return [
             (resource, count)
             for resource, amount in limits.items()
             if self.plugins.get(resource) is not None
+            and resource not in claimed
             and (count := Quantity.parse(amount).value()) > 0
         ]
 

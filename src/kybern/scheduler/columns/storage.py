@@ -6,8 +6,10 @@ shows the same or it is taken back. ``version`` changes with every change; pod c
 are made anew then.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
+from kybern.api.resource_claims import CLASS_PREFIX
 from kybern.api.volumes import SELECTED_NODE
 
 Obj = dict[str, Any]
@@ -28,6 +30,9 @@ class StorageObjects:
         self.resource_claims: dict[str, Obj] = {}
         self.resource_slices: dict[str, Obj] = {}
         self.device_classes: dict[str, Obj] = {}
+        # Extended resources that device classes stand behind, with the names of the classes.
+        self.backed: dict[str, str] = {}
+        self.backed_version = 0
         self._real: dict[str, Obj | None] = {}
 
     def claim_changed(self, old: Obj | None, new: Obj | None) -> None:
@@ -70,6 +75,10 @@ class StorageObjects:
 
     def device_class_changed(self, old: Obj | None, new: Obj | None) -> None:
         self._changed(self.device_classes, old, new, True)
+        backed = _backed(self.device_classes.values())
+        if backed != self.backed:
+            self.backed = backed
+            self.backed_version += 1
 
     def assume(self, obj: Obj) -> None:
         """See a claim, a volume or a resource claim like this from now on."""
@@ -86,6 +95,8 @@ class StorageObjects:
         real = self._real.pop(uid)
         if real is not None:
             self._table_of(obj)[key_of(obj)] = real
+        else:
+            self._table_of(obj).pop(key_of(obj), None)
         self.version += 1
 
     def is_assumed(self, obj: Obj) -> bool:
@@ -120,6 +131,18 @@ class StorageObjects:
             return
         self._real.pop(uid, None)
         table[key_of(new)] = new
+
+
+def _backed(classes: Iterable[Obj]) -> dict[str, str]:
+    """Of classes that stand behind one resource the newest counts, then the first by name."""
+    found: dict[str, str] = {}
+    names = sorted(classes, key=lambda held: str(held["metadata"]["name"]), reverse=True)
+    for held in sorted(names, key=lambda held: str(held["metadata"].get("creationTimestamp"))):
+        name = held["metadata"]["name"]
+        found[f"{CLASS_PREFIX}{name}"] = name
+        if extended := held["spec"].get("extendedResourceName"):
+            found[extended] = name
+    return found
 
 
 def key_of(obj: Obj) -> str:

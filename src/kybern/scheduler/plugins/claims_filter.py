@@ -1,6 +1,6 @@
 """Which nodes a pod's resource claims admit, and which devices its waiting claims get there."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.columns.column import Mask, Rows, Values
 from kybern.scheduler.devices.allocated import allocated
 from kybern.scheduler.devices.allocator import Allocator, Chosen
+from kybern.scheduler.devices.extended_resources import ExtendedClaim
 from kybern.scheduler.devices.plan import DevicePlan
 from kybern.scheduler.devices.pools import Reaches, Slices
 from kybern.scheduler.devices.requests import (
@@ -40,7 +41,13 @@ class ClaimsFilter(Filter):
 
     basis = Basis.NODE
 
-    def __init__(self, cluster: ClusterColumns, claims: Sequence[Obj]) -> None:
+    def __init__(
+        self,
+        cluster: ClusterColumns,
+        claims: Sequence[Obj],
+        extended: ExtendedClaim | None = None,
+    ) -> None:
+        self._extended = extended
         self._nodes, self._classes = cluster.nodes, cluster.storage.device_classes
         self.claims = claims
         self.waiting = [claim for claim in claims if not is_allocated(claim)]
@@ -50,14 +57,15 @@ class ClaimsFilter(Filter):
             if is_allocated(claim)
             and (selector := claim["status"]["allocation"].get("nodeSelector"))
         ]
-        self._slices = Slices(cluster.storage.resource_slices.values() if self.waiting else ())
-        self._taken = allocated(cluster.storage.resource_claims.values() if self.waiting else ())
-        # Nodes that see the same slices get the same answer.
-        self._answers: dict[tuple[str, ...], list[list[Chosen]] | None] = {}
+        storage, searches = cluster.storage, bool(self.waiting or extended)
+        self._slices = Slices(storage.resource_slices.values() if searches else ())
+        self._taken = allocated(storage.resource_claims.values() if searches else ())
+        # Nodes that see the same slices and lack the same extended resources get the same answer.
+        self._answers: dict[Hashable, list[list[Chosen]] | None] = {}
 
     def feasible(self, rows: Any) -> Mask:
         result = self._are_here(rows)
-        if not self.waiting:
+        if not self.waiting and self._extended is None:
             return result
         positions = self._nodes.positions(rows)
         for index in np.flatnonzero(result).tolist():
@@ -72,7 +80,8 @@ class ClaimsFilter(Filter):
     def plan(self, row: int) -> DevicePlan:
         """What the waiting claims get on a feasible row."""
         found = self.devices(row) or []
-        return DevicePlan(tuple(zip(self.waiting, found, strict=True)), self._classes)
+        claims, mappings = self._waiting_on(row)
+        return DevicePlan(tuple(zip(claims, found, strict=True)), self._classes, mappings)
 
     def keeps_off(self) -> bool:
         """Allocated claims are out of reach from some node."""
@@ -95,14 +104,25 @@ class ClaimsFilter(Filter):
         node = self._nodes.objects[row]
         assert node is not None
         reaches = _reaches(node)
-        key = self._slices.signature(reaches)
+        lacking = self._extended.lacking(self._nodes, row) if self._extended is not None else ()
+        key = (lacking, self._slices.signature(reaches))
         if key not in self._answers:
             pools = self._slices.pools(reaches)
-            found = Allocator(pools, self._classes, self._taken).allocate(self.waiting)
+            claims, _ = self._waiting_on(row)
+            found = Allocator(pools, self._classes, self._taken).allocate(claims)
             if self._slices.choose_nodes_by_device:
                 return found
             self._answers[key] = found
         return self._answers[key]
+
+    def _waiting_on(self, row: int) -> tuple[list[Obj], list[Obj]]:
+        """The claims that wait for devices, with that of what the node does not offer itself, and
+        whose requests that one serves."""
+        lacking = self._extended.lacking(self._nodes, row) if self._extended is not None else ()
+        if self._extended is None or not lacking:
+            return self.waiting, []
+        claim, mappings = self._extended.claim(lacking)
+        return [*self.waiting, claim], mappings
 
     def _reason(self, rows: Rows) -> str:
         for row in rows.tolist()[:1]:

@@ -24,8 +24,10 @@ from kybern.scheduler.events import (
     Registration,
     queue_if,
 )
-from kybern.scheduler.plugin import Confinement, Filter, Plugin, Score
+from kybern.scheduler.plugin import Basis, Confinement, Filter, Plugin, Score
 from kybern.scheduler.pod_shape import PodShape
+from kybern.scheduler.pod_storage import asks_for_any
+from kybern.scheduler.requests import Requests, requests_of
 
 if TYPE_CHECKING:
     from kybern.scheduler.devices.plan import DevicePlan
@@ -47,7 +49,8 @@ class DynamicResources(Plugin):
     def claims(self, pod: Obj) -> list[Obj] | str:
         """The pod's claims, or why they cannot be used."""
         meta, found = pod["metadata"], []
-        templated = {c["name"] for c in pod["spec"]["resourceClaims"] if not _is_named(c)}
+        declared = pod["spec"].get("resourceClaims") or ()
+        templated = {c["name"] for c in declared if not _is_named(c)}
         for name, object_name in resource_claim_names(pod):
             if object_name is None:
                 return f'pod "{meta["namespace"]}/{meta["name"]}": ResourceClaim not created yet'
@@ -77,10 +80,15 @@ class DynamicResources(Plugin):
         return None
 
     def filter(self, shape: PodShape) -> Filter | None:
-        if not shape.spec.get("resourceClaims"):
+        resources = self._as_devices(shape.requests)
+        if not resources and not shape.spec.get("resourceClaims"):
             return None
         claims = self.claims(shape.pod)
-        return None if isinstance(claims, str) else self._judge(claims)
+        if isinstance(claims, str):
+            return None
+        if resources and self.left_claim(shape.pod) is not None:
+            return LeftClaim()
+        return self._judge(claims, shape.pod, resources)
 
     def score(self, shape: PodShape) -> Score | None:
         """Only where requests have alternatives is one node better than another."""
@@ -93,10 +101,32 @@ class DynamicResources(Plugin):
 
     def plan(self, pod: Obj, row: int) -> "DevicePlan | None":
         """What the claims that wait for devices get on a feasible row; None for no claims."""
-        claims = self.claims(pod) if pod["spec"].get("resourceClaims") else []
-        if isinstance(claims, str) or not claims:
+        if not self.concerns(pod):
             return None
-        return self._judge(claims).plan(row)
+        claims = self.claims(pod)
+        if isinstance(claims, str):
+            return None
+        plan = self._judge(claims, pod, self._as_devices(requests_of(pod))).plan(row)
+        return plan if claims or plan.allocations else None
+
+    def concerns(self, pod: Obj) -> bool:
+        """The pod wants devices, in whatever form."""
+        if pod["spec"].get("resourceClaims"):
+            return True
+        backed = self.cluster.storage.backed
+        return bool(backed) and asks_for_any(pod["spec"], backed)
+
+    def left_claim(self, pod: Obj) -> Obj | None:
+        """What an earlier attempt has left of the claim for the pod's extended resources."""
+        if not self.cluster.storage.backed:
+            return None
+        from kybern.scheduler.devices.extended_resources import left_claim
+
+        return left_claim(pod, self.cluster.storage.resource_claims.values())
+
+    def version(self) -> int:
+        """Which extended resources come as devices decides about pods that ask for them."""
+        return self.cluster.storage.backed_version
 
     def stuck(self, pod: Obj) -> Obj | None:
         """A claim of a pod that fits nowhere whose devices may go back: they are not reachable
@@ -115,7 +145,7 @@ class DynamicResources(Plugin):
 
     def registrations(self) -> Sequence[Registration]:
         changed = Action.ADD | Action.UPDATE
-        claims = ClusterEvent(EventResource.RESOURCE_CLAIM, changed)
+        claims = ClusterEvent(EventResource.RESOURCE_CLAIM, changed | Action.DELETE)
         pods = ClusterEvent(EventResource.UNSCHEDULED_POD, Action.UPDATE)
         return (
             Registration(claims, _claim_changed),
@@ -125,11 +155,22 @@ class DynamicResources(Plugin):
             Registration(ClusterEvent(EventResource.DEVICE_CLASS, changed)),
         )
 
-    def _judge(self, claims: Sequence[Obj]) -> "ClaimsFilter":
+    def _as_devices(self, requests: Requests) -> tuple[str, ...]:
+        """The extended resources that nodes may offer as devices of a class."""
+        backed = self.cluster.storage.backed
+        return tuple(name for name, amount in requests.scalars if amount and name in backed)
+
+    def _judge(
+        self, claims: Sequence[Obj], pod: Obj | None = None, resources: tuple[str, ...] = ()
+    ) -> "ClaimsFilter":
         # Loaded with the first claim: few clusters have any, and each waits for its start.
+        from kybern.scheduler.devices.extended_resources import ExtendedClaim
         from kybern.scheduler.plugins.claims_filter import ClaimsFilter
 
-        return ClaimsFilter(self.cluster, claims)
+        extended = None
+        if pod is not None and resources:
+            extended = ExtendedClaim(pod, resources, self.cluster.storage.backed)
+        return ClaimsFilter(self.cluster, claims, extended)
 
     def _rejection(self, claim: Obj, uid: str) -> str:
         """Why a claim will do on no node."""
@@ -152,13 +193,24 @@ class DynamicResources(Plugin):
         return ""
 
 
+class LeftClaim(Filter):
+    """No node, before the claim of an earlier attempt is deleted."""
+
+    basis = Basis.NODE
+    reason = "cannot schedule extended resource claim"
+    unresolvable = False
+
+    def fits(self, row: int) -> bool:
+        return False
+
+
 def _is_named(claim: Obj) -> bool:
     return claim.get("resourceClaimName") is not None
 
 
 def _claim_changed(pod: Obj, old: Obj | None, new: Obj | None) -> Hint:
     if new is None:
-        return Hint.SKIP
+        return queue_if(old is not None and is_allocated(old))
     # Devices that another claim gives back may be those that the pod waits for.
     if old is not None and is_allocated(old) and not is_allocated(new):
         return Hint.QUEUE

@@ -4,14 +4,15 @@ Strategies: LeastAllocated (default) spreads, MostAllocated packs, RequestedToCa
 a given shape. Fit counts real requests, the score counts the non-zero ones.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kybern.api.resource_claims import CLASS_PREFIX
 from kybern.scheduler.columns.cluster import ClusterColumns
-from kybern.scheduler.columns.column import Mask, Rows, Values
+from kybern.scheduler.columns.column import Column, Mask, Rows, Values, cells_of
 from kybern.scheduler.columns.node_table import NodeTable, allocatable_amount
 from kybern.scheduler.events import (
     Action,
@@ -48,7 +49,8 @@ class NodeResourcesFit(Plugin):
         self._ignored_groups = frozenset(args.get("ignoredResourceGroups") or ())
 
     def filter(self, shape: PodShape) -> Filter | None:
-        return FitFilter(self.cluster.nodes, self._checked(shape.requests))
+        asked = self._checked(shape.requests)
+        return FitFilter(self.cluster.nodes, asked, self.cluster.storage.backed)
 
     def score(self, shape: PodShape) -> Score | None:
         resources = scored_resources(
@@ -68,6 +70,9 @@ class NodeResourcesFit(Plugin):
         return (
             Registration(ClusterEvent(EventResource.POD, pod_actions), _pod_changed),
             Registration(ClusterEvent(EventResource.NODE, node_actions), self._node_changed),
+            Registration(
+                ClusterEvent(EventResource.DEVICE_CLASS, Action.ADD | Action.UPDATE), _class_changed
+            ),
         )
 
     def _checked(self, requests: Requests) -> list[tuple[str, int]]:
@@ -84,9 +89,14 @@ class NodeResourcesFit(Plugin):
     def _node_changed(self, pod: Obj, old: Obj | None, new: Obj | None) -> Hint:
         if new is None:
             return Hint.SKIP
-        asked = requests_of(pod).items()
         if allocatable_amount(new, "pods") < 1:
             return Hint.SKIP
+        backed = self.cluster.storage.backed
+        asked = [
+            (name, amount)
+            for name, amount in requests_of(pod).items()
+            if name not in backed or allocatable_amount(new, name)
+        ]
         if any(amount > allocatable_amount(new, name) for name, amount in asked):
             return Hint.SKIP
         if old is None or allocatable_amount(new, "pods") > allocatable_amount(old, "pods"):
@@ -96,18 +106,41 @@ class NodeResourcesFit(Plugin):
         )
 
 
+class OfferedOrBacked:
+    """What nodes offer of an extended resource that a device class stands behind: more than any pod
+    asks for where they offer none themselves, which is then DynamicResources' to judge."""
+
+    PLENTY = 1 << 60
+
+    def __init__(self, offered: Column) -> None:
+        self._offered = offered
+
+    @property
+    def values(self) -> Values:
+        offered = self._offered.values
+        return np.where(offered == 0, self.PLENTY, offered)
+
+    @property
+    def cells(self) -> memoryview:
+        return cells_of(self.values)
+
+
 class FitFilter(Filter):
     basis = Basis.USAGE
     unresolvable = False
 
-    def __init__(self, nodes: NodeTable, asked: Sequence[tuple[str, int]]) -> None:
+    def __init__(
+        self, nodes: NodeTable, asked: Sequence[tuple[str, int]], backed: Container[str] = ()
+    ) -> None:
         self._nodes = nodes
-        self._asked = [
-            (name, amount, resource.allocatable, resource.requested)
-            for name, amount in asked
-            for resource in (nodes.resource(name),)
-        ]
-        self.key = self.asked = tuple(asked)
+        self._asked: list[tuple[str, int, Column | OfferedOrBacked, Column]] = []
+        for name, amount in asked:
+            resource = nodes.resource(name)
+            offered = resource.allocatable
+            has = OfferedOrBacked(offered) if name in backed else offered
+            self._asked.append((name, amount, has, resource.requested))
+        self.asked = tuple(asked)
+        self.key = (self.asked, tuple(name for name, _ in asked if name in backed))
         self.names = tuple(name for name, _ in asked)
         self._texts = ("Too many pods", *(f"Insufficient {name}" for name in self.names))
 
@@ -188,6 +221,18 @@ def _of_containers(shape: PodShape) -> Requests:
         return shape.requests
     spec = {name: value for name, value in shape.spec.items() if name != "resources"}
     return requests_of({**shape.pod, "spec": spec})
+
+
+def _class_changed(pod: Obj, old: Obj | None, new: Obj | None) -> Hint:
+    """A class may stand behind what the pod asks for now."""
+    if new is None:
+        return Hint.SKIP
+    names = {new["spec"].get("extendedResourceName")}
+    if old is None:
+        names.add(f"{CLASS_PREFIX}{new['metadata']['name']}")
+    elif old["spec"].get("extendedResourceName") in names:
+        return Hint.SKIP
+    return queue_if(any(name in names for name, _ in requests_of(pod).items()))
 
 
 def _pod_changed(pod: Obj, old: Obj | None, new: Obj | None) -> Hint:
