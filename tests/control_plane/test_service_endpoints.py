@@ -1,11 +1,21 @@
 """Services find their pods: EndpointSlices and Endpoints follow what pods say."""
 
+import asyncio
+
 import pytest
 from manifests import pod, service, workload
 
 from kybern.api import objects
 from kybern.api.errors import Obj
-from kybern.api.resources import DEPLOYMENTS, ENDPOINT_SLICES, ENDPOINTS, PODS, SERVICES
+from kybern.api.resources import (
+    DEPLOYMENTS,
+    ENDPOINT_SLICES,
+    ENDPOINTS,
+    NAMESPACES,
+    PODS,
+    SERVICES,
+    Resource,
+)
 from kybern.testing import Cluster
 
 pytestmark = pytest.mark.virtual_time
@@ -103,3 +113,29 @@ async def test_a_service_without_pods_keeps_one_empty_slice(kybern_cluster: Clus
         return not await slices(kybern_cluster)
 
     await kybern_cluster.wait_until(none)
+
+
+async def test_nothing_is_retried_in_a_namespace_that_is_going(
+    kybern_cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = kybern_cluster.client
+    await client.create(NAMESPACES, {"metadata": {"name": "going"}})
+    kept = service("web") | {"metadata": {"name": "web", "finalizers": ["example.com/stay"]}}
+    await client.create(SERVICES, kept, "going")
+
+    async def count(resource: Resource) -> int:
+        found, _ = await client.list_all(resource, "going")
+        return len(found)
+
+    async def has_slice() -> bool:
+        return await count(ENDPOINT_SLICES) == 1
+
+    async def has_none() -> bool:
+        return await count(ENDPOINT_SLICES) == 0
+
+    await kybern_cluster.wait_until(has_slice)
+    await client.delete(NAMESPACES, "going")
+    await kybern_cluster.wait_until(has_none)
+    await asyncio.sleep(60)
+    assert await count(SERVICES) == 1
+    assert not [text for text in caplog.messages if "going/web" in text]

@@ -136,11 +136,23 @@ class Controller(ABC):
                 self.queue.done(key)
 
     def _retry(self, key: str, error: Exception) -> None:
-        """Conflicts are a controller's daily bread; other refusals are worth a line."""
+        """Conflicts are a controller's daily bread; other refusals are worth a line.
+
+        In a namespace that is going away nothing can be made, and trying again does not help.
+        """
+        if isinstance(error, StatusError) and is_namespace_terminating(error):
+            self.queue.forget(key)
+            return
         expected = isinstance(error, StatusError) and error.code in (404, 409)
         level = logging.DEBUG if expected else logging.WARNING
         logger.log(level, "%s: %s: %s", self.name, key, error)
         self.queue.add_rate_limited(key)
+
+
+def is_namespace_terminating(error: StatusError) -> bool:
+    """Whether something could not be made because its namespace is being deleted."""
+    causes = (error.details or {}).get("causes") or ()
+    return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
 
 
 def own_key(obj: Obj) -> tuple[str, ...]:

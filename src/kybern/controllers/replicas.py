@@ -11,6 +11,7 @@ from kybern.api import objects
 from kybern.api.errors import Obj, StatusError
 from kybern.api.resources import PODS
 from kybern.client import Client, EventRecorder, Informer
+from kybern.controllers.controller import is_namespace_terminating
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 FIRST_BATCH = 1
@@ -72,7 +73,7 @@ class PodControl:
         try:
             created = await self.client.create(PODS, pod)
         except StatusError as error:
-            if not _is_namespace_terminating(error):
+            if not is_namespace_terminating(error):
                 text = f"Error creating: {error.message}"
                 self.recorder.event(owner, "Warning", "FailedCreate", text)
             raise
@@ -151,11 +152,6 @@ def controller_uids(obj: Obj) -> tuple[str, ...]:
 
 def _namespace_of_orphan(pod: Obj) -> tuple[str, ...]:
     return (pod["metadata"]["namespace"],) if objects.controller_of(pod) is None else ()
-
-
-def _is_namespace_terminating(error: StatusError) -> bool:
-    causes = (error.details or {}).get("causes") or ()
-    return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
 
 
 def is_same_status(status: Obj, known: Obj) -> bool:
