@@ -1,7 +1,6 @@
 """Makes sure a container's image is on the node: pull policy, credentials, back-off, events."""
 
 import asyncio
-import contextlib
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from kybern.component.clock import Clock
 from kybern.component.duration import go_duration
 from kybern.kubelet.cri.client import Runtime, cri
 from kybern.kubelet.images.credentials import Credentials, PullSecret, credentials_for
+from kybern.kubelet.images.failures import PULL, PullFailed
 from kybern.kubelet.images.records import PullRecords
 from kybern.kubelet.images.reference import InvalidReference, with_default_tag
 from kybern.kubelet.pods import spec
@@ -82,7 +82,7 @@ class Puller:
         await self._pull(pod, reference, credentials, sandbox_config, report)
         pulled = await self._runtime.image(reference)
         if pulled is None:
-            raise StartFailure("ErrImagePull", f'image "{reference}" vanished after its pull')
+            raise StartFailure(PULL, f'image "{reference}" vanished after its pull')
         return pulled
 
     async def _pull(
@@ -111,8 +111,8 @@ class Puller:
                 used = await self._pull_with(reference, credentials, sandbox_config)
             except OSError as error:
                 message = "Failed to record image pull intent for container image"
-                raise StartFailure("ErrImagePull", f'{message} "{reference}": {error}') from None
-            except RpcError as error:
+                raise StartFailure(PULL, f'{message} "{reference}": {error}') from None
+            except PullFailed as error:
                 await self.records.fail(reference)
                 self._failed(key, error, reference, report)
         done = self._clock.monotonic()
@@ -129,21 +129,17 @@ class Puller:
     async def _pull_with(
         self, reference: str, credentials: Sequence[Credentials], sandbox_config: Any
     ) -> Credentials | None:
-        """Try each fitting credential, or none at all; which one did. The last failure counts."""
-        if not credentials:
-            await self._runtime.pull_image(reference, None, sandbox_config)
-            return None
-        *first, last = credentials
-        for tried in first:
-            with contextlib.suppress(RpcError):
-                await self._pull_as(reference, tried, sandbox_config)
+        """Try each fitting credential, or none at all; which one did. Raises PullFailed."""
+        refusals: list[RpcError] = []
+        for tried in credentials or (None,):
+            auth = tried and cri.AuthConfig(username=tried.username, password=tried.password)
+            try:
+                await self._runtime.pull_image(reference, auth, sandbox_config)
+            except RpcError as error:
+                refusals.append(error)
+            else:
                 return tried
-        await self._pull_as(reference, last, sandbox_config)
-        return last
-
-    async def _pull_as(self, reference: str, user: Credentials, sandbox_config: Any) -> None:
-        auth = cri.AuthConfig(username=user.username, password=user.password)
-        await self._runtime.pull_image(reference, auth, sandbox_config)
+        raise PullFailed(reference, refusals)
 
     async def _record(self, reference: str, image: Any, used: Credentials | None) -> None:
         """Remember who pulled; where that fails, the intent stays, and the next one pulls again."""
@@ -154,14 +150,15 @@ class Puller:
         except OSError as error:
             logger.warning("pull of image %s not recorded: %s", reference, error)
 
-    def _failed(self, key: str, error: RpcError, reference: str, report: Report) -> NoReturn:
+    def _failed(self, key: str, error: PullFailed, reference: str, report: Report) -> NoReturn:
         report("Warning", "Failed", f'Failed to pull image "{reference}": {error}')
         now = self._clock.time()
         self._backoff.failed(key, now)
-        self._last_errors[key] = f"ErrImagePull: {error}"
+        reason, message = error.waiting()
+        self._last_errors[key] = f"{reason}: {message}"
         if len(self._last_errors) > MAX_REMEMBERED_ERRORS:
             self._last_errors.popitem(last=False)
-        raise StartFailure("ErrImagePull", str(error), retry_after=self._backoff.delay(key))
+        raise StartFailure(reason, message, retry_after=self._backoff.delay(key))
 
     def forget(self, uid: str) -> None:
         """The pod is gone; so is its back-off."""
