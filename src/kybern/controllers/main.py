@@ -25,6 +25,7 @@ from kybern.controllers.controller import Context, Controller
 from kybern.controllers.cronjob import CronJobController
 from kybern.controllers.daemonset import DaemonSetController
 from kybern.controllers.deployment import DeploymentController
+from kybern.controllers.device_taint_eviction import DeviceTaintEvictionController
 from kybern.controllers.disruption import DisruptionController
 from kybern.controllers.endpoints import EndpointsController
 from kybern.controllers.endpointslice import EndpointSliceController
@@ -76,6 +77,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     NodeIpamController,
     NodeLifecycleController,
     TaintEvictionController,
+    DeviceTaintEvictionController,
     EndpointsController,
     EndpointSliceController,
     EndpointSliceMirroringController,

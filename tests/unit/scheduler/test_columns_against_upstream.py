@@ -102,4 +102,4 @@ def test_decisions_equal_the_recorded_ones(table: Path) -> None:
 
 
 def test_there_are_tables() -> None:
-    assert len(TABLES) == 12
+    assert len(TABLES) == 24
