@@ -6,29 +6,24 @@ are at least as good as upstream's sampled ones.
 """
 
 import random
-from collections import OrderedDict, deque
-from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from weakref import WeakValueDictionary
 
 import numpy as np
 
+from kybern.scheduler.class_cache import ClassCache
 from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.columns.column import Rows, Values
+from kybern.scheduler.columns.draw import draw_row, drawn
 from kybern.scheduler.diagnosis import FitError
 from kybern.scheduler.lookalikes import Lookalikes
-from kybern.scheduler.node_facts import NodeFacts, WeightedScore, sharing_key
 from kybern.scheduler.nominations import NO_ROWS, Nominations
-from kybern.scheduler.plugin import Basis, Obj, Verdict
-from kybern.scheduler.pod_class import NamedFilters, PodClass
-from kybern.scheduler.pod_shape import make_shape, shape_key
-from kybern.scheduler.pod_storage import storage_facts
+from kybern.scheduler.plugin import Obj, Verdict
+from kybern.scheduler.pod_class import PodClass
 from kybern.scheduler.profile import Profile
-from kybern.scheduler.row_totals import INFEASIBLE, RowTotals
+from kybern.scheduler.row_totals import INFEASIBLE
 
-CLASSES = 1024
-# Classes of pods with claims serve until the next change of storage, so few are kept.
-PASSING_CLASSES = 16
+# After so many rows that turned out not to do, all rows are asked about together.
+PROBES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +37,7 @@ class Placement:
 
 
 class Decider:
-    """Decides for one profile; keeps up to ``CLASSES`` pod classes, the least used go first."""
+    """Decides for one profile."""
 
     def __init__(
         self,
@@ -55,11 +50,7 @@ class Decider:
         self.profile = profile
         self.nominations = nominations
         self._random = randomness
-        self._classes: OrderedDict[bytes, PodClass] = OrderedDict()
-        self._facts: WeakValueDictionary[Hashable, NodeFacts] = WeakValueDictionary()
-        self._totals: WeakValueDictionary[Hashable, RowTotals] = WeakValueDictionary()
-        self._passing: deque[bytes] = deque()
-        self._version = profile.version()
+        self._classes = ClassCache(cluster, profile)
 
     def decide(self, pod: Obj) -> Placement | FitError:
         """Pick a node for the pod; ties are broken uniformly at random."""
@@ -79,74 +70,18 @@ class Decider:
         if top == INFEASIBLE:
             return self._no_fit(pod_class)
         contested = self.nominations.contested_rows(pod, self.cluster.nodes)
-        if not len(contested):
-            if pod_class.is_plain:
-                return self._pick_plain(pod_class, top)
-            alike = pod_class.lookalikes
-            if alike is not None and (kinds := alike.examples()) is not None:
-                return self._pick_of_kinds(pod_class, alike, *kinds)
-        return self._pick(pod, pod_class, contested)
+        if pod_class.is_plain:
+            placement = self._probe(pod, pod_class, top, bool(len(contested)))
+            return placement or self._pick(pod, pod_class, contested)
+        alike = None if len(contested) else pod_class.lookalikes
+        kinds = alike.examples() if alike is not None else None
+        if alike is None or kinds is None:
+            return self._pick(pod, pod_class, contested)
+        return self._pick_of_kinds(pod_class, alike, *kinds)
 
     def pod_class(self, pod: Obj) -> PodClass:
-        """The class of the pod's shape, made if it is new."""
-        version = self.profile.version()
-        if version != self._version:
-            self._version = version
-            self._forget_classes()
-        selector = self.profile.default_selector(pod)
-        text = str(selector) if selector is not None else ""
-        labels = pod["metadata"].get("labels") or {}
-        there = self.cluster.storage
-        facts = storage_facts(pod, there.backed)
-        storage = facts and (facts, there.version)
-        key = shape_key(pod, self.cluster.groups.project(labels), text, storage)
-        found = self._classes.get(key)
-        if found is not None:
-            self._classes.move_to_end(key)
-            return found
-        shape = make_shape(key, pod, labels, selector)
-        made = PodClass(shape, self.profile, self.cluster, self._totals_for)
-        # Its selectors may look at more labels than before: file it under what they see now.
-        key = shape_key(pod, self.cluster.groups.project(labels), text, storage)
-        self._close_class(key)
-        self._classes[key] = made
-        if facts is not None:
-            self._passing.append(key)
-        if len(self._passing) > PASSING_CLASSES:
-            self._close_class(self._passing.popleft())
-        if len(self._classes) > CLASSES:
-            self._classes.popitem(last=False)[1].close()
-        return made
-
-    def _totals_for(self, filters: NamedFilters, scores: Sequence[WeightedScore]) -> RowTotals:
-        """What the filters and scores that do not rest on the whole cluster say, made if no class
-        has it yet."""
-        on_nodes = [one for one in filters if one[1].basis is Basis.NODE]
-        on_usage = [one for one in filters if one[1].basis is Basis.USAGE]
-        facts = self._facts_for(on_nodes, [s for s in scores if s.score.basis is Basis.NODE])
-        plain = [s for s in scores if not s.score.normalises]
-        assert not any(one.score.basis is Basis.CLUSTER for one in plain)
-        plain = [s for s in plain if s.score.basis is Basis.USAGE]
-        key = sharing_key(on_usage, plain)
-        found = self._totals.get((facts, key)) if key is not None else None
-        if found is None:
-            found = RowTotals(self.cluster, facts, [f for _, f in on_usage], plain)
-            if key is not None:
-                self._totals[facts, key] = found
-        return found
-
-    def _facts_for(self, filters: NamedFilters, scores: Sequence[WeightedScore]) -> NodeFacts:
-        key = sharing_key(filters, scores)
-        found = self._facts.get(key) if key is not None else None
-        if found is None:
-            found = NodeFacts(self.cluster, filters, scores)
-            if key is not None:
-                self._facts[key] = found
-        return found
-
-    def _close_class(self, key: bytes) -> None:
-        if (found := self._classes.pop(key, None)) is not None:
-            found.close()
+        """The class of the pod's shape."""
+        return self._classes.of(pod)
 
     def diagnose(self, pod: Obj, pod_class: PodClass, rows: Rows, contested: Rows) -> FitError:
         """Explain why none of ``rows`` (all live nodes, or the confined ones) will do."""
@@ -174,10 +109,31 @@ class Decider:
             for placed in supposed:
                 self.cluster.detach(placed)
 
-    def _pick_plain(self, pod_class: PodClass, top: int) -> Placement:
-        row = self._draw(np.flatnonzero(pod_class.base == top))
-        count = self.cluster.nodes.node_count
-        return Placement(self.cluster.nodes.names[row], row, -1, count)
+    def _probe(
+        self, pod: Obj, pod_class: PodClass, top: int, is_contested: bool
+    ) -> Placement | None:
+        """Draw rows by their totals, the best first, until one passes what is dear to ask."""
+        base, nodes = pod_class.base, self.cluster.nodes
+        if not pod_class.late_filters and not is_contested:
+            row = draw_row(base == top, self._random)
+            return Placement(nodes.names[row], row, -1, nodes.node_count)
+        tried = 0
+        while top > INFEASIBLE:
+            for row in drawn(np.flatnonzero(base == top), self._random):
+                if self._passes(pod, pod_class, row, is_contested):
+                    return Placement(nodes.names[row], row, -1, nodes.node_count)
+                tried += 1
+                if tried == PROBES:
+                    return None
+            top = int(base[base < top].max(initial=INFEASIBLE))
+        return None
+
+    def _passes(self, pod: Obj, pod_class: PodClass, row: int, is_contested: bool) -> bool:
+        if not all(node_filter.fits(row) for _, node_filter in pod_class.late_filters):
+            return False
+        if not is_contested or not self.nominations.rivals(pod, self.cluster.nodes.names[row]):
+            return True
+        return self.fits_with_nominated(pod, pod_class, row)
 
     def feasible_rows(self, pod: Obj, pod_class: PodClass) -> Rows:
         """All rows that could take the pod as the columns are."""
@@ -197,13 +153,13 @@ class Decider:
             total = extra.copy()
             for weighted, _, normalised in pod_class.score_table(rows):
                 total += weighted.weight * normalised
-            row = self._draw(rows[total == total.max()])
+            row = int(rows[draw_row(total == total.max(), self._random)])
         nodes = self.cluster.nodes
         return Placement(nodes.names[row], row, len(rows), nodes.node_count)
 
     def _filtered(self, pod: Obj, pod_class: PodClass, rows: Rows, contested: Rows) -> Rows:
         """Rows of a good ``base`` that pass the filters of the whole cluster and rivals, too."""
-        for _, node_filter in pod_class.cluster_filters:
+        for _, node_filter in pod_class.late_filters:
             if len(rows):
                 rows = rows[node_filter.feasible(rows)]
         if len(contested):
@@ -222,7 +178,7 @@ class Decider:
         row = int(rows[0])
         if len(rows) > 1:
             total = self._total(pod_class, rows, None)
-            row = self._draw(rows[total == total.max()])
+            row = int(rows[draw_row(total == total.max(), self._random)])
         count = self.cluster.nodes.node_count
         return Placement(self.cluster.nodes.names[row], row, len(rows), count)
 
@@ -231,7 +187,7 @@ class Decider:
     ) -> Placement | FitError:
         """Ask about one row of each kind."""
         rows = examples
-        for _, node_filter in pod_class.cluster_filters:
+        for _, node_filter in pod_class.late_filters:
             if len(rows):
                 ok = node_filter.feasible(rows)
                 rows, counts = rows[ok], counts[ok]
@@ -257,11 +213,6 @@ class Decider:
                 raw = score.raw(rows)
             total = total + weighted.weight * score.normalised(raw, rows)
         return total
-
-    def _draw(self, ties: Rows) -> int:
-        if len(ties) == 1:
-            return int(ties[0])
-        return int(ties[int(self._random.random() * len(ties))])
 
     def _try_nominated(self, pod: Obj, pod_class: PodClass, node: str) -> Placement | None:
         """The node that preemption cleared for the pod is tried before all others."""
@@ -324,11 +275,3 @@ class Decider:
         if len(kinds):
             verdicts += pod_class.diagnose_kinds(kinds)
         return FitError(nodes.node_count, verdicts)
-
-    def _forget_classes(self) -> None:
-        for pod_class in self._classes.values():
-            pod_class.close()
-        self._classes.clear()
-        self._facts.clear()
-        self._totals.clear()
-        self._passing.clear()

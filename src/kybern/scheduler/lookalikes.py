@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kybern.scheduler.columns.column import Rows, Values, cells_of
+from kybern.scheduler.columns.draw import draw_row
 from kybern.scheduler.columns.node_table import NodeTable
 from kybern.scheduler.columns.traits import Trait
 from kybern.scheduler.plugin import Verdict
@@ -30,8 +31,6 @@ NO_KIND = -1
 FOLLOWED, FOLLOWED_SHARE = 16, 64
 # With more kinds than this, and this share of all rows, kinds are of no use.
 KINDS, KINDS_SHARE = 32, 4
-# A kind with at least this share of all rows is drawn from by trying rows at random.
-DRAWN_SHARE = 32
 NEVER = -(1 << 62)
 
 
@@ -72,16 +71,11 @@ class Lookalikes:
     def draw(self, examples: Rows, randomness: random.Random) -> int:
         """A row of the kinds of ``examples``, each with the same chance."""
         kinds = self._kind_of[examples].tolist()
-        counts = [int(self._counts[kind]) for kind in kinds]
-        position = int(randomness.random() * sum(counts))
-        for row, kind, count in zip(examples.tolist(), kinds, counts, strict=True):
-            if position >= count:
-                position -= count
-            elif count == 1:
-                return int(row)
-            else:
-                return self._draw_of(kind, position, randomness)
-        raise AssertionError("there is a row at each position")
+        counts = [self._count_cells[kind] for kind in kinds]
+        (kind,) = randomness.choices(kinds, counts) if len(kinds) > 1 else kinds
+        if self._count_cells[kind] == 1:
+            return int(self._examples[kind])
+        return draw_row(self._kind_of == kind, randomness)
 
     def on_all(self, verdict: Verdict) -> Verdict:
         """A verdict on examples as one on all rows of their kinds."""
@@ -92,14 +86,6 @@ class Lookalikes:
             return np.flatnonzero(np.isin(kind_of, kinds))
 
         return Verdict(verdict.plugin, verdict.reasons, verdict.unresolvable, rows, count)
-
-    def _draw_of(self, kind: int, position: int, randomness: random.Random) -> int:
-        total, kind_of = len(self._kind_of), self._kind_cells
-        if self._count_cells[kind] * DRAWN_SHARE < total:
-            return int(np.flatnonzero(self._kind_of == kind)[position])
-        while kind_of[row := int(randomness.random() * total)] != kind:
-            pass
-        return row
 
     def _limit(self, least: int, share: int) -> int:
         return least + len(self._nodes.names) // share

@@ -86,6 +86,8 @@ class Filter:
     reason: ClassVar[str] = ""
     unresolvable: ClassVar[bool] = True
     key: Hashable | None = None
+    # So dear a row that it is asked last and, where that is enough, of rows about to be chosen.
+    is_dear: bool = False
 
     def feasible(self, rows: Index) -> Mask:
         """One answer for each row."""

@@ -2,8 +2,9 @@
 
 Built from a shape and the profile's plugins; kept by ``decision.Decider`` in a bounded cache. What
 rests on nodes and on the pods of a row is shared with classes that ask the same
-(``row_totals.py``). Answers that rest on the whole cluster are not cached: the decider asks their
-filters and scores each time, of one row of each kind (``lookalikes.py``).
+(``row_totals.py``). Answers that rest on the whole cluster, or are dear, are not cached: the
+decider asks these filters and scores each time, of one row of each kind (``lookalikes.py``) or of
+rows that are about to be chosen.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,8 +41,8 @@ class PodClass:
         self.filters: list[tuple[str, Filter]] = [
             (name, node_filter) for name, node_filter in filters if node_filter is not None
         ]
-        self.cluster_filters = [one for one in self.filters if one[1].basis is Basis.CLUSTER]
-        self._row_filters = [one for one in self.filters if one[1].basis is not Basis.CLUSTER]
+        self._row_filters = [one for one in self.filters if not _is_late(one[1])]
+        self.late_filters = [one for one in self.filters if _is_late(one[1])]
         scores = [
             WeightedScore(plugin.name, score, weight)
             for plugin, weight in profile.scoring
@@ -57,8 +58,9 @@ class PodClass:
 
     @property
     def is_plain(self) -> bool:
-        """The totals alone decide."""
-        return not self.cluster_filters and all(s.constant for s in self.normalised_scores)
+        """The totals decide, but for what is dear to ask."""
+        are_dear = all(node_filter.is_dear for _, node_filter in self.late_filters)
+        return are_dear and all(s.constant for s in self.normalised_scores)
 
     @property
     def base(self) -> Values:
@@ -79,7 +81,7 @@ class PodClass:
     @cached_property
     def lookalikes(self) -> Lookalikes | None:
         """The kinds of rows; None if a filter or a score tells rows apart by anything."""
-        found = [node_filter.traits() for _, node_filter in self.cluster_filters]
+        found = [node_filter.traits() for _, node_filter in self.late_filters]
         found += [_traits_of(weighted) for weighted in self.normalised_scores]
         traits: list[Trait] = []
         for some in found:
@@ -90,10 +92,8 @@ class PodClass:
 
     @cached_property
     def blame(self) -> Blame | None:
-        """Who turns down rows by nodes and usage; None if a filter of the whole cluster may have
-        done so before."""
-        last = self.filters[len(self._row_filters) :]
-        if any(one[1].basis is not Basis.CLUSTER for one in last):
+        """Who turns down rows by nodes and usage; None if a late filter may have done so before."""
+        if not all(_is_late(one[1]) for one in self.filters[len(self._row_filters) :]):
             return None
         order = [name for name, _ in self._row_filters]
         return Blame(
@@ -112,10 +112,10 @@ class PodClass:
         return self._judged(self.filters, rows)
 
     def diagnose_kinds(self, examples: Rows) -> list[Verdict]:
-        """Why the filters of the whole cluster turned down the rows of the kinds of ``examples``,
-        which are all that other filters left."""
+        """Why the late filters turned down the rows of the kinds of ``examples``, which are all
+        that the others left."""
         assert self.lookalikes is not None
-        verdicts, _ = self._judged(self.cluster_filters, examples)
+        verdicts, _ = self._judged(self.late_filters, examples)
         return [self.lookalikes.on_all(verdict) for verdict in verdicts]
 
     def score_table(self, rows: Rows) -> list[tuple[WeightedScore, Values, Values]]:
@@ -143,6 +143,11 @@ class PodClass:
                 verdicts += node_filter.verdicts(name, failed)
                 rows = rows[ok]
         return verdicts, rows
+
+
+def _is_late(node_filter: Filter) -> bool:
+    """Asked at each decision."""
+    return node_filter.is_dear or node_filter.basis is Basis.CLUSTER
 
 
 def _traits_of(weighted: WeightedScore) -> Sequence[Trait] | None:

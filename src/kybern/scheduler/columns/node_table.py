@@ -14,6 +14,7 @@ import numpy as np
 from kybern.api.quantity import Quantity
 from kybern.scheduler.columns.change_log import ChangeLog
 from kybern.scheduler.columns.column import Column, Rows
+from kybern.scheduler.columns.divisor import Divisor
 from kybern.scheduler.columns.images import ImageTable
 from kybern.scheduler.columns.labels import LabelColumn
 from kybern.scheduler.columns.taints import TaintSets, node_taints
@@ -27,11 +28,12 @@ FIRST_CAPACITY = 64
 class Resource:
     """Allocatable and requested amounts of one resource: cpu in milli, others in units."""
 
-    __slots__ = ("allocatable", "requested")
+    __slots__ = ("allocatable", "divisor", "requested")
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, alive: Column, facts: ChangeLog[int]) -> None:
         self.allocatable = Column(capacity)
         self.requested = Column(capacity)
+        self.divisor = Divisor(self.allocatable, alive, facts)
 
 
 class NodeTable:
@@ -83,7 +85,7 @@ class NodeTable:
         """The columns of a resource; made on first use and filled from the known nodes."""
         found = self.resources.get(name)
         if found is None:
-            found = self.resources[name] = Resource(self.capacity)
+            found = self.resources[name] = Resource(self.capacity, self.alive, self.facts)
             for row, obj in enumerate(self.objects):
                 if obj is not None:
                     found.allocatable.cells[row] = _amount(_allocatable(obj), name)

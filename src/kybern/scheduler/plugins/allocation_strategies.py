@@ -6,14 +6,11 @@ from typing import Any
 import numpy as np
 
 from kybern.scheduler.columns.column import Values, cells_of
+from kybern.scheduler.columns.divisor import Fractions
 from kybern.scheduler.plugin import MAX_SCORE, Basis, Score
 from kybern.scheduler.plugins.resource_scoring import ScoredResource
 
 MAX_SHAPE_SCORE = 10
-
-# Below this, a quotient of percents that is not whole stays apart from the next whole number in a
-# float64.
-EXACT_IN_FLOATS = 2**53 // (MAX_SCORE + 1)
 
 
 class _Allocation(Score):
@@ -28,14 +25,13 @@ class _Allocation(Score):
     def one(self, used: int, allocatable: int) -> int:
         raise NotImplementedError
 
-    def many(self, used: Values, allocatable: Values) -> Values:
-        """As ``one``; ``allocatable`` is never 0, and ``used`` may be overwritten. The result is a
-        fresh array or ``used``."""
+    def many(self, used: Fractions, allocatable: Fractions) -> Fractions:
+        """As ``one``, in whole floats; ``allocatable`` is never 0, ``used`` may be overwritten."""
         raise NotImplementedError
 
     def raw_one(self, row: int) -> int:
         total = weights = 0
-        for allocatable, used, asked, weight in self._resources:
+        for allocatable, used, asked, weight, _ in self._resources:
             has = allocatable.cells[row]
             if has:
                 total += self.one(used.cells[row] + asked, has) * weight
@@ -43,23 +39,31 @@ class _Allocation(Score):
         return total // weights if weights else 0
 
     def raw(self, rows: Any) -> Values:
-        total: Values = np.zeros_like(self._resources[0].allocatable.values[rows])
+        if not all(resource.divisor.refresh().is_exact for resource in self._resources):
+            return super().raw(rows)
+        total: Any = 0
         weights: Any = 0
-        for allocatable, used, asked, weight in self._resources:
-            has = allocatable.values[rows]
-            is_everywhere = bool(has.all())
-            scores = self.many(
-                used.values[rows] + asked, has if is_everywhere else np.maximum(has, 1)
-            )
+        for allocatable, used, asked, weight, divisor in self._resources:
+            taken = used.values[rows].astype(np.float64)
+            taken += asked
+            scores = self.many(taken, divisor.values[rows])
             if weight != 1:
                 scores *= weight
-            if not is_everywhere:
-                scores *= has != 0
-                weight = weight * (has != 0)
-            total += scores
+            if not divisor.is_everywhere:
+                is_there = allocatable.values[rows] != 0
+                scores *= is_there
+                weight = weight * is_there
+            total = total + scores
             weights = weights + weight
-        total //= weights if isinstance(weights, int) else np.maximum(weights, 1)
-        return total
+        result: Values = total.astype(np.int64)
+        if not isinstance(weights, int):
+            result //= np.maximum(weights, 1)
+        elif weights == 2:
+            # Two resources that weigh the same are the usual, and shifting is faster.
+            result >>= 1
+        else:
+            result //= weights
+        return result
 
 
 class LeastAllocated(_Allocation):
@@ -68,7 +72,7 @@ class LeastAllocated(_Allocation):
     def one(self, used: int, allocatable: int) -> int:
         return (allocatable - used) * MAX_SCORE // allocatable if used <= allocatable else 0
 
-    def many(self, used: Values, allocatable: Values) -> Values:
+    def many(self, used: Fractions, allocatable: Fractions) -> Fractions:
         free = np.subtract(allocatable, used, out=used)
         return percent(np.maximum(free, 0, out=free), allocatable)
 
@@ -79,7 +83,7 @@ class MostAllocated(_Allocation):
     def one(self, used: int, allocatable: int) -> int:
         return min(used, allocatable) * MAX_SCORE // allocatable
 
-    def many(self, used: Values, allocatable: Values) -> Values:
+    def many(self, used: Fractions, allocatable: Fractions) -> Fractions:
         return percent(np.minimum(used, allocatable, out=used), allocatable)
 
 
@@ -98,18 +102,16 @@ class RequestedToCapacityRatio(_Allocation):
     def one(self, used: int, allocatable: int) -> int:
         return self._cells[100 if used > allocatable else used * 100 // allocatable]
 
-    def many(self, used: Values, allocatable: Values) -> Values:
-        return self._table[np.where(used > allocatable, 100, used * 100 // allocatable)]
-
     def raw_one(self, row: int) -> int:
         return int(self.raw(np.array([row], dtype=np.intp))[0])
 
     def raw(self, rows: Any) -> Values:
         total: Any = 0
         weights: Any = 0
-        for allocatable, used, asked, weight in self._resources:
-            has = allocatable.values[rows]
-            scores = self.many(used.values[rows] + asked, np.maximum(has, 1))
+        for allocatable, used, asked, weight, _ in self._resources:
+            has, taken = allocatable.values[rows], used.values[rows] + asked
+            percents = taken * 100 // np.maximum(has, 1)
+            scores = self._table[np.where(taken > has, 100, percents)]
             counts = (has != 0) & (scores > 0)
             total = total + np.where(counts, scores * weight, 0)
             weights = weights + np.where(counts, weight, 0)
@@ -118,13 +120,11 @@ class RequestedToCapacityRatio(_Allocation):
         return result
 
 
-def percent(part: Values, whole: Values) -> Values:
-    """``100 * part // whole`` for parts from 0 to the whole; overwrites ``part``. Floats are used
-    where they are exact: several times faster than numpy's integer division."""
+def percent(part: Fractions, whole: Fractions) -> Fractions:
+    """``100 * part // whole`` for parts from 0 to the whole; overwrites ``part``."""
     part *= MAX_SCORE
-    if len(whole) and int(whole.max()) < EXACT_IN_FLOATS:
-        return (part / whole).astype(np.int64)
-    return part // whole
+    part /= whole
+    return np.floor(part, out=part)
 
 
 def broken_line(points: Sequence[tuple[int, int]]) -> Callable[[int], int]:

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kybern.scheduler.columns.cluster import ClusterColumns
-from kybern.scheduler.columns.column import Column, Mask, Values
+from kybern.scheduler.columns.column import Mask, Values
+from kybern.scheduler.columns.divisor import Fractions
 from kybern.scheduler.columns.row_cache import RowCache
-from kybern.scheduler.plugin import MAX_SCORE, Basis, Plugin, Score
+from kybern.scheduler.plugin import MAX_SCORE, Basis, Plugin, Score, row_numbers
 from kybern.scheduler.plugins.resource_scoring import (
     ScoredResource,
     resource_specs,
@@ -23,7 +23,6 @@ from kybern.scheduler.plugins.resource_scoring import (
 from kybern.scheduler.pod_shape import PodShape
 
 Obj = dict[str, Any]
-Fractions = NDArray[np.float64]
 
 
 class NodeResourcesBalancedAllocation(Plugin):
@@ -32,7 +31,7 @@ class NodeResourcesBalancedAllocation(Plugin):
     def __init__(self, cluster: ClusterColumns, args: Obj) -> None:
         super().__init__(cluster, args)
         self._resources = resource_specs(args.get("resources"))
-        self._before: dict[tuple[Column, ...], RowCache] = {}
+        self._before: dict[tuple[ScoredResource, ...], RowCache] = {}
 
     def score(self, shape: PodShape) -> Score | None:
         if not any(shape.requests.amount(spec.name) for spec in self._resources):
@@ -40,13 +39,13 @@ class NodeResourcesBalancedAllocation(Plugin):
         nodes = self.cluster.nodes
         resources = scored_resources(nodes, self._resources, shape.requests, nonzero=False)
         # How even a row is without the pod is the same for all that ask for these resources.
-        columns = tuple(one.allocatable for one in resources)
-        before = self._before.get(columns)
+        empty = tuple(one._replace(asked=0) for one in resources)
+        before = self._before.get(empty)
         if before is None:
-            used = [(one.allocatable, one.used) for one in resources]
-            before = self._before[columns] = RowCache(
+            before = self._before[empty] = RowCache(
                 nodes,
-                lambda rows: _evenness_over([(a.values[rows], u.values[rows]) for a, u in used]),
+                lambda rows: _evenness_over(empty, rows),
+                lambda row: _evenness_at(empty, row),
             )
         return BalanceScore(resources, before)
 
@@ -59,22 +58,10 @@ class BalanceScore(Score):
         self._before = before
 
     def raw_one(self, row: int) -> int:
-        before: list[float] = []
-        after: list[float] = []
-        for allocatable, used, asked, _ in self._resources:
-            has, taken = allocatable.cells[row], used.cells[row]
-            if has:
-                before.append(min(taken / has, 1.0))
-                after.append(min((taken + asked) / has, 1.0))
-        return _combine(_evenness(after), _evenness(before))
+        return _combine(_evenness_at(self._resources, row), self._before.at(row))
 
     def raw(self, rows: Any) -> Values:
-        scores = _evenness_over(
-            [
-                (allocatable.values[rows], used.values[rows] + asked)
-                for allocatable, used, asked, _ in self._resources
-            ]
-        )
+        scores = _evenness_over(self._resources, rows)
         scores -= self._before.over(rows)
         half = MAX_SCORE // 2
         # The sum is never negative, so the shift truncates like upstream's division.
@@ -89,35 +76,39 @@ def _combine(with_pod: int, without_pod: int) -> int:
     return half + (half + with_pod - without_pod) // 2
 
 
-def _evenness(fractions: Sequence[float]) -> int:
-    """100 when all shares are equal, less the more they differ."""
+def _evenness_at(resources: Sequence[ScoredResource], row: int) -> int:
+    """100 when all shares in use are equal, less the more they differ; a resource that a node does
+    not have is left out."""
+    shares = [
+        min((used.cells[row] + asked) / has, 1.0)
+        for allocatable, used, asked, _, _ in resources
+        if (has := allocatable.cells[row])
+    ]
     deviation = 0.0
-    if len(fractions) == 2:
-        deviation = abs((fractions[0] - fractions[1]) / 2)
-    elif len(fractions) > 2:
-        mean = sum(fractions) / len(fractions)
-        deviation = math.sqrt(sum((f - mean) * (f - mean) for f in fractions) / len(fractions))
+    if len(shares) == 2:
+        deviation = abs((shares[0] - shares[1]) / 2)
+    elif len(shares) > 2:
+        mean = sum(shares) / len(shares)
+        deviation = math.sqrt(sum((f - mean) * (f - mean) for f in shares) / len(shares))
     return int((1 - deviation) * MAX_SCORE)
 
 
-def _evenness_over(resources: Sequence[tuple[Values, Values]]) -> Values:
-    """As ``_evenness`` over rows, from what each resource has and what is in use; a resource that a
-    node does not have is left out."""
+def _evenness_over(resources: Sequence[ScoredResource], rows: Any) -> Values:
+    """As ``_evenness_at`` over rows."""
+    if not all(resource.divisor.refresh().is_exact for resource in resources):
+        return np.array([_evenness_at(resources, row) for row in row_numbers(rows)], dtype=np.int64)
     shares: list[Fractions] = []
-    is_everywhere = True
-    for has, used in resources:
-        if not has.all():
-            is_everywhere = False
-            share = used / np.maximum(has, 1)
-        else:
-            share = used / has
+    for _, used, asked, _, divisor in resources:
+        share = used.values[rows].astype(np.float64)
+        share += asked
+        share /= divisor.values[rows]
         shares.append(np.minimum(share, 1.0, out=share))
-    if len(shares) == 2 and is_everywhere:
+    if len(shares) == 2 and all(resource.divisor.is_everywhere for resource in resources):
         deviation = np.subtract(shares[0], shares[1], out=shares[0])
-        deviation /= 2
+        deviation *= 0.5
         np.abs(deviation, out=deviation)
     else:
-        deviation = _deviation(shares, [has != 0 for has, _ in resources])
+        deviation = _deviation(shares, [one.allocatable.values[rows] != 0 for one in resources])
     evenness = np.subtract(1, deviation, out=deviation)
     evenness *= MAX_SCORE
     return evenness.astype(np.int64)

@@ -7,11 +7,8 @@ a volume that is being detached still takes its place.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 from kybern.api.volumes import storage_class
 from kybern.scheduler.columns.cluster import ClusterColumns
-from kybern.scheduler.columns.column import Mask
 from kybern.scheduler.events import (
     Action,
     ClusterEvent,
@@ -53,19 +50,13 @@ class VolumeLimitsFilter(Filter):
     """``wanted`` are the volumes (driver, handle) that the pod brings."""
 
     basis = Basis.USAGE
+    is_dear = True
     reason = "node(s) exceed max volume count"
     unresolvable = False
 
     def __init__(self, cluster: ClusterColumns, wanted: dict[Volume, None]) -> None:
         self._cluster = cluster
         self._wanted = wanted
-
-    def feasible(self, rows: Any) -> Mask:
-        result: Mask = np.ones(self._cluster.nodes.capacity, dtype=np.bool_)
-        for name in self._cluster.storage.csi_nodes:
-            if (row := self._cluster.nodes.rows.get(name)) is not None:
-                result[row] = self.fits(row)
-        return result[rows]
 
     def fits(self, row: int) -> bool:
         limits = self._limits(row)

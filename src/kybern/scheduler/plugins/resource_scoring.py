@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from kybern.scheduler.columns.column import Column
+from kybern.scheduler.columns.divisor import Divisor
 from kybern.scheduler.columns.node_table import NodeTable
 from kybern.scheduler.requests import Requests, is_scalar_resource
 
@@ -22,6 +23,7 @@ class ScoredResource(NamedTuple):
     used: Column
     asked: int
     weight: int
+    divisor: Divisor
 
 
 class ResourceSpec(NamedTuple):
@@ -50,5 +52,5 @@ def scored_resources(
             used, asked = nodes.nonzero_cpu, requests.nonzero_cpu
         elif nonzero and name == "memory":
             used, asked = nodes.nonzero_memory, requests.nonzero_memory
-        result.append(ScoredResource(resource.allocatable, used, asked, weight))
+        result.append(ScoredResource(resource.allocatable, used, asked, weight, resource.divisor))
     return result

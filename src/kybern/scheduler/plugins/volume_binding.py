@@ -40,7 +40,8 @@ class VolumeBinding(Plugin):
         return None
 
     def filter(self, shape: PodShape) -> Filter | None:
-        return self._filter(shape.pod)
+        found = self._filter(shape.pod)
+        return None if found is None or found.admits_all else found
 
     def plan(self, pod: Obj, row: int) -> VolumePlan:
         """What must happen to claims and volumes before the pod is bound to the row's node."""

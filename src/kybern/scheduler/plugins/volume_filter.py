@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import orjson
 
 from kybern.api.quantity import Quantity
 from kybern.api.selectors import LabelSelector
@@ -44,13 +45,20 @@ class VolumeFilter(Filter):
         self, cluster: ClusterColumns, bound: Sequence[Obj], waiting: Sequence[Obj]
     ) -> None:
         self._cluster = cluster
-        self._bound = bound
+        self._find_bound(bound)
+        if not waiting:
+            self.key = (orjson.dumps(self._reaches), self._is_lost)
         self._promised = [claim for claim in waiting if _selected_node(claim)]
         others = [claim for claim in waiting if not _selected_node(claim)]
         self._candidates = [
             (claim, candidates(claim, list(cluster.storage.volumes.values())))
             for claim in sorted(others, key=requested)
         ]
+
+    @property
+    def admits_all(self) -> bool:
+        """Volumes are wherever the pod goes."""
+        return not (self._reaches or self._is_lost or self._promised or self._candidates)
 
     def feasible(self, rows: Any) -> Mask:
         return self._kinds(rows) == 0
@@ -79,6 +87,18 @@ class VolumeFilter(Filter):
                 bindings.append((claim, volumes[int(chosen[0])]))
         return VolumePlan(tuple(bindings), tuple(provisions))
 
+    def _find_bound(self, claims: Sequence[Obj]) -> None:
+        """What keeps bound volumes from some nodes; no further than to one that does not exist."""
+        self._reaches: list[Sequence[Obj]] = []
+        self._is_lost = False
+        for claim in claims:
+            volume = self._cluster.storage.volumes.get(claim["spec"]["volumeName"])
+            if volume is None:
+                self._is_lost = True
+                return
+            if (terms := _reach(volume)) is not None:
+                self._reaches.append(terms)
+
     def _kinds(self, rows: Any) -> Values:
         """A bit for each reason against a row."""
         elsewhere, lost = self._judge_bound(rows)
@@ -93,12 +113,9 @@ class VolumeFilter(Filter):
         """Rows that a bound volume keeps off, and rows that no volume kept off before one turned
         out not to exist."""
         admitted: Mask = np.ones(self._cluster.nodes.count(rows), dtype=np.bool_)
-        for claim in self._bound:
-            volume = self._cluster.storage.volumes.get(claim["spec"]["volumeName"])
-            if volume is None:
-                return ~admitted, admitted
-            admitted &= self._reach(volume).over(rows)
-        return ~admitted, np.zeros_like(admitted)
+        for terms in self._reaches:
+            admitted &= SelectorMask(self._cluster.nodes, {}, terms).over(rows)
+        return ~admitted, admitted & self._is_lost
 
     def _judge_waiting(self, rows: Any) -> tuple[Mask, Mask]:
         """Rows where claims find no volume and cannot get one, and rows where the storage is full.
@@ -132,7 +149,8 @@ class VolumeFilter(Filter):
             for index, volume in enumerate(volumes):
                 name = volume["metadata"]["name"]
                 used = taken.setdefault(name, np.zeros(count, dtype=np.bool_))
-                here = self._reach(volume).over(rows) & (chosen < 0) & ~used
+                reach = SelectorMask(self._cluster.nodes, {}, _reach(volume))
+                here = reach.over(rows) & (chosen < 0) & ~used
                 chosen[here] = index
                 used |= here
             result.append(chosen)
@@ -155,11 +173,11 @@ class VolumeFilter(Filter):
         ]
         return SelectorMask(self._cluster.nodes, {}, terms or None).over(rows)
 
-    def _reach(self, volume: Obj) -> SelectorMask:
-        """The nodes that can use a volume."""
-        required = (volume["spec"].get("nodeAffinity") or {}).get("required")
-        terms = None if required is None else required.get("nodeSelectorTerms") or ()
-        return SelectorMask(self._cluster.nodes, {}, terms)
+
+def _reach(volume: Obj) -> Sequence[Obj] | None:
+    """The terms that select the nodes that can use a volume; None if all can."""
+    required = (volume["spec"].get("nodeAffinity") or {}).get("required")
+    return None if required is None else required.get("nodeSelectorTerms") or ()
 
 
 def requested(claim: Obj) -> int:

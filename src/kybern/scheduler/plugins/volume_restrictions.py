@@ -63,6 +63,7 @@ class VolumeRestrictions(Plugin):
 
 class RestrictionsFilter(Filter):
     basis = Basis.CLUSTER
+    is_dear = True
     unresolvable = False
 
     def __init__(
@@ -73,17 +74,22 @@ class RestrictionsFilter(Filter):
         self._exclusive = exclusive
 
     def feasible(self, rows: Any) -> Mask:
-        free = not any(self._cluster.claim_users.get(key) for key in self._exclusive)
-        result: Mask = np.full(self._cluster.nodes.capacity, free, dtype=np.bool_)
+        result: Mask = np.full(self._cluster.nodes.capacity, self._are_free(), dtype=np.bool_)
         if self._disks:
             for row in self._cluster.storage_pods:
                 result[row] = result[row] and self._disks_fit(row)
         return result[rows]
 
+    def fits(self, row: int) -> bool:
+        return self._are_free() and self._disks_fit(row)
+
     def verdicts(self, plugin: str, rows: Rows) -> list[Verdict]:
         fits = np.array([self._disks_fit(row) for row in rows.tolist()], dtype=np.bool_)
         parts = ((rows[~fits], DISK_IN_USE), (rows[fits], CLAIM_IN_USE))
         return [Verdict(plugin, (why,), False, part) for part, why in parts if len(part)]
+
+    def _are_free(self) -> bool:
+        return not any(self._cluster.claim_users.get(key) for key in self._exclusive)
 
     def _disks_fit(self, row: int) -> bool:
         there = self._cluster.storage_pods.get(row, {}).values()

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
+
 from kybern.api.volumes import storage_class
 from kybern.scheduler.columns.column import Mask
 from kybern.scheduler.events import (
@@ -97,6 +99,7 @@ class ZoneFilter(Filter):
     reason = "node(s) had no available volume zone"
 
     def __init__(self, plugin: VolumeZone, wanted: Sequence[tuple[str, list[str]]]) -> None:
+        self.key = orjson.dumps(wanted)
         nodes = plugin.cluster.nodes
         labelled = [_term(key, "Exists") for key in LABELS]
         self._is_labelled = SelectorMask(nodes, {}, labelled)
