@@ -51,10 +51,11 @@ class ClassCache:
         if found is not None:
             self._classes.move_to_end(key)
             return found
-        shape = make_shape(key, pod, labels, selector)
+        shape, seen = make_shape(key, pod, labels, selector), groups.keys_version
         made = PodClass(shape, self._profile, self._cluster, self._totals_for)
-        # Its selectors may look at more labels than before: file it under what they see now.
-        key = shape_key(pod, groups.project(labels), text, storage)
+        if groups.keys_version != seen:
+            # Its selectors look at more labels than before: file it under what they see now.
+            key = shape_key(pod, groups.project(labels), text, storage)
         self._keep(key, made, is_passing=facts is not None)
         return made
 

@@ -10,6 +10,7 @@ a container without a cpu or memory request counts with 100m and 200Mi.
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -208,7 +209,9 @@ def _amounts(quantities: Obj | None) -> Amounts:
     return {name: _amount(name, quantity) for name, quantity in (quantities or {}).items()}
 
 
+@lru_cache(REMEMBERED)
 def _amount(name: str, quantity: Any) -> int:
+    """Few quantities are new to a cluster, and parsing one is slow."""
     parsed = Quantity.parse(quantity)
     return parsed.milli() if name == "cpu" else parsed.value()
 

@@ -73,6 +73,22 @@ def test_messages_count_reasons_in_upstreams_order() -> None:
     assert core.decide(pod("p", cpu="2")) == expected
 
 
+def test_plugins_that_turned_a_pod_down_are_named_in_the_order_in_which_they_judge() -> None:
+    core = Core(node("a"), node("b"))
+    ports = {"ports": [{"containerPort": 80, "hostPort": 80}]}
+    large, holder = pod("p", cpu="9"), pod("h")
+    for one in (large, holder):
+        one["spec"]["containers"][0] |= ports
+    error = core.decider.decide(large)
+    assert isinstance(error, FitError)
+    assert error.plugins == ("NodeResourcesFit",)
+    core.cluster.place(holder, "a")
+    error = core.decider.decide(large)
+    assert isinstance(error, FitError)
+    assert error.plugins == ("NodePorts", "NodeResourcesFit")
+    assert [verdict.rows.tolist() for verdict in error.verdicts] == [[0], [1]]
+
+
 def test_without_nodes_the_message_says_so() -> None:
     assert Core().decide(pod("p")) == "no nodes available to schedule pods"
 

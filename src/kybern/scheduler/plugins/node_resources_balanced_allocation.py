@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kybern.scheduler.columns.cluster import ClusterColumns
-from kybern.scheduler.columns.column import Mask, Values
+from kybern.scheduler.columns.column import Column, Mask, Values
 from kybern.scheduler.columns.divisor import Fractions
 from kybern.scheduler.columns.row_cache import RowCache
 from kybern.scheduler.plugin import MAX_SCORE, Basis, Plugin, Score, row_numbers
@@ -31,7 +31,7 @@ class NodeResourcesBalancedAllocation(Plugin):
     def __init__(self, cluster: ClusterColumns, args: Obj) -> None:
         super().__init__(cluster, args)
         self._resources = resource_specs(args.get("resources"))
-        self._before: dict[tuple[ScoredResource, ...], RowCache] = {}
+        self._before: dict[tuple[Column, ...], RowCache] = {}
 
     def score(self, shape: PodShape) -> Score | None:
         if not any(shape.requests.amount(spec.name) for spec in self._resources):
@@ -39,10 +39,11 @@ class NodeResourcesBalancedAllocation(Plugin):
         nodes = self.cluster.nodes
         resources = scored_resources(nodes, self._resources, shape.requests, nonzero=False)
         # How even a row is without the pod is the same for all that ask for these resources.
-        empty = tuple(one._replace(asked=0) for one in resources)
-        before = self._before.get(empty)
+        columns = tuple(one.allocatable for one in resources)
+        before = self._before.get(columns)
         if before is None:
-            before = self._before[empty] = RowCache(
+            empty = [one._replace(asked=0) for one in resources]
+            before = self._before[columns] = RowCache(
                 nodes,
                 lambda rows: _evenness_over(empty, rows),
                 lambda row: _evenness_at(empty, row),
