@@ -3,9 +3,12 @@
 import random
 from typing import Any
 
+import numpy as np
+import pytest
+
 from kybern.scheduler.columns.cluster import ClusterColumns
 from kybern.scheduler.configuration import ProfileSettings, load
-from kybern.scheduler.decision import Decider, Placement
+from kybern.scheduler.decision import PROBES, Decider, Placement
 from kybern.scheduler.diagnosis import FitError
 from kybern.scheduler.events import Action, ClusterEvent, EventResource, node_changes
 from kybern.scheduler.nominations import Nominations
@@ -152,6 +155,34 @@ def test_room_of_a_nominated_pod_is_kept_from_equal_and_lower_priorities() -> No
     assert core.decide(pod("lower", priority=1)) == message
     assert core.decide(pod("higher", priority=6)) == "a"
     assert core.decide(pod("nominated", cpu="4", priority=5)) == "a"
+
+
+def test_a_node_that_is_kept_for_nobody_is_found_among_many_that_are() -> None:
+    core = Core(*(node(f"n{number}") for number in range(3 * PROBES)))
+    core.cluster.place(pod("there"), "n7")
+    for number in range(3 * PROBES):
+        if number != 7:
+            core.nominations.add(pod(f"nominated{number}", cpu="4", priority=5), f"n{number}")
+    assert {core.decide(pod(f"p{number}", priority=5)) for number in range(5)} == {"n7"}
+    core.nominations.add(pod("another", cpu="3", priority=5), "n7")
+    message = f"0/{3 * PROBES} nodes are available: {3 * PROBES} Insufficient cpu."
+    assert core.decide(pod("p", priority=5)) == message
+
+
+@pytest.mark.parametrize("strategy", ["LeastAllocated", "MostAllocated"])
+def test_amounts_beyond_what_floats_hold_exactly_are_scored_like_others(strategy: str) -> None:
+    args = {"NodeResourcesFit": {"scoringStrategy": {"type": strategy}}}
+    small, huge = node("small"), node("huge")
+    huge["status"]["allocatable"] |= {"memory": f"{2**53 + 1}"}
+    core = Core(small, huge, settings=ProfileSettings(args=args))
+    memory = {"requests": {"cpu": "1", "memory": f"{2**52 + 1}"}}
+    large = pod("large")
+    large["spec"]["containers"][0]["resources"] = memory
+    core.cluster.place(large, "huge")
+    pod_class = core.decider.pod_class(pod("p"))
+    for weighted in pod_class.scores:
+        each = [weighted.score.raw_one(row) for row in (0, 1)]
+        assert weighted.score.raw(np.array([0, 1])).tolist() == each
 
 
 def test_preemption_takes_the_least_important_pods_that_make_room() -> None:

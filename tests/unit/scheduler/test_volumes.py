@@ -4,6 +4,7 @@ from typing import Any
 
 from test_decision import Core, node, pod
 
+from kybern.scheduler.decision import PROBES
 from kybern.scheduler.events import Action, ClusterEvent, EventResource, Hint
 from kybern.scheduler.plugins.volume_binding import VolumeBinding
 from kybern.scheduler.plugins.volume_filter import VolumePlan
@@ -214,6 +215,32 @@ def test_a_node_attaches_no_more_volumes_than_its_driver_can() -> None:
     assert core.decide(using("other", "claim-w")) == (
         "0/1 nodes are available: 1 node(s) exceed max volume count."
     )
+
+
+def test_a_node_that_can_attach_is_found_among_many_that_cannot() -> None:
+    nodes = [node(f"n{number}") for number in range(3 * PROBES)]
+    core = StorageCore(*nodes)
+    core.cluster.place(pod("there"), "n7")
+    for number in range(3 * PROBES):
+        driver = {"name": "disk", "allocatable": {"count": int(number == 7)}}
+        meta = {"name": f"n{number}", "uid": f"c{number}"}
+        core.storage.csi_node_changed(None, {"metadata": meta, "spec": {"drivers": [driver]}})
+    csi = {"driver": "disk", "volumeHandle": "v"}
+    core.have(volume("v", csi=csi), claim("data", volume="v"))
+    assert {core.decide(using(f"p{number}", "data")) for number in range(5)} == {"n7"}
+    core.have(volume("w", csi={**csi, "volumeHandle": "w"}), claim("more", volume="w"))
+    both = core.decide(using("p", "data", "more"))
+    assert both.endswith(f"{3 * PROBES} node(s) exceed max volume count.")
+
+
+def test_classes_of_pods_whose_volumes_reach_the_same_nodes_share_their_totals() -> None:
+    core = StorageCore()
+    core.have(*(volume(f"v{n}", at="b" if n < 2 else "c") for n in range(3)))
+    core.have(*(claim(f"c{n}", volume=f"v{n}") for n in range(3)))
+    first, same, other = (core.decider.pod_class(using(f"p{n}", f"c{n}")) for n in range(3))
+    assert first.totals is same.totals
+    assert first.totals is not other.totals
+    assert [core.decide(using(f"q{n}", f"c{n}")) for n in range(3)] == ["b", "b", "c"]
 
 
 def test_a_pod_waits_until_its_resource_claims_are_allocated() -> None:
