@@ -173,14 +173,15 @@ def test_a_node_that_is_kept_for_nobody_is_found_among_many_that_are() -> None:
 def test_amounts_beyond_what_floats_hold_exactly_are_scored_like_others(strategy: str) -> None:
     args = {"NodeResourcesFit": {"scoringStrategy": {"type": strategy}}}
     small, huge = node("small"), node("huge")
-    huge["status"]["allocatable"] |= {"memory": f"{2**53 + 1}"}
+    huge["status"]["allocatable"] |= {"memory": f"{2**60}"}
     core = Core(small, huge, settings=ProfileSettings(args=args))
-    memory = {"requests": {"cpu": "1", "memory": f"{2**52 + 1}"}}
+    memory = {"requests": {"cpu": "1", "memory": f"{2**59 + 1 - 2**30}"}}
     large = pod("large")
     large["spec"]["containers"][0]["resources"] = memory
     core.cluster.place(large, "huge")
     pod_class = core.decider.pod_class(pod("p"))
     for weighted in pod_class.scores:
+        # With the pod one byte more than half is in use.
         each = [weighted.score.raw_one(row) for row in (0, 1)]
         assert weighted.score.raw(np.array([0, 1])).tolist() == each
 
