@@ -2,7 +2,7 @@
 
 The test's own thread gets a network namespace, and containerd is started in it, with its own root,
 state, socket, CNI configuration and cgroups; the host's namespaces stay untouched. Leaving the lab
-proves that nothing is left behind: no mount, no process, no network namespace.
+proves that nothing is left behind (``leftovers.py``), no address of a pod either.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from leftovers import assert_nothing_left, end_processes
 
 from kybern.kubelet.images.archive import Image, build, busybox_entries, import_archive
 from kybern.kubelet.images.pause import REFERENCE as PAUSE
@@ -34,6 +35,7 @@ Obj = dict[str, Any]
 _CLONE_NEWNET = 0x40000000
 _LIBC = ctypes.CDLL(None, use_errno=True)
 SECONDS = 30.0
+BRIDGE = "kybern0"
 BUSYBOX = "kybern.test/busybox:1"
 _NEEDED = ("/usr/bin/containerd", "/usr/bin/crun", "/usr/bin/busybox", "/usr/lib/cni/bridge")
 
@@ -90,7 +92,7 @@ class Containerd:
             "routes": [{"dst": "0.0.0.0/0"}],
             "dataDir": str(self.root / "ipam"),
         }
-        bridge = {"type": "bridge", "bridge": "kybern0", "isGateway": True, "hairpinMode": True}
+        bridge = {"type": "bridge", "bridge": BRIDGE, "isGateway": True, "hairpinMode": True}
         conf = {"cniVersion": "0.4.0", "name": "lab", "plugins": [{**bridge, "ipam": ipam}]}
         (self.root / "net.d" / "10-lab.conflist").write_text(json.dumps(conf))
 
@@ -121,6 +123,11 @@ class Containerd:
 
         await until(answers, "containerd answers")
 
+    @property
+    def process(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """kill -9; containers live on."""
         assert self._process is not None
@@ -132,15 +139,9 @@ class Containerd:
             self._process.send_signal(signal.SIGTERM)
             self._process.wait()
 
-    def leftovers(self) -> list[str]:
-        """Processes and mounts that belong to this containerd."""
-        found = []
-        for entry in Path("/proc").glob("[0-9]*/cmdline"):
-            with contextlib.suppress(OSError):
-                command = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                if str(self.socket) in command and "containerd-shim" in command:
-                    found.append(f"process {entry.parent.name}: {command}")
-        return found
+    def addresses(self) -> list[str]:
+        """The addresses that pods hold."""
+        return [path.name for path in (self.root / "ipam").glob("*/10.*")]
 
 
 @contextlib.contextmanager
@@ -165,15 +166,8 @@ def shared_directory() -> Iterator[Path]:
     try:
         yield path
     finally:
-        mounts = _mounts_below(path)
         subprocess.run(["umount", "--recursive", path], check=False)
         shutil.rmtree(path, ignore_errors=True)
-        assert not mounts, f"mounts are left: {mounts}"
-
-
-def _mounts_below(path: Path) -> list[str]:
-    lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    return [line for line in lines if f" {path}/" in line]
 
 
 async def until(
@@ -226,6 +220,12 @@ async def open_runtime() -> AsyncIterator[tuple[Containerd, Path]]:
             for image in (pause_image(), busybox_image()):
                 await import_archive(str(containerd.socket), build(image))
             yield containerd, directory
-            assert not containerd.leftovers()
+            assert not containerd.addresses()
+        except BaseException:
+            containerd.stop()
+            end_processes(directory.name)
+            raise
         finally:
             containerd.stop()
+        # The bridge stays where its pods were, and goes with the namespace.
+        assert_nothing_left(directory.name, besides=("lo", BRIDGE, str(directory)))

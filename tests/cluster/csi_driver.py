@@ -9,6 +9,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,8 @@ class Driver:
         self.versions = ["1.0.0"]
         self.outcomes: list[Any] = []
         self.failure = ""
+        # Told the name of a method that did its work, before the kubelet is.
+        self.on_done: Callable[[str], None] = lambda method: None
         self._servers: list[grpc.aio.Server] = []
 
     async def start(self) -> None:
@@ -84,6 +87,7 @@ class Driver:
             if self.failure and name == "NodePublishVolume":
                 await context.abort(grpc.StatusCode.INTERNAL, self.failure)
             found = getattr(self, f"_{name}")(request)
+            self.on_done(name)
             return response() if found is None else found
 
         return handle

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import leftovers
 import pytest
 from network_lab import inside, make_machine, needs_root, run
 
@@ -21,6 +22,7 @@ from kybern.api.resources import ENDPOINT_SLICES, PODS, SERVICES
 from kybern.client.client import Client
 from kybern.cluster.images import build_rootfs, import_everywhere
 from kybern.cluster.nodes.containerd import find_program
+from kybern.cluster.nodes.spec import identity
 from kybern.component.clock import Clock
 
 pytestmark = [
@@ -82,6 +84,7 @@ def running_cluster(
         yield Cluster(data_dir, asyncio.run(prepare(data_dir)))
     finally:
         kybern("down", directory, "--wipe")
+    leftovers.assert_nothing_left(identity(data_dir), str(data_dir), besides=("eth0", "wire"))
 
 
 async def prepare(data_dir: Path) -> list[str]:

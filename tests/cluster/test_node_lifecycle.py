@@ -12,8 +12,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import leftovers
 import pytest
-from network_lab import make_machine, needs_root, run
+from network_lab import inside, make_machine, needs_root, run
 
 from kybern.cluster.nodes import Node, NodeSpec, cgroup
 from kybern.cluster.nodes.containerd import find_program
@@ -70,20 +71,12 @@ class Machine:
 
     def traces(self) -> dict[str, list[str]]:
         """All that these nodes could have left, by kind."""
-        name = self.node().identity
-        links = run("ip", "-n", self.namespace, "-o", "link")
-        nft = run("nsenter", f"--net=/run/netns/{self.namespace}", "nft", "list", "tables")
-        mounts = Path("/proc/mounts").read_text().splitlines()
-        found = {
-            "processes": [str(process) for process in self.processes()],
-            "cgroups": [str(p) for root in cgroup.hierarchies() for p in root.glob(f"*{name}*")],
-            "namespaces": [line for line in run("ip", "netns").splitlines() if name in line],
-            "links": [line for line in links.splitlines() if name in line],
-            "tables": [line for line in nft.splitlines() if name in line],
-            "mounts": [line for line in mounts if str(self.data_dir) in line],
-            "files": [str(path) for path in (self.data_dir / "nodes").glob("*")],
-        }
-        return {kind: items for kind, items in found.items() if items}
+        with inside(self.namespace):
+            marks = (self.node().identity, str(self.data_dir))
+            found = leftovers.traces(*marks, besides=("eth0", "wire"))
+        if files := [str(path) for path in (self.data_dir / "nodes").glob("*")]:
+            found["files"] = files
+        return found
 
 
 @pytest.fixture

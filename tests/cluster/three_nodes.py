@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import leftovers
 from network_lab import inside, make_machine, run
 
 from kybern.api.errors import Obj
@@ -85,30 +86,12 @@ def containerd_of(node: Node) -> int:
 def traces(data_dir: Path) -> dict[str, list[str]]:
     """All that the cluster could have left on the machine, by kind; call it on its machine."""
     name = identity(data_dir)
-    mounts = Path("/proc/mounts").read_text().splitlines()
-    found = {
-        "cgroups": [str(p) for root in cgroup.hierarchies() for p in root.glob(f"*{name}*")],
-        "namespaces": [line for line in run("ip", "netns").splitlines() if name in line],
-        "links": [link for link in _links() if link not in ("lo", "eth0", "wire")],
-        "routes": [r for r in run("ip", "route").splitlines() if "10.60." in r or "10.61." in r],
-        "tables": run("nft", "list", "tables").splitlines(),
-        "mounts": [line for line in mounts if str(data_dir) in line or name in line],
-        "processes": _processes_with(str(data_dir)),
+    files = {
         "files": [str(data_dir)] if data_dir.exists() else [],
         "sandboxes": [str(path) for path in Path("/var/lib/cni").glob(f"**/*kybern-{name}*")],
     }
-    return {kind: items for kind, items in found.items() if items}
-
-
-def _links() -> list[str]:
-    lines = run("ip", "-o", "link").splitlines()
-    return [line.split(": ")[1].partition("@")[0] for line in lines]
-
-
-def _processes_with(text: str) -> list[str]:
-    numbers = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
-    lines = {number: " ".join(command_line(number)) for number in numbers}
-    return [f"{number} {line}" for number, line in lines.items() if text in line]
+    found = leftovers.traces(name, str(data_dir), besides=("eth0", "wire"))
+    return {**found, **{kind: items for kind, items in files.items() if items}}
 
 
 def pod(name: str, node: str, script: str, **spec: Any) -> Obj:

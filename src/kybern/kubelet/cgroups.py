@@ -5,8 +5,12 @@ leaves the pod's behind, so the kubelet makes it before the sandbox and removes 
 """
 
 import asyncio
+import contextlib
 import errno
 import os
+import signal
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +22,9 @@ _MOUNT = Path("/sys/fs/cgroup")
 # The controllers that a pod's cgroup needs; cpuset is left to the runtime, which fills in the
 # parents' cpus that version 1 wants before anything may run.
 _V1_CONTROLLERS = ("cpu", "memory", "pids")
+# What is killed takes a moment to go; what stays nevertheless is met again in the next round.
+_KILL_ROUNDS = 10
+_KILL_PAUSE_SECONDS = 0.02
 # Version 1 shows "no limit" as the largest number of pages that it can count.
 _V1_UNLIMITED = 2**62
 # What the kernel answers where a controller is missing or a parent does not hand it down.
@@ -69,7 +76,10 @@ class Cgroups:
         await asyncio.to_thread(self._create, self.root, limits)
 
     async def remove(self, uid: str) -> None:
-        """Remove the pod's cgroup with all that the runtime left below it."""
+        """Remove the pod's cgroup with all that the runtime left below it, processes too.
+
+        A runtime that is killed while it makes a container may know nothing of its processes.
+        """
         await asyncio.to_thread(self._remove, uid)
 
     def pod_bounds(self, pod: Obj) -> Bounds | None:
@@ -225,8 +235,32 @@ class Cgroups:
     def _remove(self, uid: str) -> None:
         for qos in ("Guaranteed", "Burstable", "BestEffort"):
             relative = self._path(qos, uid).lstrip("/")
-            for hierarchy in self.hierarchies():
-                remove_tree(hierarchy / relative)
+            trees = [hierarchy / relative for hierarchy in self.hierarchies()]
+            for _ in range(_KILL_ROUNDS):
+                if not (left := _processes_in(trees)):
+                    break
+                _kill(left)
+                time.sleep(_KILL_PAUSE_SECONDS)
+            for tree in trees:
+                remove_tree(tree)
+
+
+def _processes_in(trees: Iterable[Path]) -> set[int]:
+    """All processes of cgroups and their children."""
+    found: set[int] = set()
+    for file in (file for tree in trees for file in tree.glob("**/cgroup.procs")):
+        try:
+            found.update(map(int, file.read_text().split()))
+        except OSError:
+            # The cgroup has gone meanwhile, and its processes before it.
+            continue
+    return found
+
+
+def _kill(processes: Iterable[int]) -> None:
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
 
 
 def _statistics(file: Path) -> dict[str, int]:

@@ -26,6 +26,7 @@ class Config:
     given: frozenset[str] = frozenset()
     # Upstream has no flags for these: they are the file's.
     change_detection_strategy: str = "Watch"
+    serialize_image_pulls: bool = False
     image_pull_credentials_verification_policy: str = "NeverVerifyPreloadedImages"
     preloaded_images_verification_allowlist: tuple[str, ...] = ()
     config: str = flag("", "Path of a KubeletConfiguration file; flags win over it.")

@@ -118,6 +118,7 @@ _FLAGS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "shutdownGracePeriodCriticalPods": ("shutdown_grace_period_critical_pods", _duration),
     "rotateCertificates": ("rotate_certificates", _switch),
     "serverTLSBootstrap": ("rotate_server_certificates", _switch),
+    "serializeImagePulls": ("serialize_image_pulls", _switch),
     "staticPodPath": ("pod_manifest_path", _text),
     "systemReserved": ("system_reserved", _pairs("=")),
     "tlsCertFile": ("tls_cert_file", _text),
@@ -158,7 +159,6 @@ _FIXED: dict[str, tuple[Any, ...]] = {
     "reservedMemory": ([],),
     "runOnce": (False,),
     "seccompDefault": (False,),
-    "serializeImagePulls": (False,),
     "topologyManagerPolicy": ("none",),
     "topologyManagerPolicyOptions": ({},),
     "topologyManagerScope": ("container",),
@@ -195,6 +195,12 @@ def apply(config: Config, text: bytes) -> Config:
         if name not in config.given and value is not None
     }
     changed = replace(config, **values)
+    if changed.serialize_image_pulls:
+        if "max_parallel_image_pulls" in values and changed.max_parallel_image_pulls > 1:
+            raise ConfigurationError(
+                "maxParallelImagePulls cannot be larger than 1 unless serializeImagePulls is false"
+            )
+        changed.max_parallel_image_pulls = 1
     try:
         changed.thresholds()
         verification.make_policy(

@@ -151,6 +151,7 @@ async def test_a_reverted_resize_waits_no_longer(tmp_path: Path) -> None:
 async def test_a_granted_size_outlives_the_kubelet(tmp_path: Path) -> None:
     gate = Gate(tmp_path)
     assert await gate.admission.admit(asking("1", "a")) is None
+    await gate.admission.save("a")
     later = Gate(tmp_path)
     wanted = asking("5", "a")
     assert await later.admission.admit(wanted) is None

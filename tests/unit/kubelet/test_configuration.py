@@ -94,6 +94,8 @@ def test_default_thresholds_are_kept_where_the_file_asks_for_it() -> None:
         ("evictionHard: {disk: 1Gi}", "unsupported eviction signal disk"),
         ("nodeStatusUpdateFrequency: 10", "nodeStatusUpdateFrequency: expected str, found int"),
         ("maxPods: 1\nmaxPods: 2", "strict decoding error: "),
+        ("serializeImagePulls: true\nmaxParallelImagePulls: 2", "cannot be larger than 1"),
+        ("configMapAndSecretChangeDetectionStrategy: Poll", "is none of Watch, Cache, Get"),
     ],
 )
 def test_what_is_unknown_or_not_there_is_refused(text: str, problem: str) -> None:

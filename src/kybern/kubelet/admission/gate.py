@@ -78,7 +78,10 @@ class Admission:
         return True
 
     async def admit(self, pod: Obj) -> Refusal | None:
-        """Judge a pod; without a refusal it holds its resources until :meth:`release`."""
+        """Judge a pod; without a refusal it holds its resources until :meth:`release`.
+
+        Raises OSError where what it would hold cannot be written down.
+        """
         uid = spec.uid(pod)
         if self.recall(pod):
             self._reconsider(pod)
@@ -102,12 +105,14 @@ class Admission:
         if room and self.preempt is not None:
             # It holds its resources from now on, so what others give up is for nobody else.
             await self.preempt(room)
-        for reserve in self.reserves:
-            refusal = await reserve(pod)
-            if refusal is not None:
-                self.release(uid)
-                return refusal
-        await self._allocations.save(uid)
+        try:
+            for reserve in self.reserves:
+                if (refusal := await reserve(pod)) is not None:
+                    self.release(uid)
+                    return refusal
+        except OSError:
+            self.release(uid)
+            raise
         return None
 
     def release(self, uid: str) -> None:

@@ -68,7 +68,11 @@ class DeviceManager:
             if given:
                 self._given[uid] = given
         if given:
-            await asyncio.to_thread(_write, self._paths.pod(uid) / _FILE, given)
+            try:
+                await asyncio.to_thread(_write, self._paths.pod(uid) / _FILE, given)
+            except OSError:
+                del self._given[uid]
+                raise
         return None
 
     async def _choose(self, resource: str, free: list[str], count: int) -> list[str]:

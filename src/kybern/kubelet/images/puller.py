@@ -115,6 +115,10 @@ class Puller:
             except PullFailed as error:
                 await self.records.fail(reference)
                 self._failed(key, error, reference, report)
+            except asyncio.CancelledError:
+                # The pod went while its image was on the way.
+                await self.records.fail(reference)
+                raise
         done = self._clock.monotonic()
         image = await self._runtime.image(reference)
         await self._record(reference, image, used)

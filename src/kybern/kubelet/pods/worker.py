@@ -139,10 +139,16 @@ class PodWorker:
 
     async def _admit(self) -> Refusal | None:
         """Ask whether the node takes the pod; one that it does not take has failed."""
-        if self.pod is None or self._must_end():
-            return None
-        refusal = await self._parts.admission.admit(self.pod)
-        if refusal is not None:
+        refusal: Refusal | None = None
+        while self.pod is not None and not self._must_end():
+            try:
+                refusal = await self._parts.admission.admit(self.pod)
+                break
+            except OSError as error:
+                self._tell(self.pod, error)
+                self._failures += 1
+                await self._pause(self._retry_delay())
+        if self.pod is not None and refusal is not None:
             self._parts.report(self.pod, None, "Warning", refusal.reason, refusal.message)
             self._parts.status.set(self.pod, rejected(self.pod, refusal, self._parts.clock))
         return refusal
@@ -223,13 +229,20 @@ class PodWorker:
                 return self._until_deadline(pod, RESYNC_SECONDS)
             self._failures += 1
             return self._until_deadline(pod, wait or self._retry_delay())
-        except (RpcError, StatusError, OSError) as error:
+        except (RpcError, StatusError) as error:
             logger.warning("sync of pod %s failed: %s", spec.full_name(pod), error)
+        except OSError as error:
+            self._tell(pod, error)
         except Exception:
             # One pod that nobody foresaw must not end its worker, and with it its clean-up.
             logger.exception("sync of pod %s failed", spec.full_name(pod))
         self._failures += 1
         return self._retry_delay()
+
+    def _tell(self, pod: Obj, error: OSError) -> None:
+        """The node's own disk fails the pod, which whoever looks at the pod should know."""
+        logger.warning("sync of pod %s failed: %s", spec.full_name(pod), error)
+        self._parts.report(pod, None, "Warning", "FailedSync", f"error syncing pod: {error}")
 
     def _retry_delay(self) -> float:
         return min(RETRY_SECONDS * 2 ** min(self._failures, 6), LONGEST_RETRY)

@@ -36,17 +36,20 @@ def write(directory: Path, payload: Payload, group: int | None = None) -> bool:
     if _shows(current, payload):
         return False
     fresh = Path(tempfile.mkdtemp(prefix="..", dir=directory))
-    fresh.chmod(0o755)
-    for name, file in payload.items():
-        _write_file(fresh / name, file, group)
-    previous = os.readlink(current) if current.is_symlink() else ""
-    swap = directory / "..data_tmp"
-    swap.unlink(missing_ok=True)
-    swap.symlink_to(fresh.name)
-    swap.rename(current)
+    try:
+        fresh.chmod(0o755)
+        for name, file in payload.items():
+            _write_file(fresh / name, file, group)
+        swap = directory / "..data_tmp"
+        swap.unlink(missing_ok=True)
+        swap.symlink_to(fresh.name)
+        swap.rename(current)
+    except OSError:
+        # A disk that is full must not be filled by those who try again.
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
     _link_visible(directory, payload)
-    if previous:
-        shutil.rmtree(directory / previous, ignore_errors=True)
+    _remove_others(directory, fresh)
     return True
 
 
@@ -76,6 +79,13 @@ def _link_visible(directory: Path, payload: Payload) -> None:
     for entry in os.scandir(directory):
         if not entry.name.startswith("..") and entry.name not in wanted:
             os.unlink(entry.path)
+
+
+def _remove_others(directory: Path, current: Path) -> None:
+    """Remove the files of before, and what somebody left who was killed while writing."""
+    for path in directory.glob("..*"):
+        if path != current and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _shows(current: Path, payload: Payload) -> bool:

@@ -21,28 +21,32 @@ _KINDS = {
 def set_up_empty_dir(path: Path, source: Obj, group: int | None) -> None:
     """An empty directory that anybody may write; on a tmpfs for the medium Memory.
 
-    One that is there already is left as the pod has made it.
+    One that is there already is left as the pod has made it, so it appears in one step: a kubelet
+    that dies in between leaves none that lacks the rights.
     """
-    in_memory = source.get("medium") == "Memory"
-    if path.is_dir() and (not in_memory or mounting.is_mount_point(path)):
+    mode = 0o777 if group is None else 0o2777
+    if source.get("medium") == "Memory":
+        path.mkdir(parents=True, exist_ok=True)
+        if not mounting.is_mount_point(path):
+            limit = source.get("sizeLimit")
+            size = Quantity.parse(limit).value() if limit else 0
+            mounting.mount_tmpfs(path, mode, group, size)
         return
-    path.mkdir(parents=True, exist_ok=True)
-    if in_memory:
-        limit = source.get("sizeLimit")
-        mounting.mount_tmpfs(path, Quantity.parse(limit).value() if limit else 0)
-    if group is None:
-        path.chmod(0o777)
+    if path.is_dir():
         return
-    os.chown(path, -1, group)
-    path.chmod(0o2777)
+    fresh = path.with_name(f"..{path.name}")
+    fresh.mkdir(parents=True, exist_ok=True)
+    if group is not None:
+        os.chown(fresh, -1, group)
+    fresh.chmod(mode)
+    fresh.rename(path)
 
 
 def set_up_memory_dir(path: Path) -> None:
     """A directory whose files never reach a disk."""
     path.mkdir(parents=True, exist_ok=True)
     if not mounting.is_mount_point(path):
-        mounting.mount_tmpfs(path)
-        path.chmod(0o755)
+        mounting.mount_tmpfs(path, 0o755)
 
 
 def check_host_path(source: Obj) -> Path:

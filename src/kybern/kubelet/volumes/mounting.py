@@ -19,10 +19,15 @@ def _check(result: int, target: Path) -> None:
         raise OSError(number, os.strerror(number), str(target))
 
 
-def mount_tmpfs(target: Path, size_bytes: int = 0) -> None:
+def mount_tmpfs(target: Path, mode: int, group: int | None = None, size_bytes: int = 0) -> None:
     """A tmpfs at ``target``; without a size it may take half of the machine's memory."""
-    options = f"size={size_bytes}" if size_bytes else ""
-    result = _libc.mount(b"tmpfs", os.fsencode(target), b"tmpfs", 0, options.encode())
+    options = [f"mode={mode:o}"]
+    if group is not None:
+        options.append(f"gid={group}")
+    if size_bytes:
+        options.append(f"size={size_bytes}")
+    data = ",".join(options).encode()
+    result = _libc.mount(b"tmpfs", os.fsencode(target), b"tmpfs", 0, data)
     _check(result, target)
 
 

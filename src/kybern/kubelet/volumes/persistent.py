@@ -19,7 +19,6 @@ from kybern.api.errors import Obj, StatusError
 from kybern.kubelet.objects import Objects
 from kybern.kubelet.paths import Paths
 from kybern.kubelet.pods import spec
-from kybern.kubelet.volumes import mounting
 from kybern.kubelet.volumes.directories import check_host_path
 from kybern.kubelet.volumes.ownership import Ownership
 from kybern.kubelet.volumes.payloads import VolumeError
@@ -137,13 +136,12 @@ class PersistentVolumes:
 
     async def _mounted(self, plugin: Plugin, use: Use) -> Path:
         target = self._paths.volume(spec.uid(use.pod), plugin.directory, use.name)
-        point = plugin.mount_point(target)
-        if await asyncio.to_thread(_is_ready, target, point):
+        if await asyncio.to_thread(_is_ready, plugin, target):
             await self._alone(use.name, partial(plugin.refresh, use, target))
         else:
             await plugin.prepare(use, target, is_device=False)
             await self._alone(use.name, partial(plugin.mount, use, target))
-        return point
+        return plugin.mount_point(target)
 
     async def _mapped(self, plugin: Plugin, use: Use) -> Path:
         mark = self._paths.device(spec.uid(use.pod), plugin.directory, use.name)
@@ -226,10 +224,10 @@ class PersistentVolumes:
         return await asyncio.shield(task)
 
 
-def _is_ready(target: Path, point: Path) -> bool:
-    """Make the pod's place; True if the volume is mounted in it already."""
+def _is_ready(plugin: Plugin, target: Path) -> bool:
+    """Make the pod's place; True if the volume is there already."""
     target.mkdir(mode=0o750, parents=True, exist_ok=True)
-    return mounting.is_mount_point(point)
+    return plugin.is_ready(target)
 
 
 def _check_mode(pod: Obj, name: str, volume: Obj) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kybern.api.errors import Obj
 from kybern.kubelet.pods.failures import StartFailure
+from kybern.kubelet.volumes import mounting
 from kybern.kubelet.volumes.ownership import Ownership
 
 
@@ -68,8 +69,9 @@ class Plugin(ABC):
     """A kind of volume that has to be mounted.
 
     ``target`` is the pod's own place for it. That it exists says that the pod uses the volume; a
-    mount at ``mount_point(target)`` says that everything is done, so both must survive the
-    kubelet. Apart from :meth:`prepare`, calls for one volume never overlap and are never cut off.
+    mount at ``mount_point(target)`` says that everything is done, unless a kind has more to do and
+    says so in :meth:`is_ready`. Both must survive the kubelet. Apart from :meth:`prepare`, calls
+    for one volume never overlap and are never cut off.
     Failures are VolumeError, OSError and StatusError.
     """
 
@@ -78,6 +80,10 @@ class Plugin(ABC):
     def mount_point(self, target: Path) -> Path:
         """Where in the pod's place the volume is mounted."""
         return target
+
+    def is_ready(self, target: Path) -> bool:
+        """Whether the volume is mounted and nothing is left to be done. Blocks."""
+        return mounting.is_mount_point(self.mount_point(target))
 
     async def prepare(self, use: Use, target: Path, *, is_device: bool) -> None:
         """What has to be waited for before the volume can be had on this node."""

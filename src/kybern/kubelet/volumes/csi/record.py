@@ -13,6 +13,8 @@ from pathlib import Path
 from kybern.kubelet.paths import Paths
 
 FILE = "vol_data.json"
+# Beside it while a pod's group has yet to get what is in the volume.
+GROUP_DUE = "group_due"
 PLUGIN = "csi"
 EPHEMERAL, PERSISTENT = "Ephemeral", "Persistent"
 
@@ -50,10 +52,23 @@ class Record:
 
 def forget(directory: Path) -> None:
     """Remove a record and its directory, which must hold nothing else by now."""
-    for name in (f"{FILE}.partial", FILE):
+    for name in (f"{FILE}.partial", FILE, GROUP_DUE):
         (directory / name).unlink(missing_ok=True)
     if directory.exists():
         directory.rmdir()
+
+
+def note_group(directory: Path) -> None:
+    """The volume that is to be published is not done before its group is applied."""
+    (directory / GROUP_DUE).touch()
+
+
+def group_applied(directory: Path) -> None:
+    (directory / GROUP_DUE).unlink(missing_ok=True)
+
+
+def is_group_due(directory: Path) -> bool:
+    return (directory / GROUP_DUE).exists()
 
 
 class Places:

@@ -55,6 +55,9 @@ class CsiVolumes(Plugin):
     def mount_point(self, target: Path) -> Path:
         return target / "mount"
 
+    def is_ready(self, target: Path) -> bool:
+        return super().is_ready(target) and not records.is_group_due(target)
+
     async def prepare(self, use: Use, target: Path, *, is_device: bool) -> None:
         """Note the use, and wait until the cluster has attached the volume."""
         if is_device and self._places.device(use.name, spec.uid(use.pod)).is_block_device():
@@ -73,15 +76,13 @@ class CsiVolumes(Plugin):
         driver = self._drivers.get(use.source["driver"])
         await self._check_lifecycle(use)
         staging = await self._stage(driver, use)
+        group = await self._arguments.group_to_apply(driver, use)
+        if group is not None:
+            await asyncio.to_thread(records.note_group, target)
         await self._publish(driver, use, self.mount_point(target), staging)
-        if group := await self._arguments.group_to_apply(driver, use):
-            point = self.mount_point(target)
-            try:
-                await asyncio.to_thread(group.apply, point, read_only=use.read_only)
-            except OSError:
-                # What is mounted counts as done, and this is not.
-                await self._unpublish(_record(use, False), point)
-                raise
+        if group is not None:
+            await asyncio.to_thread(group.apply, self.mount_point(target), read_only=use.read_only)
+            await asyncio.to_thread(records.group_applied, target)
 
     async def _check_lifecycle(self, use: Use) -> None:
         """A driver serves pods' own volumes only if it says so."""
