@@ -159,7 +159,7 @@ async def test_pods_reach_everything_from_every_node(client: Client, node: str) 
     for i in $(seq 150); do wget -q -O - http://{service["spec"]["clusterIP"]}/; done | sort -u
     wget -q -O - http://web.default.svc.cluster.local/ >/dev/null && echo by-name
     wget -q -O - http://alias.default.svc.cluster.local/ >/dev/null && echo by-alias
-    for ip in $(nslookup head.default.svc.cluster.local | grep -o '10\\.244\\.[0-9.]*'); do
+    for ip in $(nslookup head.default.svc.cluster.local | grep -o '10\\.60\\.[0-9.]*'); do
       echo head $ip
     done
     """
@@ -211,7 +211,7 @@ async def test_the_official_client_works_in_a_pod_by_its_service_account(client:
     }
     made = pod("in-cluster", "node-2", "", volumes=volumes, container=container)
     lines = (await output_of(client, made)).splitlines()
-    expected = [f"sees {REPLICAS}", "asks https://10.96.0.1:443", "by name True", "secrets 403"]
+    expected = [f"sees {REPLICAS}", "asks https://10.61.0.1:443", "by name True", "secrets 403"]
     assert lines == expected
 
 
