@@ -24,7 +24,7 @@ from kybern.kubelet.cri.client import cri
 pytestmark = [needs_containerd, pytest.mark.asyncio(loop_scope="module")]
 
 KEPT = 3
-KILLS, LONG_KILLS = 5, 150
+KILLS, LONG_KILLS = 4, 150
 # Nothing is evicted here: what the disk lacks is told by the pods that need it.
 FLAGS = ("--eviction-hard=memory.available<1Mi",)
 
