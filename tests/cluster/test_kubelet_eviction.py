@@ -27,7 +27,7 @@ from kybern.kubelet.images.garbage import ImageCollector, Policy
 from kybern.kubelet.images.pause import REFERENCE as PAUSE
 from kybern.kubelet.node.enforcement import bounds_of_all_pods, enforce
 from kybern.kubelet.node.machine import read_machine
-from kybern.kubelet.shutdown import Shutdown
+from kybern.kubelet.shutdown import Period, Shutdown
 
 pytestmark = [needs_containerd, pytest.mark.asyncio(loop_scope="module")]
 
@@ -184,7 +184,11 @@ async def test_pods_end_in_order_before_the_machine_does(lab: Lab) -> None:
     critical = lab.run(lab.pod(shell(STAY), priority=2_000_000_000))
     await lab.until_ready(ordinary)
     await lab.until_ready(critical)
-    shutdown = Shutdown(lab.workers, grace=20.0, critical=5.0)
+    periods = [Period(0, 15.0), Period(2_000_000_000, 5.0)]
+    told: list[str] = []
+    shutdown = Shutdown(
+        lab.workers, periods, lambda reason, message: told.append(message), lambda: None
+    )
     lab.parts.admission.judges[:] = [shutdown.judge]
     waiting = asyncio.create_task(shutdown.run())
     await asyncio.sleep(0)
@@ -194,7 +198,11 @@ async def test_pods_end_in_order_before_the_machine_does(lab: Lab) -> None:
     late = lab.run(lab.pod(shell(STAY)))
     assert (await lab.until_phase(late, "Failed"))["reason"] == "NodeShutdown"
     status = await lab.until_phase(critical, "Failed")
-    await waiting
+    ended = [pod["metadata"]["uid"] for pod in (ordinary, critical)]
+    assert await lab.workers.until_ended(ended, 30.0)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert told == ["Shutdown manager detected shutdown event"]
     assert (status["reason"], status["message"]) == (
         "Terminated",
         "Pod was terminated in response to imminent node shutdown.",

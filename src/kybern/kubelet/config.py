@@ -124,6 +124,9 @@ class Config:
     shutdown_grace_period_critical_pods: Duration = flag(
         0.0, "The part of the shutdown grace period that critical pods have to themselves."
     )
+    shutdown_grace_period_by_pod_priority: tuple[str, ...] = flag(
+        (), "Periods for pods by priority instead, as priority=seconds."
+    )
     max_container_restart_period: Duration = flag(
         300.0, "The longest pause before a crashing container starts again."
     )

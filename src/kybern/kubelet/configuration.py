@@ -69,6 +69,11 @@ def _pairs(sign: str) -> Callable[[str, Any], Any]:
     return convert
 
 
+def _periods(field: str, value: Any) -> tuple[str, ...]:
+    periods = _typed(list)(field, value)
+    return tuple(f"{p['priority']}={p['shutdownGracePeriodSeconds']}" for p in periods)
+
+
 def _taints(field: str, value: Any) -> tuple[str, ...]:
     taints = _typed(list)(field, value)
     return tuple(f"{t['key']}={t.get('value', '')}:{t['effect']}" for t in taints)
@@ -115,6 +120,7 @@ _FLAGS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "registerWithTaints": ("register_with_taints", _taints),
     "resolvConf": ("resolv_conf", _text),
     "shutdownGracePeriod": ("shutdown_grace_period", _duration),
+    "shutdownGracePeriodByPodPriority": ("shutdown_grace_period_by_pod_priority", _periods),
     "shutdownGracePeriodCriticalPods": ("shutdown_grace_period_critical_pods", _duration),
     "rotateCertificates": ("rotate_certificates", _switch),
     "serverTLSBootstrap": ("rotate_server_certificates", _switch),
@@ -180,7 +186,7 @@ _TUNING = """
 _WITHOUT_EFFECT = frozenset(_TUNING.split())
 _MISSING = """
     allowedUnsafeSysctls kubeReservedCgroup kubeletCgroups memoryReservationPolicy podCIDR
-    podLogsDir providerID qosReserved shutdownGracePeriodByPodPriority singleProcessOOMKill
+    podLogsDir providerID qosReserved singleProcessOOMKill
     staticPodURL staticPodURLHeader
     systemCgroups systemReservedCgroup tlsCipherSuites tlsCurvePreferences tlsMinVersion
 """

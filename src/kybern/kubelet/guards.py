@@ -22,7 +22,7 @@ from kybern.kubelet.pods import spec
 from kybern.kubelet.pods.log_rotation import LogRotation
 from kybern.kubelet.pods.worker import Ending
 from kybern.kubelet.pods.workers import PodWorkers
-from kybern.kubelet.shutdown import Shutdown
+from kybern.kubelet.shutdown import Shutdown, shutdown_periods
 
 logger = logging.getLogger(__name__)
 
@@ -49,9 +49,7 @@ class Guards:
             config.eviction_max_pod_grace_period,
             self._reclaim,
         )
-        self._shutdown = Shutdown(
-            workers, config.shutdown_grace_period, config.shutdown_grace_period_critical_pods
-        )
+        self._shutdown = Shutdown(workers, shutdown_periods(config), self._tell, registration.wake)
         parts.admission.judges += [self._shutdown.judge, self._eviction.judge]
         parts.admission.preempt = self._preempt
         registration.pressures = lambda: self._eviction.conditions
@@ -109,6 +107,9 @@ class Guards:
 
     async def _image_disk(self) -> Observation:
         return (await self._eviction.observe())[IMAGE_FS]
+
+    def _tell(self, reason: str, message: str) -> None:
+        self._parts.recorder.event(self._parts.facts.reference, "Normal", reason, message)
 
     def _warn(self, reason: str, message: str) -> None:
         self._parts.recorder.event(self._parts.facts.reference, "Warning", reason, message)

@@ -39,6 +39,7 @@ cpuManagerPolicy: static
 cpuManagerPolicyOptions: {full-pcpus-only: "true"}
 cpuManagerReconcilePeriod: 5s
 reservedSystemCPUs: 0-1
+shutdownGracePeriodByPodPriority: [{priority: 1000, shutdownGracePeriodSeconds: 10}]
 topologyManagerScope: container
 rotateCertificates: true
 configMapAndSecretChangeDetectionStrategy: Cache
@@ -59,6 +60,7 @@ serverTLSBootstrap: true
     assert found.change_detection_strategy == "Cache"
     assert found.image_pull_credentials_verification_policy == "NeverVerifyAllowlistedImages"
     assert found.preloaded_images_verification_allowlist == ("registry.example/base/*",)
+    assert found.shutdown_grace_period_by_pod_priority == ("1000=10",)
     assert found.cpu_manager_policy == "static"
     assert found.policy_options() == {"full-pcpus-only": "true"}
     assert found.cpu_manager_reconcile_period == 5
