@@ -239,7 +239,7 @@ async def test_a_critical_pod_pushes_out_who_gives_enough_room(lab: Lab) -> None
     def asking(cpu: str, **fields: Any) -> Obj:
         return lab.run(lab.pod(shell(STAY, resources={"requests": {"cpu": cpu}}), **fields))
 
-    registration: Any = SimpleNamespace()
+    registration: Any = SimpleNamespace(wake=lambda: None)
     Guards(lab.parts, lab.workers, registration, lab.config)
     lab.parts.facts.allocatable = {"cpu": "2", "memory": "1Gi"}
     small, large = asking("400m"), asking("1200m")
