@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from kybern.scheduler.migrated_volumes import MIGRATED
 from kybern.scheduler.pod_storage import DISKS
 
 Obj = dict[str, Any]
@@ -49,7 +50,7 @@ STATUS = (
 )
 CONTAINER_STATUS = ("name", "resources", "allocatedResources")
 CONDITIONS = ("PodScheduled", "PodResizePending", "DisruptionTarget")
-VOLUMES = ("persistentVolumeClaim", "ephemeral", "image", *DISKS)
+VOLUMES = ("persistentVolumeClaim", "ephemeral", "image", *DISKS, *MIGRATED)
 
 REMEMBERED = 16_384
 

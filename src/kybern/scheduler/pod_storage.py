@@ -5,6 +5,7 @@ from typing import Any
 
 from kybern.api import volumes
 from kybern.api.resource_claims import resource_claim_names
+from kybern.scheduler.migrated_volumes import MIGRATED
 
 Obj = dict[str, Any]
 
@@ -27,6 +28,12 @@ def inline_disks(pod: Obj) -> list[tuple[str, Obj]]:
     return [(kind, volume[kind]) for volume in declared for kind in DISKS if kind in volume]
 
 
+def attached_disks(pod: Obj) -> list[Obj]:
+    """Volumes that the pod names itself and a CSI driver attaches."""
+    declared = pod["spec"].get("volumes") or ()
+    return [volume for volume in declared if any(kind in volume for kind in MIGRATED)]
+
+
 def storage_facts(pod: Obj, backed: Container[str]) -> Sequence[Any] | None:
     """All of the above for a shape's key; None for the many pods that ask nothing. ``backed`` are
     the extended resources that come as devices, too."""
@@ -34,7 +41,8 @@ def storage_facts(pod: Obj, backed: Container[str]) -> Sequence[Any] | None:
     asks = bool(backed) and asks_for_any(spec, backed)
     if not asks and "volumes" not in spec and "resourceClaims" not in spec:
         return None
-    facts = (claim_names(pod), inline_disks(pod), resource_claim_names(pod))
+    disks = (inline_disks(pod), attached_disks(pod))
+    facts = (claim_names(pod), *disks, resource_claim_names(pod))
     if not asks and not any(facts):
         return None
     # Claims that were made for one pod are checked against its identity.

@@ -243,6 +243,25 @@ def test_classes_of_pods_whose_volumes_reach_the_same_nodes_share_their_totals()
     assert [core.decide(using(f"q{n}", f"c{n}")) for n in range(3)] == ["b", "b", "c"]
 
 
+def test_volumes_of_kinds_that_a_driver_took_over_count_as_its_own() -> None:
+    core = StorageCore(node("a"))
+    driver = {"name": "ebs.csi.aws.com", "allocatable": {"count": 2}}
+    csi_node = {"metadata": {"name": "a", "uid": "csi-a"}, "spec": {"drivers": [driver]}}
+    core.storage.csi_node_changed(None, csi_node)
+    disk = {"name": "d", "awsElasticBlockStore": {"volumeID": "aws://east/vol-1"}}
+    core.cluster.place(pod("first", volumes=[disk]), "a")
+    core.have(volume("v", awsElasticBlockStore={"volumeID": "vol-2"}), claim("data", volume="v"))
+    core.cluster.place(using("second", "data"), "a")
+    full = "0/1 nodes are available: 1 node(s) exceed max volume count."
+    core.have(volume("w", csi={"driver": "ebs.csi.aws.com", "volumeHandle": "vol-3"}))
+    core.have(claim("more", volume="w"))
+    assert core.decide(using("third", "more")) == full
+    third = {"name": "d", "awsElasticBlockStore": {"volumeID": "vol-3"}}
+    assert core.decide(pod("fourth", volumes=[third])) == full
+    core.have(volume("x", awsElasticBlockStore={"volumeID": "vol-1"}), claim("same", volume="x"))
+    assert core.decide(using("fifth", "same")) == "a"
+
+
 def test_a_pod_waits_until_its_resource_claims_are_allocated() -> None:
     core = StorageCore()
     one = pod("p", resourceClaims=[{"name": "gpu", "resourceClaimName": "gpu"}])

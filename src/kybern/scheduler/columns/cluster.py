@@ -12,7 +12,7 @@ from kybern.scheduler.columns.column import keep_freed_memory
 from kybern.scheduler.columns.match_groups import GroupKey, MatchGroup, MatchGroups
 from kybern.scheduler.columns.node_table import NodeTable
 from kybern.scheduler.columns.storage import StorageObjects
-from kybern.scheduler.pod_storage import claim_names, inline_disks
+from kybern.scheduler.pod_storage import attached_disks, claim_names, inline_disks
 from kybern.scheduler.ports import HostPort, host_ports
 from kybern.scheduler.requests import Requests, requests_of
 from kybern.scheduler.workload_selectors import WorkloadSelectors
@@ -48,7 +48,7 @@ class PlacedPod:
         self.priority: int = obj["spec"].get("priority") or 0
         self.ports: tuple[HostPort, ...] = host_ports(obj["spec"])
         self.claims: list[str] = claim_names(obj)
-        self.has_disks = bool(inline_disks(obj))
+        self.has_disks = bool(inline_disks(obj) or attached_disks(obj))
         self.group = group
 
 

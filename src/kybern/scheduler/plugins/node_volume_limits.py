@@ -17,10 +17,11 @@ from kybern.scheduler.events import (
     Registration,
     queue_if,
 )
+from kybern.scheduler.migrated_volumes import attached_as, driver_of
 from kybern.scheduler.plugin import Basis, Filter, Plugin
 from kybern.scheduler.plugins.claim_hints import claim_is_its
 from kybern.scheduler.pod_shape import PodShape
-from kybern.scheduler.pod_storage import claim_names
+from kybern.scheduler.pod_storage import attached_disks, claim_names
 
 Obj = dict[str, Any]
 Volume = tuple[str, str]
@@ -30,8 +31,7 @@ class NodeVolumeLimits(Plugin):
     name = "NodeVolumeLimits"
 
     def filter(self, shape: PodShape) -> Filter | None:
-        names = claim_names(shape.pod)
-        wanted = csi_volumes(self.cluster, shape.namespace, names) if names else {}
+        wanted = csi_volumes(self.cluster, shape.pod, claim_names(shape.pod))
         return VolumeLimitsFilter(self.cluster, wanted) if wanted else None
 
     def registrations(self) -> Sequence[Registration]:
@@ -42,7 +42,7 @@ class NodeVolumeLimits(Plugin):
             Registration(ClusterEvent(EventResource.CSI_NODE, Action.UPDATE), _limits_changed),
             Registration(ClusterEvent(EventResource.POD, Action.DELETE), _pod_deleted),
             Registration(claims, claim_is_its),
-            Registration(detached, lambda pod, old, new: queue_if(bool(claim_names(pod)))),
+            Registration(detached, _detached),
         )
 
 
@@ -64,8 +64,7 @@ class VolumeLimitsFilter(Filter):
             return True
         used: dict[Volume, None] = {}
         for placed in self._cluster.storage_pods.get(row, {}).values():
-            namespace = placed.obj["metadata"].get("namespace", "")
-            used.update(csi_volumes(self._cluster, namespace, placed.claims))
+            used.update(csi_volumes(self._cluster, placed.obj, placed.claims))
         brought = [volume[0] for volume in self._wanted if volume not in used]
         # What is attached for no pod that is there is not the pod's to use either.
         held = [driver for driver, _ in {**used, **self._attached(row)}]
@@ -81,32 +80,42 @@ class VolumeLimitsFilter(Filter):
         for one in storage.attachments.get(self._cluster.nodes.names[row], {}).values():
             attacher = one["spec"].get("attacher")
             name = (one["spec"].get("source") or {}).get("persistentVolumeName")
-            csi = (storage.volumes.get(name or "") or {"spec": {}})["spec"].get("csi")
-            if attacher and csi:
-                found[attacher, csi["volumeHandle"]] = None
+            volume = storage.volumes.get(name or "")
+            source = _source(volume["spec"]) if volume is not None else None
+            if attacher and source is not None:
+                found[attacher, source[1]] = None
         return found
 
     def _limits(self, row: int) -> dict[str, int]:
         return _limits(self._cluster.storage.csi_nodes.get(self._cluster.nodes.names[row]))
 
 
-def csi_volumes(
-    cluster: ClusterColumns, namespace: str, names: Iterable[str]
-) -> dict[Volume, None]:
-    """The CSI volumes behind claims; one that is not bound yet counts for its provisioner."""
-    storage = cluster.storage
+def csi_volumes(cluster: ClusterColumns, pod: Obj, names: Iterable[str]) -> dict[Volume, None]:
+    """The volumes of a pod that CSI drivers attach: its own, and those behind the claims named; a
+    claim that is not bound yet counts for its provisioner."""
+    storage, namespace = cluster.storage, pod["metadata"].get("namespace", "")
     found: dict[Volume, None] = {}
+    for disk in attached_disks(pod):
+        if (attached := attached_as(disk)) is not None:
+            found[attached] = None
     for name in names:
         claim = storage.claim(namespace, name)
         if claim is None:
             continue
         volume = storage.volumes.get(claim["spec"].get("volumeName") or "")
         if volume is not None:
-            if csi := volume["spec"].get("csi"):
-                found[csi["driver"], csi["volumeHandle"]] = None
+            if (source := _source(volume["spec"])) is not None:
+                found[source] = None
         elif provisioner := storage.classes.get(storage_class(claim), {}).get("provisioner"):
-            found[provisioner, f"{namespace}/{name}"] = None
+            found[driver_of(provisioner), f"{namespace}/{name}"] = None
     return found
+
+
+def _source(spec: Obj) -> Volume | None:
+    """The driver and handle of a PersistentVolume's spec."""
+    if csi := spec.get("csi"):
+        return csi["driver"], csi["volumeHandle"]
+    return attached_as(spec)
 
 
 def _limits(csi_node: Obj | None) -> dict[str, int]:
@@ -121,9 +130,13 @@ def _limits_changed(pod: Obj, old: Obj | None, new: Obj | None) -> Hint:
     return queue_if(any(count > before.get(driver, 0) for driver, count in after.items()))
 
 
+def _detached(pod: Obj, old: Obj | None, new: Obj | None) -> Hint:
+    return queue_if(bool(claim_names(pod) or attached_disks(pod)))
+
+
 def _pod_deleted(pod: Obj, old: Obj | None, new: Obj | None) -> Hint:
     """A pod with volumes that had a node, or was promised one."""
-    if old is None or not claim_names(old):
+    if old is None or not (claim_names(old) or attached_disks(old)):
         return Hint.SKIP
     nominated = (old.get("status") or {}).get("nominatedNodeName")
     return queue_if(bool(old["spec"].get("nodeName") or nominated))
