@@ -309,6 +309,10 @@ async def test_one_container_restarts_the_whole_pod_by_its_rule(lab: Lab) -> Non
     for name in ("main", "other", "init"):
         await until(lambda n=name: lab.container(pod, n)["restartCount"] == 1, f"{name} again")
     await lab.until_ready(pod)
+    assert lab.condition(pod, "AllContainersRestarting") == "False"
+    for name in ("main", "other", "init"):
+        last = lab.container(pod, name)["lastState"]["terminated"]
+        assert (last["reason"], last["exitCode"]) == ("RestartingAllContainers", 137)
     assert await lab.exec(pod, "cat", "/data/order") == "init\nother\n" * 2
     assert len((await lab.parts.reader.pod(pod["metadata"]["uid"])).sandboxes) == 1
     await lab.gone(pod)

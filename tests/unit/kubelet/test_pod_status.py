@@ -50,6 +50,32 @@ def test_a_pod_without_containers_yet_is_pending_and_says_what_it_waits_for() ->
     assert "podIP" not in found
 
 
+def test_a_restart_of_all_containers_is_told_from_its_cause_to_its_end() -> None:
+    rule = {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}
+    source = container("source", restartPolicy="Never", restartPolicyRules=[rule])
+    wanted = pod(source, container("other"), restartPolicy="Never")
+    kind = "AllContainersRestarting"
+    before = status(wanted, runtime(ran("source"), ran("other")))
+    assert condition(before, kind)["status"] == "False"
+    begun = status(wanted, runtime(ran("source", EXITED, code=42), ran("other")), before)
+    told = condition(begun, kind)
+    assert (told["status"], told["reason"]) == ("True", "RestartAllContainersStarted")
+    emptied = status(wanted, runtime(), begun)
+    assert condition(emptied, kind)["status"] == "False"
+    assert emptied["phase"] == "Running"
+    for found in emptied["containerStatuses"]:
+        assert found["state"]["waiting"]["reason"] == "RestartingAllContainers"
+        assert found["lastState"]["terminated"]["exitCode"] == 137
+        assert found["restartCount"] == 1
+    waiting = status(wanted, runtime(), emptied)
+    assert [found["restartCount"] for found in waiting["containerStatuses"]] == [1, 1]
+    assert waiting["phase"] == "Running"
+    again = status(wanted, runtime(ran("source"), ran("other")), waiting)
+    assert [found["restartCount"] for found in again["containerStatuses"]] == [1, 1]
+    last = again["containerStatuses"][0]["lastState"]["terminated"]
+    assert last["reason"] == "RestartingAllContainers"
+
+
 def test_a_terminal_phase_is_never_left() -> None:
     found = status(pod(), runtime(ran()), {"phase": "Succeeded"})
     assert found["phase"] == "Succeeded"

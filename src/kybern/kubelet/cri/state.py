@@ -6,7 +6,7 @@ their state, so they are kept by (id, state) and a quiet pod costs two list call
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +81,6 @@ class RuntimePod:
     def latest(self, name: str) -> ContainerState | None:
         """The newest container of that name."""
         return next((c for c in self.containers if c.name == name), None)
-
-    def since(self, time: int) -> "RuntimePod":
-        """The pod without the containers that were created before a time."""
-        kept = [found for found in self.containers if found.created_at >= time]
-        return replace(self, containers=kept)
 
     def running(self) -> list[ContainerState]:
         return [c for c in self.containers if c.state in (RUNNING, CREATED, UNKNOWN)]

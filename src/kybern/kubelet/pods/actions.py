@@ -35,13 +35,18 @@ class Kill:
 
 @dataclass(slots=True)
 class Actions:
-    """The next steps: kill the pod or single containers, then a sandbox, then containers."""
+    """The next steps: kill the pod or single containers, then a sandbox, then containers.
+
+    With ``reset`` nothing else is to be done: these containers go, and what then is to be done is
+    another question.
+    """
 
     kill_pod: bool = False
     create_sandbox: bool = False
     sandbox: SandboxState | None = None
     attempt: int = 0
     kill: list[Kill] = field(default_factory=list)
+    reset: list[ContainerState] = field(default_factory=list)
     start_ephemeral: list[Obj] = field(default_factory=list)
     start_init: list[Obj] = field(default_factory=list)
     start: list[Obj] = field(default_factory=list)
@@ -81,6 +86,9 @@ def compute(pod: Obj, state: RuntimePod, verdicts: Verdicts) -> Actions:
     """The next steps for a pod that is meant to run."""
     changed, attempt = sandbox_changed(pod, state)
     actions = Actions(attempt=attempt, sandbox=state.sandboxes[0] if state.sandboxes else None)
+    if resets := _resets(pod, state):
+        actions.reset = resets
+        return actions
     if changed:
         actions.kill_pod = actions.create_sandbox = True
         _with_new_sandbox(pod, state, actions)
@@ -88,9 +96,6 @@ def compute(pod: Obj, state: RuntimePod, verdicts: Verdicts) -> Actions:
     actions.start_ephemeral = [
         c for c in spec.ephemeral_containers(pod) if state.latest(c["name"]) is None
     ]
-    if (since := restarted_since(pod, state)) and _end_old(pod, state, since, actions):
-        return actions
-    state = state.since(since)
     initialized = _init_actions(pod, state, verdicts, actions)
     if actions.kill_pod or not initialized:
         return actions
@@ -122,27 +127,35 @@ def compute(pod: Obj, state: RuntimePod, verdicts: Verdicts) -> Actions:
     return actions
 
 
-def restarted_since(pod: Obj, state: RuntimePod) -> int:
-    """When a container last ended in a way that restarts the whole pod; 0 if none did."""
-    ends = [
-        found.finished_at
-        for found in state.containers
-        if found.state == EXITED
-        and (container := spec.find_container(pod, found.name)) is not None
-        and spec.restart_action(container, found.exit_code) == "RestartAllContainers"
-    ]
-    return max(ends, default=0)
+def restarts_all(pod: Obj, state: RuntimePod) -> bool:
+    """Whether a container has ended in a way that restarts the whole pod by its own rules."""
+    return any(
+        (latest := state.latest(container["name"])) is not None and _is_source(container, latest)
+        for container in (*spec.init_containers(pod), *spec.containers(pod))
+    )
 
 
-def _end_old(pod: Obj, state: RuntimePod, since: int, actions: Actions) -> bool:
-    """Stop what runs from before the pod was restarted; True if there is anything."""
-    ephemeral = {container["name"] for container in spec.ephemeral_containers(pod)}
-    actions.kill = [
-        Kill(found, f"Container {found.name} is restarted with all containers of the pod")
-        for found in state.running()
-        if found.created_at < since and found.name not in ephemeral
-    ]
-    return bool(actions.kill)
+def _is_source(container: Obj, found: ContainerState) -> bool:
+    return (
+        found.state == EXITED
+        and spec.restart_action(container, found.exit_code) == spec.RESTART_ALL
+    )
+
+
+def _resets(pod: Obj, state: RuntimePod) -> list[ContainerState]:
+    """All containers of a pod that is restarted, in the order in which they go.
+
+    Those whose ends began it are the last ones, so that a kubelet that dies in between finds them.
+    """
+    if not restarts_all(pod, state):
+        return []
+    targets: list[ContainerState] = []
+    sources: list[ContainerState] = []
+    for container in (*spec.containers(pod), *spec.init_containers(pod)):
+        for found in state.containers:
+            if found.name == container["name"]:
+                (sources if _is_source(container, found) else targets).append(found)
+    return targets + sources
 
 
 def _with_new_sandbox(pod: Obj, state: RuntimePod, actions: Actions) -> None:

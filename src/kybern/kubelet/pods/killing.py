@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Sequence
 
 from kybern.api.errors import Obj
 from kybern.kubelet.cri.client import is_gone
-from kybern.kubelet.cri.state import CREATED, ContainerState, RuntimePod
+from kybern.kubelet.cri.state import CREATED, EXITED, ContainerState, RuntimePod
 from kybern.kubelet.lifecycle import HookFailed
 from kybern.kubelet.parts import Parts
 from kybern.kubelet.pods import spec
@@ -86,6 +86,15 @@ async def _kill_all(
                 continue
             declared = spec.find_container(pod, running.name) if pod else None
             group.create_task(kill_container(pod, declared, running.id, parts, grace))
+
+
+async def reset(pod: Obj, containers: Sequence[ContainerState], parts: Parts) -> None:
+    """Kill and remove containers of a pod that begins anew, one after the other; logs stay."""
+    for found in containers:
+        if found.state not in (CREATED, EXITED):
+            declared = spec.find_container(pod, found.name)
+            await kill_container(pod, declared, found.id, parts, 0)
+        await _ignoring_gone(parts.runtime.remove_container(found.id))
 
 
 async def remove_pod(state: RuntimePod, parts: Parts) -> None:

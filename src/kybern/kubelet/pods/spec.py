@@ -11,6 +11,7 @@ from kybern.api.quantity import Quantity
 SOURCE_ANNOTATION = "kubernetes.io/config.source"
 DEFAULT_GRACE_SECONDS = 30
 CRITICAL_PRIORITY = 2_000_000_000
+RESTART_ALL = "RestartAllContainers"
 
 
 def uid(pod: Obj) -> str:
@@ -63,6 +64,15 @@ def restart_policy(pod: Obj) -> str:
     return pod["spec"].get("restartPolicy") or "Always"
 
 
+def could_restart_all(pod: Obj) -> bool:
+    """Whether some end of a container restarts the whole pod."""
+    return any(
+        rule.get("action") == RESTART_ALL
+        for container in (*init_containers(pod), *containers(pod))
+        for rule in container.get("restartPolicyRules") or ()
+    )
+
+
 def restart_action(container: Obj, exit_code: int) -> str:
     """What the container's own rules say of an exit code; empty if none is about it."""
     for rule in container.get("restartPolicyRules") or ():
@@ -75,7 +85,7 @@ def restart_action(container: Obj, exit_code: int) -> str:
 
 def restarts_after(pod: Obj, container: Obj, exit_code: int) -> bool:
     """Whether a container that exited with ``exit_code`` is started again."""
-    if restart_action(container, exit_code) in ("Restart", "RestartAllContainers"):
+    if restart_action(container, exit_code) in ("Restart", RESTART_ALL):
         return True
     policy = container.get("restartPolicy") or restart_policy(pod)
     return policy == "Always" or (policy == "OnFailure" and exit_code != 0)

@@ -169,8 +169,7 @@ class ContainerStarter:
 
     async def _configure(self, container: Obj, image: Any) -> Any:
         parts, pod = self._parts, self._pod
-        latest = self._state.latest(container["name"])
-        attempt = 0 if latest is None else latest.attempt + 1
+        attempt = await asyncio.to_thread(self._next_attempt, container)
         facts = downward_facts(pod, parts, self._sandbox.ips)
         try:
             variables = await environment(
@@ -203,6 +202,15 @@ class ContainerStarter:
             memory_capacity=parts.facts.memory_capacity,
             cpuset=parts.cpus.cpuset(spec.uid(pod), container["name"]),
         )
+
+    def _next_attempt(self, container: Obj) -> int:
+        """One more than the runtime knows of; where it knows of none, one more than has a log."""
+        name = container["name"]
+        if (latest := self._state.latest(name)) is not None:
+            return latest.attempt + 1
+        logs = (self._parts.paths.logs(self._pod) / name).glob("*.log*")
+        numbers = [path.name.partition(".")[0] for path in logs]
+        return 1 + max((int(number) for number in numbers if number.isdigit()), default=-1)
 
     def _target_id(self, container: Obj) -> str:
         """The container whose processes an ephemeral container wants to see."""

@@ -4,6 +4,8 @@ Keeps only what the next status has to say and the runtime does not know: why co
 which of them are still inside their postStart hook, and what the pod's cgroup holds.
 """
 
+from collections.abc import Callable
+
 from kybern.api.errors import Obj
 from kybern.kubelet.bounds import Bounds
 from kybern.kubelet.cri.state import RuntimePod
@@ -12,7 +14,7 @@ from kybern.kubelet.pods import sizes, spec
 from kybern.kubelet.pods.actions import Actions, compute
 from kybern.kubelet.pods.failures import StartFailure, SyncFailure
 from kybern.kubelet.pods.garbage import prune
-from kybern.kubelet.pods.killing import kill_container, kill_pod
+from kybern.kubelet.pods.killing import kill_container, kill_pod, reset
 from kybern.kubelet.pods.resizing import ResizeFailed, resize
 from kybern.kubelet.pods.starting import ContainerStarter, downward_facts, start_sandbox
 from kybern.kubelet.status.containers import Observations, Waiting
@@ -21,10 +23,11 @@ from kybern.kubelet.volumes.use import MountedVolume
 
 
 class PodSync:
-    """The syncs of one pod."""
+    """The syncs of one pod; ``report`` makes its status of what the runtime shows."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, report: Callable[[Obj, RuntimePod], None]) -> None:
         self._parts = parts
+        self._report = report
         self._waiting: dict[str, Waiting] = {}
         self._hooking: set[str] = set()
         self._bounds: Bounds | None = None
@@ -62,6 +65,12 @@ class PodSync:
             parts.report(pod, None, "Warning", "NetworkNotReady", message)
             raise SyncFailure(message)
         actions = compute(pod, state, parts.probes.verdicts)
+        if actions.reset:
+            await reset(pod, actions.reset, parts)
+            state = await parts.reader.pod(spec.uid(pod))
+            # The status has to see the pod empty, to know why its containers are gone.
+            self._report(pod, state)
+            actions = compute(pod, state, parts.probes.verdicts)
         if not state.running():
             await parts.cgroups.create(pod)
         volumes = await self._set_up_volumes(pod, state)

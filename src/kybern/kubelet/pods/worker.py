@@ -22,7 +22,7 @@ from kybern.kubelet.parts import Parts
 from kybern.kubelet.pods import spec
 from kybern.kubelet.pods.killing import kill_pod, remove_pod
 from kybern.kubelet.pods.sync import PodSync
-from kybern.kubelet.status.conditions import OWNED
+from kybern.kubelet.status.conditions import ALL_OWNED
 from kybern.kubelet.status.generate import TERMINAL, Failure, generate
 from kybern.kubelet.volumes.payloads import VolumeError
 from kybern.rpc.client import RpcError
@@ -60,7 +60,7 @@ class PodWorker:
         self.ended = asyncio.Event()
         self.in_api = pod is not None
         self._parts = parts
-        self._sync = PodSync(parts)
+        self._sync = PodSync(parts, self._report)
         self._ending: Ending | None = None
         self._terminating = pod is None
         self._wakened = asyncio.Event()
@@ -400,5 +400,5 @@ def _wanted(pod: Obj) -> list[object]:
         meta.get("deletionTimestamp"),
         meta.get("deletionGracePeriodSeconds"),
         _declared_terminal(pod),
-        [(c["type"], c["status"]) for c in conditions if c["type"] not in OWNED],
+        [(c["type"], c["status"]) for c in conditions if c["type"] not in ALL_OWNED],
     ]

@@ -14,8 +14,11 @@ OWNED = (
     "ContainersReady",
     "PodScheduled",
 )
+# Owned too, and there for pods whose containers may restart all of it.
+RESTARTING = "AllContainersRestarting"
 # Owned too, but only there while a resize is under way.
 PASSING = (PENDING, IN_PROGRESS)
+ALL_OWNED = (*OWNED, RESTARTING, *PASSING)
 
 
 def conditions(
@@ -26,15 +29,17 @@ def conditions(
     previous: Sequence[Obj],
     now: str,
     passing: Sequence[Obj] = (),
+    restarting: bool = False,
 ) -> list[Obj]:
     """All conditions; a transition time changes only together with its status.
 
     ``passing`` are those that come and go; their transition time goes with their reason.
+    ``restarting`` says that all containers are being restarted and not all have gone yet.
     """
     kept = [
         condition
         for condition in (pod.get("status") or {}).get("conditions") or ()
-        if condition["type"] not in (*OWNED, *PASSING)
+        if condition["type"] not in ALL_OWNED
     ]
     told = {condition["type"] for condition in passing}
     kept = [condition for condition in kept if condition["type"] not in told]
@@ -54,6 +59,9 @@ def conditions(
         _dated(kind, made[kind], old.get(kind), pod["metadata"].get("generation"), now)
         for kind in OWNED
     ]
+    if spec.could_restart_all(pod):
+        shown = _restarting(phase, restarting)
+        owned.append(_dated(RESTARTING, shown, old.get(RESTARTING), None, now))
     return kept + owned + [_passing(made, old.get(made["type"]), now) for made in passing]
 
 
@@ -127,6 +135,15 @@ def _ready(pod: Obj, containers_ready: Obj, others: Sequence[Obj]) -> Obj:
     if messages:
         return _condition(False, "ReadinessGatesNotReady", ", ".join(messages))
     return _condition(True)
+
+
+def _restarting(phase: str, restarting: bool) -> Obj:
+    if phase in ("Succeeded", "Failed"):
+        return _condition(False, "PodCompleted" if phase == "Succeeded" else "PodFailed")
+    if restarting:
+        message = "container exited with restart policy rule"
+        return _condition(True, "RestartAllContainersStarted", message)
+    return _condition(False)
 
 
 def _initialized(pod: Obj, statuses: Mapping[str, Obj], phase: str) -> Obj:

@@ -12,6 +12,9 @@ from kybern.kubelet.pods.actions import should_restart
 from kybern.kubelet.status.resources import held_by_container
 
 KILLED_EXIT_CODE = 137
+# Why containers are gone of a pod that one of them has restarted.
+RESTARTING = "RestartingAllContainers"
+_RESTARTING_MESSAGE = "The container is removed because RestartAllContainers in place"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +63,18 @@ def container_statuses(
     seen: Observations,
     *,
     init: bool = False,
+    restarting: bool = False,
 ) -> list[Obj]:
-    """One status per container; regular ones sorted by name, init ones in the spec's order."""
+    """One status per container; regular ones sorted by name, init ones in the spec's order.
+
+    ``restarting`` says that all containers of the pod are being restarted.
+    """
     old = {status["name"]: status for status in previous}
     default = "PodInitializing" if spec.init_containers(pod) else "ContainerCreating"
     result = []
     for container in containers:
-        status = _one(pod, container, state, old.get(container["name"]), default, seen)
+        known = old.get(container["name"])
+        status = _one(pod, container, state, known, default, seen, restarting)
         if init:
             _fix_init(pod, container, state, status)
         _overlay_waiting(pod, container, state, status, seen)
@@ -82,12 +90,16 @@ def _one(
     old: Obj | None,
     default: str,
     seen: Observations,
+    restarting: bool,
 ) -> Obj:
     own = [c for c in state.containers if c.name == container["name"]]
     if not own:
-        return _unseen(pod, container, old, default)
+        return _unseen(pod, container, old, default, restarting)
     newest = own[0]
     status = _described(pod, container, newest, seen)
+    if old is not None:
+        # The runtime has forgotten the attempts of a pod that was restarted as a whole.
+        status["restartCount"] = max(status["restartCount"], old["restartCount"])
     if newest.id in seen.hooking or newest.state == CREATED:
         status["state"] = {"waiting": {"reason": default}}
     elif newest.state == RUNNING:
@@ -172,9 +184,10 @@ def _lost(when: str) -> Obj:
     }
 
 
-def _unseen(pod: Obj, container: Obj, old: Obj | None, default: str) -> Obj:
+def _unseen(pod: Obj, container: Obj, old: Obj | None, default: str, restarting: bool) -> Obj:
     """The status of a container that the runtime does not know (yet, or any more)."""
-    if old is not None and "terminated" in (old.get("state") or {}):
+    removed = restarting and old is not None and "waiting" not in (old.get("state") or {})
+    if not removed and old is not None and "terminated" in (old.get("state") or {}):
         return dict(old)
     status: Obj = {
         "name": container["name"],
@@ -187,6 +200,12 @@ def _unseen(pod: Obj, container: Obj, old: Obj | None, default: str) -> Obj:
     }
     if mounts := container.get("volumeMounts"):
         status["volumeMounts"] = [_mount_status(mount) for mount in mounts]
+    if removed:
+        why = {"reason": RESTARTING, "message": _RESTARTING_MESSAGE}
+        ended = {"exitCode": KILLED_EXIT_CODE, **why, "startedAt": None, "finishedAt": None}
+        status["state"], status["lastState"] = {"waiting": why}, {"terminated": ended}
+        status["restartCount"] += 1
+        return status
     was_running = old is not None and "running" in (old.get("state") or {})
     if was_running and "terminated" not in status["lastState"]:
         status["lastState"] = {"terminated": _lost("deleted")}

@@ -7,12 +7,14 @@ Succeeded or Failed, and only a pod whose containers are all gone becomes termin
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kybern.api import objects
 from kybern.api.errors import Obj
 from kybern.api.pod_resources import pod_requests
 from kybern.kubelet.cri.state import CREATED, RUNNING, RuntimePod
 from kybern.kubelet.pods import spec
-from kybern.kubelet.pods.actions import sandbox_changed
-from kybern.kubelet.status.conditions import conditions
+from kybern.kubelet.pods.actions import restarts_all, sandbox_changed
+from kybern.kubelet.status import containers
+from kybern.kubelet.status.conditions import RESTARTING, conditions
 from kybern.kubelet.status.containers import Observations, container_statuses
 from kybern.kubelet.status.resources import held_by_pod
 
@@ -65,6 +67,7 @@ def generate(
     container runs or will run; ``failure`` is why the node itself fails the pod (eviction, a
     deadline); ``resizes`` are the conditions of a resize that is not through.
     """
+    restarting = _is_restarting(pod, state, previous)
     inits = container_statuses(
         pod,
         spec.init_containers(pod),
@@ -72,9 +75,15 @@ def generate(
         previous.get("initContainerStatuses") or (),
         seen,
         init=True,
+        restarting=restarting,
     )
     regular = container_statuses(
-        pod, spec.containers(pod), state, previous.get("containerStatuses") or (), seen
+        pod,
+        spec.containers(pod),
+        state,
+        previous.get("containerStatuses") or (),
+        seen,
+        restarting=restarting,
     )
     ephemeral = container_statuses(
         pod,
@@ -107,6 +116,7 @@ def generate(
         previous.get("conditions") or (),
         now,
         (*resizes, *_disruption(pod, failure)),
+        restarting and _has_containers(pod, state),
     )
     status["resources"] = held_by_pod(pod, seen.pod_bounds)
     if requests := pod_requests(pod):
@@ -117,6 +127,36 @@ def generate(
     if ephemeral:
         status["ephemeralContainerStatuses"] = ephemeral
     return status
+
+
+def _is_restarting(pod: Obj, state: RuntimePod, previous: Obj) -> bool:
+    """Whether a container's end restarts the whole pod, by what is there or was told before."""
+    if not spec.could_restart_all(pod):
+        return False
+    told = objects.condition({"status": previous}, RESTARTING)
+    if (told is not None and told["status"] == "True") or restarts_all(pod, state):
+        return True
+    statuses = [
+        *(previous.get("initContainerStatuses") or ()),
+        *(previous.get("containerStatuses") or ()),
+    ]
+    ends = {status["name"]: status["state"].get("terminated") for status in statuses}
+    return any(
+        (end := ends.get(container["name"])) is not None
+        and spec.restart_action(container, end["exitCode"]) == spec.RESTART_ALL
+        for container in (*spec.init_containers(pod), *spec.containers(pod))
+    )
+
+
+def _has_containers(pod: Obj, state: RuntimePod) -> bool:
+    wanted = (*spec.init_containers(pod), *spec.containers(pod))
+    return any(state.latest(container["name"]) is not None for container in wanted)
+
+
+def _is_final(pod: Obj, container: Obj, end: Obj) -> bool:
+    """Whether a container stays ended; one that went with all others of its pod does not."""
+    restarting = end.get("reason") == containers.RESTARTING
+    return not restarting and not spec.restarts_after(pod, container, end["exitCode"])
 
 
 def _kept_terminal(pod: Obj, previous: Obj, computed: str) -> str:
@@ -199,10 +239,10 @@ def phase(
         if end is not None:
             stopped += 1
             succeeded += end["exitCode"] == 0
-            final += not spec.restarts_after(pod, container, end["exitCode"])
+            final += _is_final(pod, container, end)
         elif "waiting" in status["state"] and last is not None:
             stopped += 1
-            final += not spec.restarts_after(pod, container, last["exitCode"])
+            final += _is_final(pod, container, last)
         elif "waiting" in status["state"]:
             waiting += 1
     if ended and not running:
@@ -238,7 +278,7 @@ def _initialization(pod: Obj, inits: Sequence[Obj], state: RuntimePod) -> str:
             pending = pending or (not begun and not started)
         elif end is not None and "running" not in status["state"]:
             failed = end["exitCode"] != 0
-            if failed and not spec.restarts_after(pod, container, end["exitCode"]):
+            if failed and _is_final(pod, container, end):
                 return "Failed"
             pending = pending or failed
         else:

@@ -14,7 +14,7 @@ from kybern.api.resources import PODS
 from kybern.client.client import Client
 from kybern.client.transport import ApiUnreachable
 from kybern.kubelet.pods import spec
-from kybern.kubelet.status.conditions import OWNED, PASSING
+from kybern.kubelet.status.conditions import ALL_OWNED, PASSING
 from kybern.kubelet.status.generate import TERMINAL
 
 logger = logging.getLogger(__name__)
@@ -186,7 +186,7 @@ def _owned(status: Obj) -> tuple[str, dict[str, str]]:
     """The phase and the kubelet's own conditions."""
     conditions = status.get("conditions") or ()
     return status.get("phase", ""), {
-        c["type"]: c["status"] for c in conditions if c["type"] in (*OWNED, *PASSING)
+        c["type"]: c["status"] for c in conditions if c["type"] in ALL_OWNED
     }
 
 
