@@ -102,3 +102,24 @@ async def test_an_unbound_claim_of_an_immediate_class_holds_the_pod(
         "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims. not found"
     )
     assert len((await client.list(NODES))["items"]) == 3
+
+
+async def test_a_pod_that_waits_for_its_volume_says_where_it_goes(kybern_cluster: Cluster) -> None:
+    client = kybern_cluster.client
+    await client.create(STORAGE_CLASSES, {**STORAGE_CLASS, "provisioner": "example.com/disk"})
+    claim = await client.create(PERSISTENT_VOLUME_CLAIMS, CLAIM, "default")
+    await client.create(PODS, with_claim("web"))
+    waiting = await kybern_cluster.wait_for(
+        PODS, "web", lambda obj: bool(obj["status"].get("nominatedNodeName"))
+    )
+    assert not waiting["spec"].get("nodeName")
+    node = waiting["status"]["nominatedNodeName"]
+    made = local_volume("made", node)
+    uid = claim["metadata"]["uid"]
+    made["spec"]["claimRef"] = {"namespace": "default", "name": "data", "uid": uid}
+    await client.create(PERSISTENT_VOLUMES, made)
+    bound = await kybern_cluster.wait_for(
+        PODS, "web", lambda obj: bool(obj["spec"].get("nodeName"))
+    )
+    assert bound["spec"]["nodeName"] == node
+    assert "nominatedNodeName" not in bound["status"]

@@ -97,7 +97,7 @@ class Binder:
     async def _prebind(self, queued: QueuedPod, node: str, promise: Promise) -> None:
         started = self._now()
         try:
-            await self._prebinder.run(queued.pod, promise)
+            await self._prebinder.run(queued.pod, promise, node)
         except PreBindError as error:
             self._tell("PreBind", "Error", queued, started)
             logger.info("before binding %s to %s: %s", object_key(queued.pod), node, error)

@@ -3,7 +3,7 @@
 ``load`` reads ``--config``; without it there is one profile, ``default-scheduler``, with upstream's
 default plugins and weights. A name of a plugin that does not exist is an error when the profile is
 made, so that a cluster never runs with less than its configuration says. percentageOfNodesToScore
-is checked and otherwise without effect: all nodes are always scored.
+bounds what extenders are asked at once; the plugins' own scores are those of all nodes.
 """
 
 from collections.abc import Sequence
@@ -74,6 +74,8 @@ class ProfileSettings:
         default_factory=lambda: [EnabledPlugin(n, w) for n, w in DEFAULT_PLUGINS.items()]
     )
     args: dict[str, Obj] = field(default_factory=dict)
+    # Which part of the nodes extenders are asked about at first; 0 leaves it to the cluster's size.
+    percentage: int = 0
 
 
 @dataclass(slots=True)
@@ -114,6 +116,9 @@ def load(text: str | bytes) -> Settings:
     settings.leader_election = _leader_election(document.get("leaderElection") or {})
     if profiles := document.get("profiles"):
         settings.profiles = [_profile(profile) for profile in profiles]
+    for profile, part in zip(settings.profiles, profiles or [{}], strict=True):
+        own = part.get("percentageOfNodesToScore")
+        profile.percentage = document.get("percentageOfNodesToScore") or 0 if own is None else own
     try:
         settings.extenders = read_extenders(document.get("extenders") or ())
     except ExtenderSettingsError as error:
@@ -158,7 +163,7 @@ def _leave_to_extenders(settings: Settings) -> None:
 
 
 def _check_percentage(value: Any) -> None:
-    """Upstream's limit on a knob that columns do not need."""
+    """Upstream's limits."""
     if value is not None and (not isinstance(value, int) or not 0 <= value <= 100):
         raise ConfigurationError("percentageOfNodesToScore: expected a number from 0 to 100")
 
@@ -227,6 +232,7 @@ def as_document(settings: Settings, elects: bool) -> Obj:
         "profiles": [
             {
                 "schedulerName": profile.scheduler_name,
+                "percentageOfNodesToScore": profile.percentage,
                 "plugins": {
                     "multiPoint": {
                         "enabled": [{"name": p.name, "weight": p.weight} for p in profile.plugins]

@@ -1,7 +1,7 @@
 """The decision: which node a pod goes to, or why there is none.
 
 Pure: reads the cluster's columns and the nominations, draws ties from the clock's random source,
-changes nothing. All feasible nodes are scored (percentageOfNodesToScore counts as 100), so choices
+changes nothing. All feasible nodes are scored, whatever percentageOfNodesToScore says, so choices
 are at least as good as upstream's sampled ones.
 """
 

@@ -20,6 +20,7 @@ from kybern.scheduler.columns.storage import StorageObjects
 from kybern.scheduler.device_binding import Changes, DeviceBinder, DevicesNotReady
 from kybern.scheduler.metrics import Metrics
 from kybern.scheduler.plugins.volume_filter import VolumePlan
+from kybern.scheduler.pod_status import patch_status
 from kybern.scheduler.pod_storage import claim_names, is_fully_bound
 from kybern.scheduler.promises import Promise, promise_of
 
@@ -65,8 +66,9 @@ class PreBinder:
         for obj in promise.objects:
             self._storage.forget(obj)
 
-    async def run(self, pod: Obj, promise: Promise) -> None:
+    async def run(self, pod: Obj, promise: Promise, node: str) -> None:
         """Write the promise, wait until all claims are bound, and reserve resource claims."""
+        await self._announce(pod, node)
         try:
             if promise.volumes or promise.claims:
                 await self._bind_volumes(pod, promise)
@@ -82,6 +84,15 @@ class PreBinder:
             cause = str(error) or "claim binding timeout"
             text = f'running PreBind plugin "DynamicResources": {cause}'
             raise PreBindError(text) from error
+
+    async def _announce(self, pod: Obj, node: str) -> None:
+        """What makes nodes on demand sees where the pod is going, before it is bound (KEP 5278)."""
+        if (pod.get("status") or {}).get("nominatedNodeName") == node:
+            return
+        try:
+            await patch_status(self._client, pod, {"nominatedNodeName": node})
+        except FAILURES as error:
+            logger.info("nomination of %s: %s", object_key(pod), error)
 
     async def _give_back(self, pod: Obj) -> None:
         """Free the pod's claims as far as the server can be reached; its controller does it else,

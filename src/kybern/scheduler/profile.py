@@ -29,6 +29,7 @@ class Profile:
 
     def __init__(self, settings: ProfileSettings, cluster: ClusterColumns) -> None:
         self.name = settings.scheduler_name
+        self.percentage = settings.percentage
         self.confining: list[Plugin] = []
         self.filtering: list[Plugin] = []
         self.scoring: list[tuple[Plugin, int]] = []

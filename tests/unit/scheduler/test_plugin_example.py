@@ -62,5 +62,6 @@ profiles:
 - plugins: {multiPoint: {enabled: [{name: Nowhere}]}}
 """
     (profile,) = load(text).profiles
+    assert profile.percentage == 30
     with pytest.raises(ConfigurationError, match="no such plugin: Nowhere"):
         Core(settings=profile)

@@ -64,6 +64,8 @@ async def _assign(call: Call, name: str, binding: Obj, options: WriteOptions) ->
         if why:
             raise conflict("pods/binding", name, why)
         pod["spec"]["nodeName"] = binding["target"]["name"]
+        # What was expected before says nothing any more.
+        pod.get("status", {}).pop("nominatedNodeName", None)
         for kind in ("annotations", "labels"):
             if binding["metadata"].get(kind):
                 pod["metadata"].setdefault(kind, {}).update(binding["metadata"][kind])

@@ -7,7 +7,7 @@ end the columns again, on the nodes that still exist and still fit.
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +34,9 @@ PLUGIN = "Extender"
 # Extenders say nothing about what could help, so anything may.
 REGISTRATIONS = (Registration(ClusterEvent(EventResource.WILDCARD, Action.ALL)),)
 MAX_EXTENDER_SCORE = 10
+# Extenders are asked about at least so many nodes, and such a part of a large cluster.
+FEWEST_NODES = 100
+SMALLEST_PERCENTAGE = 5
 
 
 def registrations_of(
@@ -72,9 +75,12 @@ class Extenders:
             if left and (placement := await self._choose(decider, pod, left)):
                 return placement
         rows = decider.feasible_rows(pod, decider.pod_class(pod))
-        left, verdicts = await self._filter(decider, pod, rows)
-        if left and (placement := await self._choose(decider, pod, left)):
-            return placement
+        verdicts: list[Verdict] = []
+        for some in _portions(decider, rows):
+            left, turned_down = await self._filter(decider, pod, some)
+            verdicts += turned_down
+            if left and (placement := await self._choose(decider, pod, left)):
+                return placement
         live = np.flatnonzero(decider.cluster.nodes.alive.values)
         others = np.setdiff1d(live, rows)
         contested = decider.nominations.contested_rows(pod, decider.cluster.nodes)
@@ -180,6 +186,26 @@ class Extenders:
                 weighted = score * extender.settings.weight * (MAX_SCORE // MAX_EXTENDER_SCORE)
                 total[node] = total.get(node, 0) + weighted
         return total
+
+
+def nodes_at_once(percentage: int, count: int) -> int:
+    """How many feasible nodes of ``count`` extenders are asked about at a time: as many as upstream
+    would have looked for. Without a percentage the larger the cluster the smaller the part."""
+    if count < FEWEST_NODES:
+        return count
+    percentage = percentage or max(50 - count // 125, SMALLEST_PERCENTAGE)
+    return max(FEWEST_NODES, count * percentage // 100)
+
+
+def _portions(decider: Decider, rows: Rows) -> Iterator[Rows]:
+    """Feasible rows for one question after the other, from a random one on. Upstream would stop
+    after the first; a pod that has room somewhere shall get it."""
+    most = nodes_at_once(decider.profile.percentage, decider.cluster.nodes.node_count)
+    if len(rows) > most:
+        offset = decider.draw_offset(len(rows))
+        rows = np.concatenate((rows[offset:], rows[:offset]))
+    for start in range(0, len(rows), max(most, 1)):
+        yield np.sort(rows[start : start + most])
 
 
 def _verdicts(decider: Decider, messages: Mapping[str, tuple[str, bool]]) -> list[Verdict]:
