@@ -7,10 +7,12 @@ from manifests import pod
 
 from kybern.api import objects
 from kybern.api.resources import (
+    EVENTS,
     NODES,
     PERSISTENT_VOLUME_CLAIMS,
     PERSISTENT_VOLUMES,
     PODS,
+    PRIORITY_CLASSES,
     STORAGE_CLASSES,
 )
 from kybern.testing import Cluster
@@ -123,3 +125,31 @@ async def test_a_pod_that_waits_for_its_volume_says_where_it_goes(kybern_cluster
     )
     assert bound["spec"]["nodeName"] == node
     assert "nominatedNodeName" not in bound["status"]
+
+
+async def test_a_pod_that_is_not_bound_yet_is_taken_back_and_not_evicted(
+    kybern_cluster: Cluster,
+) -> None:
+    client = kybern_cluster.client
+    await client.create(STORAGE_CLASSES, {**STORAGE_CLASS, "provisioner": "example.com/disk"})
+    await client.create(PERSISTENT_VOLUME_CLAIMS, CLAIM, "default")
+    at = {"kubernetes.io/hostname": "simulated-1"}
+    node = await client.get(NODES, "simulated-1")
+    whole = {"requests": {"cpu": node["status"]["allocatable"]["cpu"]}}
+    containers = [{"name": "main", "image": "app:1", "resources": whole}]
+    waiting = with_claim("waiting")
+    waiting["spec"] |= {"containers": containers, "nodeSelector": at}
+    await client.create(PODS, waiting)
+    await kybern_cluster.wait_for(
+        PODS, "waiting", lambda obj: bool(obj["status"].get("nominatedNodeName"))
+    )
+    await client.create(PRIORITY_CLASSES, {"metadata": {"name": "vital"}, "value": 1000})
+    vital = pod("vital", containers=containers, nodeSelector=at, priorityClassName="vital")
+    await client.create(PODS, vital)
+    await kybern_cluster.wait_for(PODS, "vital", lambda obj: bool(obj["spec"].get("nodeName")))
+    back = await kybern_cluster.wait_for(PODS, "waiting", is_held)
+    assert not objects.is_deleting(back) and not back["spec"].get("nodeName")
+    events = (await client.list(EVENTS, "default"))["items"]
+    preempted = [each["message"] for each in events if each["reason"] == "Preempted"]
+    assert len(preempted) == 1
+    assert preempted[0].endswith(" on node simulated-1 (in kube-scheduler memory).")

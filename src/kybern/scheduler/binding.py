@@ -36,6 +36,7 @@ BINDS_AT_ONCE = 64
 # Each may wait for minutes until its volumes are provisioned.
 PREBINDS_AT_ONCE = 1024
 WAITING_CALLS = 1024
+PREEMPTED = "preempted by DefaultPreemption"
 
 
 class Binder:
@@ -60,6 +61,7 @@ class Binder:
         self._failed = failed
         self._prebinder = PreBinder(client, clock, storage, metrics)
         self._binds = Outbox("bind", BINDS_AT_ONCE, WAITING_CALLS)
+        self._waiting: dict[str, asyncio.Task[None]] = {}
         self._prebinds = Outbox("volume binding", PREBINDS_AT_ONCE, WAITING_CALLS)
 
     def claims_changed(self) -> None:
@@ -73,6 +75,12 @@ class Binder:
     async def delete_claim(self, claim: Obj) -> None:
         """Delete what an earlier attempt left of a claim for extended resources."""
         await self._prebinder.delete(claim)
+
+    def cancel(self, uid: str) -> bool:
+        """Take a pod back that is not bound yet, as it waits for volumes or devices; False if there
+        is no such pod (any more)."""
+        task = self._waiting.pop(uid, None)
+        return task is not None and task.cancel(PREEMPTED)
 
     async def room(self) -> None:
         """Wait until another decision may be handed over."""
@@ -96,14 +104,22 @@ class Binder:
 
     async def _prebind(self, queued: QueuedPod, node: str, promise: Promise) -> None:
         started = self._now()
+        work = self._prebinder.run(queued.pod, promise, node)
+        task = self._waiting[queued.uid] = asyncio.create_task(work)
         try:
-            await self._prebinder.run(queued.pod, promise, node)
-        except PreBindError as error:
+            await asyncio.wait({task})
+        finally:
+            task.cancel()
+        self._waiting.pop(queued.uid, None)
+        error = PreBindError(PREEMPTED) if task.cancelled() else task.exception()
+        if isinstance(error, PreBindError):
             self._tell("PreBind", "Error", queued, started)
             logger.info("before binding %s to %s: %s", object_key(queued.pod), node, error)
             self._prebinder.undo(promise)
             self._failed(queued, str(error))
             return
+        if error is not None:
+            raise error
         self._tell("PreBind", "Success", queued, started)
         self._binds.add(partial(self._bind, queued, node))
 

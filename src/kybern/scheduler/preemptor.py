@@ -2,10 +2,12 @@
 
 The scheduler calls ``preempt`` right after a failed decision; the API calls run in the background.
 Until they are done the pod does not preempt again. Victims first get the DisruptionTarget
-condition, then they are deleted; lower nominations on the node no longer hold and are cleared.
+condition, then they are deleted; those that are not bound yet go back to the queue (``cancel``
+says whether it did so with a pod). Lower nominations on the node no longer hold and are cleared.
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -48,6 +50,7 @@ class Preemptor:
         nominations: Nominations,
         queue: SchedulingQueue,
         metrics: Metrics,
+        cancel: Callable[[str], bool],
     ) -> None:
         self._client = client
         self._clock = clock
@@ -55,6 +58,7 @@ class Preemptor:
         self._nominations = nominations
         self._queue = queue
         self._metrics = metrics
+        self._cancel = cancel
         self._running: dict[str, _Preemption] = {}
 
     def is_preempting(self, uid: str) -> bool:
@@ -79,11 +83,16 @@ class Preemptor:
 
     async def _evict(self, victim: Obj, pod: Obj, node: str, recorder: EventRecorder) -> None:
         meta, uid = victim["metadata"], pod["metadata"]["uid"]
+        message = f"Preempted by pod {uid} on node {node}"
         try:
+            if self._cancel(meta["uid"]):
+                # It has not begun to run, and waits in the queue again.
+                message += " (in kube-scheduler memory)."
+                recorder.event(victim, "Normal", "Preempted", message)
+                return
             condition = self._condition(victim, pod)
             await patch_status(self._client, victim, {"conditions": [condition]})
             await self._client.delete(PODS, meta["name"], meta["namespace"], uid=meta["uid"])
-            message = f"Preempted by pod {uid} on node {node}"
             recorder.event(victim, "Normal", "Preempted", message)
         except StatusError as error:
             if error.reason not in ("NotFound", "Conflict"):

@@ -146,7 +146,13 @@ class Scheduler:
         )
         self.queue.on_hint = self.metrics.hinted
         self._preemptor = Preemptor(
-            client, clock, self._patches, self.nominations, self.queue, self.metrics
+            client,
+            clock,
+            self._patches,
+            self.nominations,
+            self.queue,
+            self.metrics,
+            self._binder.cancel,
         )
         self._wake = asyncio.Event()
         self.queue.on_active = self._wake.set
