@@ -1,5 +1,6 @@
 """How many CPUs to take from which NUMA node, where one is not enough (KEP-2902). Pure."""
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
@@ -87,5 +88,10 @@ def _shares(
 def _unevenness(left: Mapping[int, int]) -> float:
     """The standard deviation of what is left, rounded as upstream rounds it."""
     values = list(left.values())
-    mean = round(sum(values) / len(values), 3)
-    return round((sum((value - mean) ** 2 for value in values) / len(values)) ** 0.5, 3)
+    mean = _rounded(sum(values) / len(values))
+    return _rounded((sum((value - mean) ** 2 for value in values) / len(values)) ** 0.5)
+
+
+def _rounded(value: float) -> float:
+    """To thousandths, halves upwards."""
+    return math.floor(value * 1000 + 0.5) / 1000
