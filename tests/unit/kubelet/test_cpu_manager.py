@@ -301,6 +301,23 @@ async def test_exclusive_cpus_outlive_the_kubelet_and_have_no_quota(tmp_path: Pa
     assert manager(tmp_path).cpuset("other", "main") == "0-3"
 
 
+async def test_cpus_that_cannot_be_written_down_are_not_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = manager(tmp_path)
+
+    def full(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "save", full)
+        with pytest.raises(OSError, match="no space"):
+            await found.give(pod(guaranteed("1")))
+    assert found.pods() == set()
+    assert await found.give(pod(guaranteed("1"))) is None
+    assert manager(tmp_path).pods() == {"u1"}
+
+
 async def test_a_guaranteed_pod_with_exclusive_cpus_keeps_its_cpu(tmp_path: Path) -> None:
     judge = manager(tmp_path).judge_resize
     refusal = judge(pod(guaranteed("1")), pod(guaranteed("2")))

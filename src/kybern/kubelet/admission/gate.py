@@ -91,20 +91,20 @@ class Admission:
             # A label may be newer than the last look at the Node.
             await self.refresh()
             refusal = self._refuse(pod)
-        room: list[Obj] = []
-        if refusal is not None and self.preempt is not None and self._lacks_only_room(pod):
+        victims: list[Obj] = []
+        if refusal is not None:
+            if self.preempt is None or not self._lacks_only_room(pod):
+                return refusal
             try:
-                room, refusal = self._victims(pod), None
+                victims = self._victims(pod)
             except preemption.NoVictims as error:
                 text = "Unexpected error while attempting to recover from admission failure"
-                refusal = Refusal("UnexpectedAdmissionError", f"{text}: {error}")
-        if refusal is not None:
-            return refusal
+                return Refusal("UnexpectedAdmissionError", f"{text}: {error}")
         self._allocations.grant(pod)
         self._hold(pod)
-        if room and self.preempt is not None:
-            # It holds its resources from now on, so what others give up is for nobody else.
-            await self.preempt(room)
+        if victims and self.preempt is not None:
+            # The pod holds its resources already, so what these give up is for nobody else.
+            await self.preempt(victims)
         try:
             for reserve in self.reserves:
                 if (refusal := await reserve(pod)) is not None:

@@ -28,6 +28,10 @@ class State:
     shared: Cpus = NO_CPUS
     assignments: Assignments = field(default_factory=dict)
 
+    def copy(self) -> "State":
+        """A state to change while this one holds."""
+        return State(self.shared, dict(self.assignments))
+
     @property
     def assigned(self) -> Cpus:
         """All CPUs that are exclusively somebody's."""

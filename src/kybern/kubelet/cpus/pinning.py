@@ -16,6 +16,7 @@ from kybern.kubelet.admission.predicates import Refusal
 from kybern.kubelet.bounds import EXCLUSIVE_CPUS
 from kybern.kubelet.config import Config
 from kybern.kubelet.cpus import checkpoint
+from kybern.kubelet.cpus.checkpoint import State
 from kybern.kubelet.cpus.cpuset import Cpus, shown
 from kybern.kubelet.cpus.manager import CpuManager
 from kybern.kubelet.cpus.options import parse_options
@@ -57,20 +58,24 @@ class PinningManager(CpuManager):
         async with self._changing:
             if spec.uid(pod) in self._state.assignments:
                 return None
-            refusal = self._policy.give(self._state, pod)
-            if refusal is None and spec.uid(pod) in self._state.assignments:
-                await self._keep()
+            wanted = self._state.copy()
+            refusal = self._policy.give(wanted, pod)
+            if refusal is None and spec.uid(pod) in wanted.assignments:
+                await self._become(wanted)
             return refusal
 
     async def release(self, uid: str) -> None:
         async with self._changing:
             if uid in self._state.assignments:
-                self._policy.release(self._state, uid)
-                await self._keep()
+                wanted = self._state.copy()
+                self._policy.release(wanted, uid)
+                await self._become(wanted)
 
-    async def _keep(self) -> None:
-        self._policy.count(self._state)
-        await asyncio.to_thread(checkpoint.save, self._root, POLICY, self._state)
+    async def _become(self, state: State) -> None:
+        """What cannot be written down does not come to be."""
+        await asyncio.to_thread(checkpoint.save, self._root, POLICY, state)
+        self._state = state
+        self._policy.count(state)
         self._changed.set()
 
     def judge_resize(self, granted: Obj, wanted: Obj) -> Refusal | None:
