@@ -135,7 +135,7 @@ class PodClass:
         for name, node_filter in filters:
             if not len(rows):
                 break
-            if are_admitted and node_filter.basis is Basis.NODE:
+            if are_admitted and node_filter.basis is Basis.NODE and not node_filter.is_dear:
                 continue
             ok = node_filter.feasible(rows)
             failed = rows[~ok]
