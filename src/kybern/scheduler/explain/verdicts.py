@@ -8,6 +8,7 @@ then computes anew.
 
 import logging
 from collections import OrderedDict
+from typing import Any
 
 from kybern.api.objects import key as object_key
 from kybern.component.clock import Clock
@@ -16,12 +17,16 @@ from kybern.scheduler.decision import Decider, Placement
 from kybern.scheduler.explain.candidates import Ranking, rank
 from kybern.scheduler.queued_pod import QueuedPod
 
+Obj = dict[str, Any]
+
 logger = logging.getLogger(__name__)
 
 LIMIT = 10_000
 # The part of the scheduler's time that may go into score tables, and how much may be saved up.
 TABLES_SHARE = 0.01
 TABLES_SAVED_SECONDS = 0.003
+# Where a table would ask dear filters about more nodes than this, none is made.
+DEARLY_ASKED = 200
 
 
 class Verdict:
@@ -70,7 +75,7 @@ class Verdicts:
         verdict.ranking = None
         status = queued.pod.get("status") or {}
         verdict.nominated = status.get("nominatedNodeName") == placement.node
-        if self._allowance.is_left:
+        if _is_cheap(queued.pod, decider) and self._allowance.is_left:
             try:
                 verdict.ranking = rank(decider, queued.pod, placement.row)
             except Exception:
@@ -95,3 +100,9 @@ class Verdicts:
             self._by_uid.move_to_end(uid)
         verdict.attempts = queued.attempts
         return verdict
+
+
+def _is_cheap(pod: Obj, decider: Decider) -> bool:
+    filters = decider.pod_class(pod).late_filters
+    is_small = decider.cluster.nodes.node_count <= DEARLY_ASKED
+    return is_small or not any(node_filter.is_dear for _, node_filter in filters)
