@@ -134,3 +134,26 @@ async def test_a_selector_without_meaning_is_refused_when_it_is_written(
     exactly["selectors"][0]["cel"]["expression"] = "device.nothing"
     with pytest.raises(StatusError, match="undefined field 'nothing'"):
         await kybern_cluster.client.create(RESOURCE_CLAIMS, claim, "default")
+
+
+async def test_a_node_that_serves_the_better_alternative_is_preferred(
+    kybern_cluster: Cluster,
+) -> None:
+    client = kybern_cluster.client
+    await have_devices(kybern_cluster)
+    offered = [
+        {"name": model, **wanting(model)["devices"]["requests"][0]["exactly"]}
+        for model in ("large", "small")
+    ]
+    claim: Obj = {"metadata": {"name": "either"}}
+    claim["spec"] = {"devices": {"requests": [{"name": "gpu", "firstAvailable": offered}]}}
+    await client.create(RESOURCE_CLAIMS, claim, "default")
+    # The node with the large device is the fuller one.
+    resources = {"requests": {"cpu": "100m"}}
+    busy = pod("busy", nodeName="simulated-1")
+    busy["spec"]["containers"] = [{"name": "c", "image": "x", "resources": resources}]
+    await client.create(PODS, busy)
+    claims = [{"name": "gpu", "resourceClaimName": "either"}]
+    await client.create(PODS, pod("picky", resourceClaims=claims))
+    placed = await kybern_cluster.wait_for(PODS, "picky", is_bound)
+    assert placed["spec"]["nodeName"] == "simulated-1"

@@ -143,6 +143,8 @@ async def test_administrators_see_pods_indicators_and_flags(port: Port) -> None:
     await port.get("/readyz")
     _, text = await port.get("/metrics/slis", token)
     assert 'kubernetes_healthcheck{name="sched-handler-sync",type="readyz"} 1' in text
+    status, text = await port.get("/configz", token)
+    assert status == 200 and text.startswith('{"componentconfig":{')
     for path in ("/flagz", "/statusz"):
         assert (await port.get(path, token))[0] == 200
 

@@ -39,7 +39,7 @@ DEFAULT_PLUGINS: dict[str, int] = {
     "VolumeZone": 0,
     "PodTopologySpread": 2,
     "InterPodAffinity": 2,
-    "DynamicResources": 0,
+    "DynamicResources": 2,
     "DefaultPreemption": 0,
     "NodeResourcesBalancedAllocation": 1,
     "ImageLocality": 1,

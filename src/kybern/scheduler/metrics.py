@@ -112,6 +112,12 @@ class Metrics:
         self._claims_made = _counter(
             "resourceclaim_creates_total", "Claims made for extended resources.", "status"
         )
+        self._volumes_failed = Family(
+            "scheduler_volume_scheduling_stage_error_total",
+            "counter",
+            "Volumes that could not be bound for a pod.",
+            "operation",
+        )
         self._event_seconds = _histogram(
             "event_handling_duration_seconds", POINT_BUCKETS, "Time to handle an event.", "event"
         )
@@ -156,6 +162,10 @@ class Metrics:
     def made_claim(self, succeeded: bool) -> None:
         """A claim for extended resources was to be made."""
         self._claims_made.add("success" if succeeded else "failure")
+
+    def volumes_failed(self) -> None:
+        """The volumes of a pod that has a node could not be bound."""
+        self._volumes_failed.add("bind")
 
     def handled(self, event: str, seconds: float) -> None:
         self._event_seconds.observe(seconds, event)

@@ -49,6 +49,7 @@ class PreBinder:
         self._clock = clock
         self._storage = storage
         self._devices = DeviceBinder(client, clock, storage, metrics)
+        self._metrics = metrics
         self._changed = Changes()
 
     def claims_changed(self) -> None:
@@ -73,6 +74,7 @@ class PreBinder:
             if promise.volumes or promise.claims:
                 await self._bind_volumes(pod, promise)
         except FAILURES as error:
+            self._metrics.volumes_failed()
             cause = str(error) or "context deadline exceeded"
             text = f'running PreBind plugin "VolumeBinding": binding volumes: {cause}'
             raise PreBindError(text) from error

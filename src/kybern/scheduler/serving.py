@@ -118,7 +118,7 @@ class Port:
             case "/metrics/slis":
                 return Response(200, dict(METRICS), self._indicators.text())
             case "/configz":
-                document = {"kubescheduler.config.k8s.io": self._observed.configuration}
+                document = {"componentconfig": self._observed.configuration}
                 return Response(200, dict(JSON), orjson.dumps(document))
             case "/flagz":
                 return self._flags.answer(accept)

@@ -41,6 +41,7 @@ FAMILIES: dict[str, tuple[str, set[str]]] = {
     "scheduler_scheduling_algorithm_duration_seconds": ("histogram", set()),
     "scheduler_scheduling_attempt_duration_seconds": ("histogram", {"profile", "result"}),
     "scheduler_unschedulable_pods": ("gauge", {"plugin", "profile"}),
+    "scheduler_volume_scheduling_stage_error_total": ("counter", {"operation"}),
 }
 # The first bucket's bound, the last one's, and how many there are besides the infinite one.
 BUCKETS = {
@@ -79,6 +80,7 @@ def full() -> Metrics:
     metrics.ran_plugin("NodeAffinity", "Filter", "Success", 0.0001)
     metrics.handled(NODE_ADD.label, 0.001)
     metrics.made_claim(True)
+    metrics.volumes_failed()
     metrics.hinted("NodeAffinity", NODE_ADD, Hint.QUEUE, 0.00001)
     return metrics
 
