@@ -30,11 +30,12 @@ from leftovers import assert_nothing_left, end_processes
 from kybern.kubelet.images.archive import Image, build, busybox_entries, import_archive
 from kybern.kubelet.images.pause import REFERENCE as PAUSE
 from kybern.kubelet.images.pause import pause_image
+from patience import PATIENCE
 
 Obj = dict[str, Any]
 _CLONE_NEWNET = 0x40000000
 _LIBC = ctypes.CDLL(None, use_errno=True)
-SECONDS = 30.0
+SECONDS = 30.0 * PATIENCE
 BRIDGE = "kybern0"
 BUSYBOX = "kybern.test/busybox:1"
 _NEEDED = ("/usr/bin/containerd", "/usr/bin/crun", "/usr/bin/busybox", "/usr/lib/cni/bridge")

@@ -21,9 +21,11 @@ from typing import Any
 
 import pytest
 
+from patience import PATIENCE
+
 _CLONE_NEWNET = 0x40000000
 _LIBC = ctypes.CDLL(None, use_errno=True)
-SECONDS = 3.0
+SECONDS = 3.0 * PATIENCE
 # Long enough for an answer that must not come: the lab answers within milliseconds.
 SILENCE = 0.5
 
@@ -69,17 +71,23 @@ class Host:
         with inside(self.namespace):
             Path("/proc/sys", name).write_text(value)
 
-    def socket(self, kind: socket.SocketKind) -> socket.socket:
+    def socket(self, kind: socket.SocketKind, protocol: int = 0) -> socket.socket:
         with inside(self.namespace):
-            made = socket.socket(socket.AF_INET, kind)
+            made = socket.socket(socket.AF_INET, kind, protocol)
         made.setblocking(False)
         return made
 
     async def ask(
-        self, address: str, port: int, *, source: str = "", patience: float = SECONDS
+        self,
+        address: str,
+        port: int,
+        *,
+        source: str = "",
+        patience: float = SECONDS,
+        protocol: int = 0,
     ) -> str:
-        """What a TCP server says: "NAME sees CLIENT"; raises OSError or TimeoutError."""
-        connection = self.socket(socket.SOCK_STREAM)
+        """What a TCP (or SCTP) server says: "NAME sees CLIENT"; raises OSError or TimeoutError."""
+        connection = self.socket(socket.SOCK_STREAM, protocol)
         if source:
             connection.bind((source, 0))
         loop = asyncio.get_running_loop()
@@ -90,7 +98,17 @@ class Host:
 
     async def serve(self, port: int, address: str = "0.0.0.0") -> None:
         """Answer TCP and UDP with who this is and whom it sees."""
-        listening = self.socket(socket.SOCK_STREAM)
+        await self.serve_streams(port, address)
+        datagrams = self.socket(socket.SOCK_DGRAM)
+        datagrams.bind((address, port))
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: _Greeter(self.name), sock=datagrams
+        )
+        self.servers.append(transport)
+
+    async def serve_streams(self, port: int, address: str = "0.0.0.0", protocol: int = 0) -> None:
+        """Answer TCP, or SCTP where that is the protocol; raises OSError where there is none."""
+        listening = self.socket(socket.SOCK_STREAM, protocol)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((address, port))
 
@@ -101,12 +119,6 @@ class Host:
             writer.close()
 
         self.servers.append(await asyncio.start_server(greet, sock=listening))
-        datagrams = self.socket(socket.SOCK_DGRAM)
-        datagrams.bind((address, port))
-        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
-            lambda: _Greeter(self.name), sock=datagrams
-        )
-        self.servers.append(transport)
 
 
 class _Greeter(asyncio.DatagramProtocol):

@@ -24,6 +24,7 @@ from kybern.cluster.images import build_rootfs, import_everywhere
 from kybern.cluster.nodes.containerd import find_program
 from kybern.cluster.nodes.spec import identity
 from kybern.component.clock import Clock
+from patience import PATIENCE
 
 pytestmark = [
     needs_root,
@@ -36,7 +37,7 @@ pytestmark = [
 
 IMAGE = "kybern.local/network-test:1"
 NODES = ("node-1", "node-2")
-SECONDS = 60
+SECONDS = 60 * PATIENCE
 
 
 @dataclass

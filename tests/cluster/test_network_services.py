@@ -64,12 +64,14 @@ class NodeTable:
         self._run(self.ruleset.change({"nodes": node_addresses_fragment(nodes)}))
 
 
-def endpoint_slice(*endpoints: tuple[str, str], **conditions: bool) -> dict[str, Any]:
+def endpoint_slice(
+    *endpoints: tuple[str, str], protocol: str = "TCP", **conditions: bool
+) -> dict[str, Any]:
     items = [
         {"addresses": [address], "nodeName": node, "conditions": conditions}
         for address, node in endpoints
     ]
-    ports = [{"name": "", "port": 8080, "protocol": "TCP"}]
+    ports = [{"name": "", "port": 8080, "protocol": protocol}]
     return {"addressType": "IPv4", "endpoints": items, "ports": ports}
 
 
@@ -105,6 +107,21 @@ async def test_a_cluster_ip_leads_to_pods_from_pods_and_from_nodes(
     seen = {await client.ask(VIP, 80) for _ in range(30)}
     assert seen == {f"one-5 sees {client.address}", f"two-5 sees {client.address}"}
     assert (await lab.one.ask(VIP, 80)).startswith(("one-5 sees ", "two-5 sees "))
+
+
+async def test_an_sctp_service_leads_to_its_pods(lab: Lab) -> None:
+    sctp = {"protocol": socket.IPPROTO_SCTP}
+    pod, client = lab.pod(lab.two, 5), lab.pod(lab.one, 6)
+    try:
+        await pod.serve_streams(8080, **sctp)
+    except OSError as error:
+        pytest.skip(f"the kernel has no SCTP: {error}")
+    NodeTable(lab.two, 2, LibNftables)
+    table = NodeTable(lab.one, 1, LibNftables)
+    table.service(service(protocol="SCTP"), (pod.address, "two"), protocol="SCTP")
+    assert await client.ask(VIP, 80, **sctp) == f"two-5 sees {client.address}"
+    answer = await lab.outside.ask(lab.one.address, 30080, **sctp)
+    assert answer == f"two-5 sees {lab.one.address}"
 
 
 async def test_a_pod_reaches_itself_through_its_own_service(lab: Lab) -> None:

@@ -18,6 +18,7 @@ from network_lab import inside, make_machine, needs_root, run
 
 from kybern.cluster.nodes import Node, NodeSpec, cgroup
 from kybern.cluster.nodes.containerd import find_program
+from patience import PATIENCE
 
 pytestmark = [
     needs_root,
@@ -137,7 +138,7 @@ async def test_a_supervisor_starts_containerd_again(machine: Machine) -> None:
     machine.do("machine")
     containerd = containerd_of(machine)
     os.kill(containerd, signal.SIGKILL)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(10 * PATIENCE):
         while containerd_of(machine) in (0, containerd):
             await asyncio.sleep(0.05)
 
@@ -145,7 +146,7 @@ async def test_a_supervisor_starts_containerd_again(machine: Machine) -> None:
 async def test_children_do_not_outlive_their_supervisor(machine: Machine) -> None:
     machine.do("machine")
     os.kill(int(machine.node().pid_file.read_text()), signal.SIGKILL)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(10 * PATIENCE):
         while machine.processes():
             await asyncio.sleep(0.05)
 
