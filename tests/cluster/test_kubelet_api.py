@@ -27,6 +27,7 @@ from kybern.kubelet.config import Config
 from kybern.kubelet.main import run
 from kybern.kubelet.pods.worker import RESYNC_SECONDS
 from kybern.testing import Cluster
+from patience import PATIENCE
 
 V5 = "v5.channel.k8s.io"
 TUNNEL = "SPDY/3.1+portforward.k8s.io"
@@ -314,7 +315,7 @@ async def test_a_command_is_told_the_end_of_its_input(site: Site) -> None:
         query += [("stdout", "true"), ("stderr", str(not tty).lower()), ("tty", str(tty).lower())]
         path = "/api/v1/namespaces/default/pods/reader/exec"
         channels: dict[int, bytes] = {}
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(20 * PATIENCE):
             async with await client.websocket(path, urlencode(query), (V5,)) as socket:
                 for message in messages:
                     await socket.send_bytes(message)
@@ -349,7 +350,10 @@ async def test_a_port_is_reached_through_a_websocket(site: Site) -> None:
 
     async def ask() -> bytes:
         spdy, heard = SpdyClient(), b""
-        async with asyncio.timeout(5), await client.websocket(path, "", (TUNNEL,)) as socket:
+        async with (
+            asyncio.timeout(5 * PATIENCE),
+            await client.websocket(path, "", (TUNNEL,)) as socket,
+        ):
             for kind in ("error", "data"):
                 fields = {"streamtype": kind, "port": "8080", "requestid": "0"}
                 stream, frame = spdy.open(fields)
@@ -409,6 +413,10 @@ async def test_usage_is_told_to_who_scales_and_who_looks(site: Site) -> None:
     assert shown["process_stats"]["process_count"] > 0
     assert shown["containers"][0]["startTime"]
     assert [volume["name"] for volume in shown["volume"]] == ["scratch"]
+    if Cgroups("").unified:
+        for of in (summary["node"], shown, shown["containers"][0]):
+            for resource in ("cpu", "memory", "io"):
+                assert of[resource]["psi"]["some"]["total"] >= 0
 
     async def probed() -> bool:
         _, text = await site.get("/metrics/probes", *whose)

@@ -2,15 +2,20 @@
 
 import json
 import os
+import shutil
 import signal
+import subprocess
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from containerd_lab import STAY, needs_containerd, shell, until
 from kubelet_lab import Lab, open_lab
 
+from kybern.kubelet.bounds import cpu_weight
 from kybern.kubelet.main import crash_backoff
+from kybern.kubelet.node.machine import has_app_armor
 from kybern.kubelet.pods.backoff import Backoff
 from kybern.kubelet.pods.log_rotation import LogRotation
 
@@ -277,6 +282,64 @@ async def test_termination_messages_and_out_of_memory(lab: Lab) -> None:
     assert (ended["reason"], ended["exitCode"]) == ("OOMKilled", 137)
     for pod in (said, logged, hungry):
         await lab.gone(pod)
+
+
+async def test_out_of_memory_ends_the_container_or_one_process_by_cgroup_version(lab: Lab) -> None:
+    amounts = {"memory": "16Mi"}
+    # The shell in brackets grows; process 1 waits for it.
+    hungry = shell(
+        "(x=$(head -c 200000000 /dev/zero | tr '\\0' x); echo ${#x}) || exit 3",
+        resources={"limits": amounts, "requests": amounts},
+    )
+    pod = lab.run(lab.pod(hungry, restartPolicy="Never"))
+    await lab.until_phase(pod, "Failed")
+    ended = lab.container(pod)["state"]["terminated"]
+    if lab.parts.cgroups.unified:
+        assert (ended["reason"], ended["exitCode"]) == ("OOMKilled", 137)
+    else:
+        assert ended["exitCode"] == 3
+    await lab.gone(pod)
+
+
+async def test_burstable_pods_weigh_what_they_asked_for_together(lab: Lab) -> None:
+    pods = [
+        lab.run(lab.pod(shell(STAY, resources={"requests": {"cpu": cpu}})))
+        for cpu in ("100m", "150m")
+    ]
+    idle = lab.run(lab.pod(shell(STAY)))
+    for pod in (*pods, idle):
+        await lab.until_ready(pod)
+    cgroups = lab.parts.cgroups
+    for pod, shares in ((pods[0], 256), (idle, 2)):
+        directory = Path(cgroups.parent(pod)).parent.relative_to("/")
+        file = "cpu.weight" if cgroups.unified else "cpu.shares"
+        mount = Path("/sys/fs/cgroup", "" if cgroups.unified else "cpu")
+        weight = int((mount / directory / file).read_text())
+        assert weight == (cpu_weight(shares) if cgroups.unified else shares)
+    for pod in (*pods, idle):
+        await lab.gone(pod)
+
+
+async def test_app_armor_confines_containers_as_their_pod_says(lab: Lab, tmp_path: Path) -> None:
+    if not has_app_armor() or shutil.which("apparmor_parser") is None:
+        pytest.skip("the kernel has no AppArmor, or apparmor_parser is not installed")
+    profile = tmp_path / "profile"
+    profile.write_text("profile kybern-lab flags=(attach_disconnected) { file, capability, }\n")
+    subprocess.run(["apparmor_parser", "--replace", "--skip-cache", profile], check=True)
+    kinds: list[tuple[dict[str, str], str]] = [
+        ({"type": "RuntimeDefault"}, "cri-containerd.apparmor.d (enforce)"),
+        ({"type": "Localhost", "localhostProfile": "kybern-lab"}, "kybern-lab (enforce)"),
+        ({"type": "Unconfined"}, "unconfined"),
+    ]
+    pods = [
+        lab.run(lab.pod(shell(STAY), securityContext={"appArmorProfile": kind}))
+        for kind, _ in kinds
+    ]
+    for pod, (_, shown) in zip(pods, kinds, strict=True):
+        await lab.until_ready(pod)
+        assert await lab.exec(pod, "cat", "/proc/1/attr/current") == f"{shown}\n"
+        await lab.gone(pod)
+    subprocess.run(["apparmor_parser", "--remove", profile], check=True)
 
 
 async def test_an_active_deadline_fails_the_pod(lab: Lab) -> None:

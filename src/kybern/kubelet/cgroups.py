@@ -1,7 +1,9 @@
 """The tree of cgroups that pods live in: one per quality of service, one per pod below it.
 
-Both cgroup versions are served. The runtime makes the containers' own cgroups below the pod's and
-leaves the pod's behind, so the kubelet makes it before the sandbox and removes it after the pod.
+Both cgroup versions are served. A class weighs what its pods asked for together: burstable ones
+their requests, best-effort ones next to nothing. The runtime makes the containers' own cgroups
+below the pod's and leaves the pod's behind, so the kubelet makes it before the sandbox and removes
+it after the pod.
 """
 
 import asyncio
@@ -15,8 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kybern.api.errors import Obj
-from kybern.kubelet.bounds import CPU_PERIOD, Bounds, Limits, cpu_weight, pod_bounds
+from kybern.kubelet.bounds import (
+    CPU_PERIOD,
+    MIN_SHARES,
+    Bounds,
+    Limits,
+    cpu_shares,
+    cpu_weight,
+    pod_bounds,
+)
 from kybern.kubelet.pods import spec
+from kybern.kubelet.pressure import of_cgroup
 
 _MOUNT = Path("/sys/fs/cgroup")
 # The controllers that a pod's cgroup needs; cpuset is left to the runtime, which fills in the
@@ -43,11 +54,25 @@ class CgroupUsage:
 
 
 class Cgroups:
-    """Makes, reads and removes cgroups below ``root`` (``--cgroup-root``) of this machine."""
+    """Makes, reads and removes cgroups below ``root`` (``--cgroup-root``) of this machine.
 
-    def __init__(self, root: str, mount: Path = _MOUNT) -> None:
+    No pod has more than ``max_pids`` processes (-1: as many as it likes). The kernel ends a whole
+    container that is out of memory, or with ``single_oom_kill`` one process of it.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        mount: Path = _MOUNT,
+        *,
+        max_pids: int = -1,
+        single_oom_kill: bool = False,
+    ) -> None:
         self._root = "/" + root.strip("/") if root.strip("/") else ""
         self._mount = mount
+        self._max_pids = max_pids
+        self._single_oom_kill = single_oom_kill
+        self._weighed = -1
         self.unified = (mount / "cgroup.controllers").exists()
 
     def parent(self, pod: Obj) -> str:
@@ -55,8 +80,10 @@ class Cgroups:
         return self._path(spec.qos_class(pod), spec.uid(pod))
 
     def _path(self, qos: str, uid: str) -> str:
-        middle = "" if qos == "Guaranteed" else f"/{qos.lower()}"
-        return f"{self.root}{middle}/pod{uid}"
+        return f"{self._class(qos)}/pod{uid}"
+
+    def _class(self, qos: str) -> str:
+        return self.root if qos == "Guaranteed" else f"{self.root}/{qos.lower()}"
 
     @property
     def root(self) -> str:
@@ -65,7 +92,13 @@ class Cgroups:
 
     async def create(self, pod: Obj) -> None:
         """Make the pod's cgroup and set its bounds; harmless if it is there."""
-        await asyncio.to_thread(self._create, self.parent(pod), pod_bounds(pod))
+        await asyncio.to_thread(self._create_pod, self.parent(pod), pod_bounds(pod))
+
+    async def weigh(self, burstable_milli_cpu: int) -> None:
+        """Give burstable pods the CPU that they asked for together, best-effort ones the least."""
+        if burstable_milli_cpu != self._weighed:
+            await asyncio.to_thread(self._weigh, burstable_milli_cpu)
+            self._weighed = burstable_milli_cpu
 
     async def bound(self, pod: Obj, limits: Limits) -> None:
         """Change the bounds of the pod's cgroup; raises OSError where the kernel refuses."""
@@ -119,6 +152,15 @@ class Cgroups:
             return None
         return bounds.memory, max(memory - idle, 0)
 
+    def of_containers(self) -> dict[str, str]:
+        """What every container's cgroup holds beside its limits: files of version 2 by name."""
+        if not self.unified:
+            return {}
+        settings = {} if self._single_oom_kill else {"memory.oom.group": "1"}
+        if (self._mount / self.root.lstrip("/") / "memory.swap.max").exists():
+            settings["memory.swap.max"] = "0"
+        return settings
+
     def _memory(self, relative: str) -> tuple[int, int, int]:
         """Bytes of memory in use; of them files that nobody looks at, and what is no file."""
         if self.unified:
@@ -136,6 +178,15 @@ class Cgroups:
             kinds["total_inactive_file"],
             kinds["total_rss"],
         )
+
+    def pressure(self, pod: Obj) -> dict[str, dict[str, Obj]]:
+        """What the pod ("") and each of its containers, by id, had to wait for. Blocks."""
+        if not self.unified:
+            return {}
+        directory = self._mount / self.parent(pod).lstrip("/")
+        inside = [path for path in directory.glob("*") if path.is_dir()]
+        found = {"": of_cgroup(directory), **{path.name: of_cgroup(path) for path in inside}}
+        return {name: pressure for name, pressure in found.items() if pressure}
 
     def processes(self, pod: Obj) -> int:
         """How many processes and threads the pod has; 0 where they are not counted."""
@@ -163,6 +214,19 @@ class Cgroups:
             for path in sorted(self._mount.iterdir())
             if path.name != "unified" and path.is_dir() and not path.is_symlink()
         ]
+
+    def _create_pod(self, path: str, limits: Limits) -> None:
+        self._create(path, limits)
+        if self._max_pids > 0:
+            controller = self._mount if self.unified else self._mount / "pids"
+            _write(controller / path.lstrip("/") / "pids.max", self._max_pids)
+
+    def _weigh(self, burstable_milli_cpu: int) -> None:
+        for qos, shares in (
+            ("Burstable", cpu_shares(burstable_milli_cpu)),
+            ("BestEffort", MIN_SHARES),
+        ):
+            self._create(self._class(qos), Limits(shares, None, None))
 
     def _create(self, path: str, limits: Limits) -> None:
         relative = path.lstrip("/")

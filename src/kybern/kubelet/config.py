@@ -29,6 +29,7 @@ class Config:
     serialize_image_pulls: bool = False
     image_pull_credentials_verification_policy: str = "NeverVerifyPreloadedImages"
     preloaded_images_verification_allowlist: tuple[str, ...] = ()
+    single_process_oom_kill: bool = False
     config: str = flag("", "Path of a KubeletConfiguration file; flags win over it.")
     root_dir: str = flag("/var/lib/kubelet", "Directory for all files of the kubelet.")
     bootstrap_kubeconfig: str = flag(
@@ -62,6 +63,7 @@ class Config:
     register_with_taints: tuple[str, ...] = flag((), "Taints for the Node, as key=value:effect.")
     pod_manifest_path: str = flag("", "Directory or file of manifests of static pods.")
     max_pods: int = flag(110, "How many pods the node takes.")
+    pod_max_pids: int = flag(-1, "How many processes a pod may have; -1 leaves that to the node.")
     cgroup_root: str = flag("", "Cgroup below which pods live.")
     system_reserved: tuple[str, ...] = flag((), "Resources kept from pods, as cpu=100m.")
     enforce_node_allocatable: tuple[str, ...] = flag(

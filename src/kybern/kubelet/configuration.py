@@ -115,6 +115,7 @@ _FLAGS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
         "preloaded_images_verification_allowlist",
         _texts,
     ),
+    "podPidsLimit": ("pod_max_pids", _number),
     "port": ("port", _number),
     "registerNode": ("register_node", _switch),
     "registerWithTaints": ("register_with_taints", _taints),
@@ -125,6 +126,7 @@ _FLAGS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "rotateCertificates": ("rotate_certificates", _switch),
     "serverTLSBootstrap": ("rotate_server_certificates", _switch),
     "serializeImagePulls": ("serialize_image_pulls", _switch),
+    "singleProcessOOMKill": ("single_process_oom_kill", _switch),
     "staticPodPath": ("pod_manifest_path", _text),
     "systemReserved": ("system_reserved", _pairs("=")),
     "tlsCertFile": ("tls_cert_file", _text),
@@ -158,7 +160,6 @@ _FIXED: dict[str, tuple[Any, ...]] = {
     "memoryManagerPolicy": ("None",),
     "memorySwap": ({}, {"swapBehavior": "NoSwap"}),
     "nodeLeaseDurationSeconds": (40,),
-    "podPidsLimit": (-1,),
     "podsPerCore": (0,),
     "protectKernelDefaults": (False,),
     "readOnlyPort": (0,),
@@ -186,8 +187,7 @@ _TUNING = """
 _WITHOUT_EFFECT = frozenset(_TUNING.split())
 _MISSING = """
     allowedUnsafeSysctls kubeReservedCgroup kubeletCgroups memoryReservationPolicy podCIDR
-    podLogsDir providerID qosReserved singleProcessOOMKill
-    staticPodURL staticPodURLHeader
+    podLogsDir providerID qosReserved staticPodURL staticPodURLHeader
     systemCgroups systemReservedCgroup tlsCipherSuites tlsCurvePreferences tlsMinVersion
 """
 _REFUSED = frozenset(_MISSING.split())

@@ -109,7 +109,11 @@ def make_parts(
 
     allocations = Allocations(paths)
     allocations.load()
-    cgroups = Cgroups(config.cgroup_root)
+    cgroups = Cgroups(
+        config.cgroup_root,
+        max_pids=config.pod_max_pids,
+        single_oom_kill=config.single_process_oom_kill,
+    )
     admission = Admission(
         allocations, lambda: facts.node, lambda: facts.allocatable, clock, recorder.event
     )

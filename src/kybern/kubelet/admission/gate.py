@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 
 from kybern.api.errors import Obj
 from kybern.api.pod_resources import pod_requests
+from kybern.api.quantity import Quantity
 from kybern.component.clock import Clock
 from kybern.kubelet.admission import predicates, preemption, resizes
 from kybern.kubelet.admission.allocations import Allocations, asked
@@ -23,6 +24,8 @@ FIRST_RETRY_SECONDS = 30.0
 RETRY_SECONDS = 180.0
 
 _QOS_ORDER = ("Guaranteed", "Burstable", "BestEffort")
+
+_ZERO = Quantity.parse("0")
 
 # Ends pods in favour of another one, and returns when they have ended.
 Preempt = Callable[[list[Obj]], Awaitable[None]]
@@ -158,6 +161,14 @@ class Admission:
     def granted(self, pod: Obj) -> Obj:
         """The pod with the resources that it was granted."""
         return self.pinned(self._allocations.granted(pod))
+
+    def burstable_cpu(self) -> int:
+        """What all burstable pods of the node were granted of CPU, in thousandths of a core."""
+        return sum(
+            self._holders[uid].requests.get("cpu", _ZERO).milli()
+            for uid, pod in self._pods.items()
+            if spec.qos_class(pod) == "Burstable"
+        )
 
     async def save(self, uid: str) -> None:
         """Make a new grant last; to be awaited before anything is done by it."""

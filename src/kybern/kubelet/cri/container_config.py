@@ -28,13 +28,15 @@ def container_config(
     security: Any,
     memory_capacity: int,
     cpuset: str = "",
+    unified: Mapping[str, str],
 ) -> Any:
     """The config of one attempt of a container; ``image_ref`` is the runtime's id of its image."""
 
     def expanded(words: Sequence[str] | None) -> list[str]:
         return [expand(word, environment.get) for word in words or ()]
 
-    held = resources(pod, container, container_bounds(pod, container), memory_capacity)
+    bounds = container_bounds(pod, container)
+    held = resources(pod, container, bounds, memory_capacity, unified)
     held.cpuset_cpus = cpuset
     config = cri.ContainerConfig(
         metadata=cri.ContainerMetadata(name=container["name"], attempt=attempt),
@@ -79,12 +81,18 @@ def termination_path(container: Obj) -> str:
     return container.get("terminationMessagePath") or DEFAULT_TERMINATION_PATH
 
 
-def resources(pod: Obj, container: Obj, limits: Limits, memory_capacity: int) -> Any:
-    """CPU shares and quota, the memory limit, and how soon the kernel's OOM killer takes it."""
+def resources(
+    pod: Obj, container: Obj, limits: Limits, memory_capacity: int, unified: Mapping[str, str]
+) -> Any:
+    """CPU shares and quota, the memory limit, and how soon the kernel's OOM killer takes it.
+
+    ``unified`` are further files of cgroup version 2 and what they hold.
+    """
     return cri.LinuxContainerResources(
         cpu_shares=limits.shares,
         cpu_period=CPU_PERIOD,
         cpu_quota=limits.quota or 0,
         memory_limit_in_bytes=limits.memory or 0,
         oom_score_adj=oom_score(pod, container, memory_capacity),
+        unified=unified,
     )

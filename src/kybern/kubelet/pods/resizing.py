@@ -29,13 +29,16 @@ async def resize(pod: Obj, state: RuntimePod, bounds: Bounds, parts: Parts) -> N
         and not needs_restart(container, found, container_bounds(pod, container))
     ]
     _check_memory(pod, wanted, bounds, changes, parts)
+    unified = parts.cgroups.of_containers()
     try:
         await parts.cgroups.bound(pod, _larger(wanted, bounds))
         for container, found, limits in sorted(changes, key=_growth):
-            message = resources(pod, container, limits, parts.facts.memory_capacity)
+            capacity = parts.facts.memory_capacity
+            message = resources(pod, container, limits, capacity, unified)
             await parts.runtime.update_resources(found.id, message)
             parts.reader.forget(found.id)
         await parts.cgroups.bound(pod, wanted)
+        await parts.cgroups.weigh(parts.admission.burstable_cpu())
     except (RpcError, OSError) as error:
         raise ResizeFailed(str(error)) from error
 

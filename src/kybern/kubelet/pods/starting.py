@@ -201,6 +201,7 @@ class ContainerStarter:
             security=security,
             memory_capacity=parts.facts.memory_capacity,
             cpuset=parts.cpus.cpuset(spec.uid(pod), container["name"]),
+            unified=parts.cgroups.of_containers(),
         )
 
     def _next_attempt(self, container: Obj) -> int:

@@ -72,6 +72,7 @@ class PodSync:
             self._report(pod, state)
             actions = compute(pod, state, parts.probes.verdicts)
         if not state.running():
+            await parts.cgroups.weigh(parts.admission.burstable_cpu())
             await parts.cgroups.create(pod)
         volumes = await self._set_up_volumes(pod, state)
         if actions.kill_pod:

@@ -32,6 +32,7 @@ from kybern.kubelet.node.machine import cpu_nanoseconds, interfaces, memory_info
 from kybern.kubelet.parts import Parts
 from kybern.kubelet.pods import spec
 from kybern.kubelet.pods.workers import PodWorkers
+from kybern.kubelet.pressure import of_machine
 from kybern.kubelet.status.containers import container_status
 from kybern.kubelet.volumes.use import Space
 
@@ -58,6 +59,9 @@ class Sample:
     memory: dict[str, int]
     pods: dict[str, Obj] = field(default_factory=dict)
     usage: dict[str, CgroupUsage] = field(default_factory=dict)
+    node_pressure: dict[str, Obj] = field(default_factory=dict)
+    # By a pod's UID and a container's id, which is empty for the pod itself.
+    pressure: dict[str, dict[str, dict[str, Obj]]] = field(default_factory=dict)
     containers: list[ContainerSample] = field(default_factory=list)
 
 
@@ -105,11 +109,13 @@ class Stats:
             node=observe(disks, self._parts.cgroups),
             memory=memory_info(),
             pods=pods,
+            node_pressure=of_machine(),
         )
         for uid, pod in pods.items():
             usage = self._parts.cgroups.usage(pod)
             if usage is not None:
                 taken.usage[uid] = usage
+            taken.pressure[uid] = self._parts.cgroups.pressure(pod)
         return taken
 
     async def summary(self) -> Obj:
@@ -138,7 +144,7 @@ class Stats:
         pids = taken.node[PIDS]
         found = interfaces(Path("/proc/net/dev"))
         first = next((each for each in found if each["name"] != "lo"), {})
-        return {
+        shown = {
             "nodeName": self._parts.facts.name,
             "cpu": self._cpu("", taken.node_cpu, taken.time),
             "memory": {
@@ -157,17 +163,23 @@ class Stats:
                 "curproc": pids.capacity - pids.available,
             },
         }
+        return _with_pressure(shown, taken.node_pressure, now)
 
     def _pod(self, uid: str, taken: Sample) -> Obj:
         pod, now = taken.pods[uid], rfc3339(taken.time)
         meta, usage = pod["metadata"], taken.usage.get(uid)
         files = self._files.get(uid, PodUsage())
         disk, inodes = taken.node[NODE_FS], taken.node[NODE_FS_INODES]
+        pressure = taken.pressure.get(uid, {})
         shown: Obj = {
             "podRef": {"name": meta["name"], "namespace": meta["namespace"], "uid": uid},
             "startTime": self._parts.status.get(pod).get("startTime"),
             "containers": [
-                self._container(each, files, disk, inodes)
+                _with_pressure(
+                    self._container(each, files, disk, inodes),
+                    pressure.get(each.counted.attributes.id, {}),
+                    now,
+                )
                 for each in taken.containers
                 if spec.uid(each.pod) == uid
             ],
@@ -187,6 +199,7 @@ class Stats:
                 "rssBytes": usage.rss,
             }
             shown["process_stats"] = {"process_count": usage.processes}
+            _with_pressure(shown, pressure.get("", {}), now)
         return shown
 
     def _cpu(self, key: str, nanoseconds: int, now: float) -> Obj:
@@ -222,6 +235,13 @@ class Stats:
             "rootfs": _disk(disk, inodes, now, held),
             "logs": _disk(disk, inodes, now, logs),
         }
+
+
+def _with_pressure(shown: Obj, pressure: dict[str, Obj], now: str) -> Obj:
+    """What is shown of somebody's CPU, memory and disks, with how long they were waited for."""
+    for resource, stalled in pressure.items():
+        shown.setdefault(resource, {"time": now})["psi"] = stalled
+    return shown
 
 
 def _claim(pod: Obj, name: str, held: Space, now: str) -> Obj:
