@@ -1,6 +1,7 @@
 """Devices by claim on a real node: allocated, prepared by a driver, seen in containers."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,15 @@ from kybern.api.resources import (
     RESOURCE_CLAIMS,
     RESOURCE_SLICES,
 )
-from kybern.kubelet.devices import cdi
-from kybern.kubelet.devices.claim_drivers import dra
+from kybern.kubelet.devices import cdi, slices
+from kybern.kubelet.devices.claim_drivers import dra, dra_health
 from kybern.kubelet.plugins.registry import protocol as registration
 from kybern.rpc.server import RpcServer, serve
 
 pytestmark = [needs_containerd, pytest.mark.asyncio(loop_scope="module")]
 
 DRIVER = "lights.example.com"
+RED = {"name": "red"}
 
 
 @dataclass
@@ -42,6 +44,8 @@ class Driver:
     failure: str = ""
     requests: tuple[str, ...] = ("light",)
     servers: list[RpcServer] = field(default_factory=list)
+    publish: Callable[[], Awaitable[None]] | None = None
+    health: "asyncio.Queue[Any]" = field(default_factory=asyncio.Queue)
 
     async def start(self) -> None:
         for directory in (self.directory, self.registry, self.specs):
@@ -51,7 +55,9 @@ class Driver:
             "NodeUnprepareResources": self.unprepare,
         }
         own = self.directory / "dra.sock"
-        self.servers.append(await serve(own, dra, "DRAPlugin", functions))
+        watch = {"NodeWatchResources": self.watch}
+        also = (dra_health, "DRAResourceHealth", watch)
+        self.servers.append(await serve(own, dra, "DRAPlugin", functions, also))
         functions = {"GetInfo": self.info, "NotifyRegistrationStatus": self.told}
         socket = self.registry / f"{DRIVER}-reg.sock"
         self.servers.append(await serve(socket, registration, "Registration", functions))
@@ -70,7 +76,20 @@ class Driver:
         )
 
     async def told(self, request: Any) -> Any:
+        if request.plugin_registered and self.publish is not None:
+            await self.publish()
         return registration.RegistrationStatusResponse()
+
+    async def watch(self, request: Any) -> AsyncIterator[Any]:
+        while True:
+            yield await self.health.get()
+
+    def say(self, health: int, message: str = "") -> None:
+        """How the light is."""
+        answer = dra_health.NodeWatchResourcesResponse()
+        one = answer.devices.add(health=health, message=message)
+        one.device.pool_name, one.device.device_name = NODE, "red"
+        self.health.put_nowait(answer)
 
     async def prepare(self, request: Any) -> Any:
         answer = dra.NodePrepareResourcesResponse()
@@ -129,12 +148,20 @@ async def site() -> AsyncIterator[Site]:
     async with open_storage_lab() as lab:
         driver = Driver(lab.directory / "dra", lab.root / "plugins_registry", lab.directory / "cdi")
         patch.setattr(cdi, "DIRECTORIES", (driver.specs,))
+
+        async def publish() -> None:
+            """The driver's slices, as it makes them whenever it registers."""
+            found, _ = await lab.client.list_all(RESOURCE_SLICES)
+            if not found:
+                pool = {"name": NODE, "generation": 1, "resourceSliceCount": 1}
+                spec = {"driver": DRIVER, "nodeName": NODE, "pool": pool}
+                made = {"metadata": {"name": "lights"}, "spec": {**spec, "devices": [RED]}}
+                await lab.client.create(RESOURCE_SLICES, made)
+
+        driver.publish = publish
         await driver.start()
         lights = {"metadata": {"name": "lights"}, "spec": {}}
         await lab.client.create(DEVICE_CLASSES, lights)
-        pool = {"name": NODE, "generation": 1, "resourceSliceCount": 1}
-        spec = {"driver": DRIVER, "nodeName": NODE, "pool": pool, "devices": [{"name": "red"}]}
-        await lab.client.create(RESOURCE_SLICES, {"metadata": {"name": "lights"}, "spec": spec})
         request = {"name": "light", "exactly": {"deviceClassName": "lights"}}
         template: Obj = {"metadata": {"name": "light"}}
         template["spec"] = {"spec": {"devices": {"requests": [request]}}}
@@ -170,6 +197,42 @@ async def test_a_claim_is_prepared_before_its_pod_and_given_back_after_it(site: 
     assert driver.calls == [f"prepare {claim}", f"unprepare {claim}"]
     assert not driver.prepared and not list(driver.specs.iterdir())
     await lab.cluster.wait_gone(RESOURCE_CLAIMS, claim)
+
+
+async def test_a_status_shows_how_its_devices_are(site: Site) -> None:
+    lab, driver = site.lab, site.driver
+    await lab.client.create(PODS, lit("shown"), "default")
+    await lab.ready("shown")
+
+    def shows(**expected: str) -> Callable[[Obj], bool]:
+        def holds(found: Obj) -> bool:
+            (status,) = found["status"]["containerStatuses"]
+            (light,) = status["allocatedResourcesStatus"]
+            (device,) = light["resources"]
+            identity = device.pop("resourceID")
+            assert light["name"] == "claim:light" and identity.startswith(f"{DRIVER}/claim=")
+            return device == expected
+
+        return holds
+
+    await lab.cluster.wait_for(PODS, "shown", shows(health="Unknown"))
+    driver.say(dra_health.HEALTHY)
+    await lab.cluster.wait_for(PODS, "shown", shows(health="Healthy"))
+    driver.say(dra_health.UNHEALTHY, "too hot")
+    await lab.cluster.wait_for(PODS, "shown", shows(health="Unhealthy", message="too hot"))
+    await lab.remove("shown")
+
+
+async def test_devices_of_a_driver_that_is_gone_are_taken_back(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab, driver = site.lab, site.driver
+    monkeypatch.setattr(slices, "GRACE_SECONDS", 0.2)
+    await lab.cluster.wait_for(RESOURCE_SLICES, "lights")
+    await driver.stop()
+    await lab.cluster.wait_gone(RESOURCE_SLICES, "lights")
+    await driver.start()
+    await lab.cluster.wait_for(RESOURCE_SLICES, "lights")
 
 
 async def test_a_driver_that_fails_is_asked_again(site: Site) -> None:

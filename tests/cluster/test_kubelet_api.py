@@ -470,6 +470,14 @@ async def test_a_device_plugin_offers_devices_and_containers_get_them(site: Site
         await site.cluster.wait_for(
             NODES, "lab", lambda o: o["status"]["allocatable"].get(resource) == "0"
         )
+
+        def is_sick(found: dict[str, Any]) -> bool:
+            (status,) = found["status"]["containerStatuses"]
+            (shown,) = status["allocatedResourcesStatus"]
+            assert shown["name"] == resource
+            return {one["health"] for one in shown["resources"]} == {"Unhealthy"}
+
+        await site.cluster.wait_for(PODS, "first", is_sick)
         for name in ("first", "second", "late"):
             await client.delete(PODS, name, "default")
             await site.cluster.wait_gone(PODS, name)

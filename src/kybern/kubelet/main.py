@@ -33,6 +33,7 @@ from kybern.kubelet.devices.claim_drivers import ClaimDrivers
 from kybern.kubelet.devices.claims import Claims
 from kybern.kubelet.devices.manager import DeviceManager
 from kybern.kubelet.devices.plugins import Plugins
+from kybern.kubelet.devices.slices import Slices
 from kybern.kubelet.guards import Guards
 from kybern.kubelet.images.puller import Puller
 from kybern.kubelet.images.records import PullRecords
@@ -128,7 +129,7 @@ def make_parts(
     cpus = make_cpu_manager(config, runtime)
     admission.reserves += [devices.give, cpus.give]
     admission.judge_resize, admission.pinned = cpus.judge_resize, cpus.pinned
-    claims = Claims(objects, ClaimDrivers(), runtime, paths.root)
+    claims = Claims(objects, ClaimDrivers(), runtime, paths.root, clock)
     claims.load()
     if not has_app_armor():
         admission.judges.append(without_app_armor)
@@ -203,7 +204,16 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
     guards = Guards(parts, workers, registration, config)
     plugins = parts.devices.plugins
     registration.offers = plugins.offers
-    plugins.on_change = registration.wake
+
+    def offers_changed() -> None:
+        registration.wake()
+        for uid in parts.devices.users():
+            workers.wake(uid)
+
+    plugins.on_change = offers_changed
+    parts.claims.on_change = workers.wake
+    slices = Slices(client, name)
+    parts.claims.drivers.on_reach = slices.told
     manifests = Manifests(config.pod_manifest_path, name)
     static = StaticPods(manifests, workers, status, client, facts, clock)
     server = NodeServer(config, client, clock, parts, workers)
@@ -231,6 +241,7 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
             # The services come first: containers get variables for them.
             await informers.start()
             pods.on_change(lambda old, new: _hand_on(workers, static, old, new))
+            group.create_task(slices.begin())
             group.create_task(_serve_plugins(drivers, parts.claims.drivers, root))
             group.create_task(_adopt_orphans(parts, pleg, workers))
             group.create_task(parts.admission.run())
@@ -246,6 +257,7 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
         await recorder.close()
         await drivers.close()
         await parts.claims.drivers.close()
+        await slices.close()
         await parts.runtime.close()
 
 

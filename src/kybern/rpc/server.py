@@ -28,15 +28,26 @@ class RpcServer:
         await self._server.stop(None)
 
 
+Functions = Mapping[str, Callable[[Any], Any]]
+
+
 async def serve(
-    socket: Path, protocol: Protocol, service: str, functions: Mapping[str, Callable[[Any], Any]]
+    socket: Path,
+    protocol: Protocol,
+    service: str,
+    functions: Functions,
+    *others: tuple[Protocol, str, Functions],
 ) -> RpcServer:
-    """Serve the methods that ``functions`` name; whatever is left at the path is taken away."""
-    methods = protocol.services[service]
-    handlers = {name: _handler(methods[name], call) for name, call in functions.items()}
-    name = next(iter(methods.values())).path.split("/")[1]
+    """Serve the methods that ``functions`` name, and those of ``others`` beside them.
+
+    Whatever is left at the path is taken away.
+    """
     server = grpc.aio.server()
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
+    for declared, one, calls in ((protocol, service, functions), *others):
+        methods = declared.services[one]
+        handlers = {name: _handler(methods[name], call) for name, call in calls.items()}
+        full = next(iter(methods.values())).path.split("/")[1]
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(full, handlers),))
     await asyncio.to_thread(socket.unlink, missing_ok=True)
     server.add_insecure_port(f"unix://{socket}")
     await server.start()

@@ -7,6 +7,7 @@ they are asked, so that a kubelet that was killed in between still gives it back
 
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ from kybern.api.resource_claims import (
     resource_claim_names,
     results,
 )
+from kybern.component.clock import Clock
 from kybern.kubelet.cri.client import Runtime, cri
 from kybern.kubelet.devices import cdi
 from kybern.kubelet.devices.access import Access, DeviceError
 from kybern.kubelet.devices.claim_drivers import ClaimDrivers, dra
+from kybern.kubelet.devices.health import DeviceHealth
 from kybern.kubelet.objects import Objects
 from kybern.kubelet.pods import spec
 from kybern.rpc.client import RpcError
@@ -37,9 +40,12 @@ class Claims:
     """The claims that pods of this node use, by UID."""
 
     def __init__(
-        self, objects: Objects, drivers: ClaimDrivers, runtime: Runtime, root: Path
+        self, objects: Objects, drivers: ClaimDrivers, runtime: Runtime, root: Path, clock: Clock
     ) -> None:
         self.drivers = drivers
+        self.on_change: Callable[[str], None] = lambda uid: None
+        self._health = DeviceHealth(clock)
+        drivers.on_health = self._told
         self._objects, self._runtime = objects, runtime
         self._file = root / FILE
         # Each: name, namespace, the pods' UIDs, and by driver the devices, None until prepared.
@@ -88,6 +94,47 @@ class Claims:
                     if _is_for(device, request):
                         names += [each for each in device["cdi"] if each not in names]
         return await self._reach(names)
+
+    def health(self, pod: Obj, container: Obj) -> list[Obj]:
+        """How the devices of a container's claims are, as its status shows it."""
+        names = dict(resource_claim_names(pod))
+        shown = []
+        for use in (container.get("resources") or {}).get("claims") or ():
+            request = use.get("request", "")
+            try:
+                held = self._of(pod, names.get(use["name"]) or "")
+            except DeviceError:
+                continue
+            found: dict[str, Obj] = {}
+            for driver, devices in held["drivers"].items():
+                for device in devices or ():
+                    if _is_for(device, request):
+                        one = self._shown(driver, device)
+                        found.setdefault(one["resourceID"], one)
+            if found:
+                name = f"claim:{use['name']}/{request}" if request else f"claim:{use['name']}"
+                shown.append({"name": name, "resources": list(found.values())})
+        return shown
+
+    def _shown(self, driver: str, device: Obj) -> Obj:
+        # Files of earlier versions do not say which device of the driver it is.
+        pool, name = device.get("device") or ("", "")
+        health = self._health.get(driver, (pool, name))
+        identity = device["cdi"][0] if device["cdi"] else f"{driver}/{pool}/{name}"
+        shown = {"resourceID": identity, "health": health.health}
+        return {**shown, "message": health.message} if health.message else shown
+
+    def _told(self, driver: str, devices: Any | None) -> None:
+        """A driver has said something of its devices, or says nothing any more."""
+        if devices is None:
+            changed = self._health.forget(driver)
+        else:
+            changed = self._health.tell(driver, devices)
+        for held in self._known.values():
+            used = held["drivers"].get(driver) or ()
+            if any(tuple(device.get("device") or ()) in changed for device in used):
+                for uid in held["pods"]:
+                    self.on_change(uid)
 
     async def release(self, uid: str) -> None:
         """The pod has ended; claims that no other pod here uses go back to their drivers."""
@@ -146,7 +193,11 @@ class Claims:
             if devices is None:
                 prepared = await self.drivers.get(driver).prepare(_message(uid, held))
                 held["drivers"][driver] = [
-                    {"requests": list(each.request_names), "cdi": list(each.cdi_device_ids)}
+                    {
+                        "requests": list(each.request_names),
+                        "cdi": list(each.cdi_device_ids),
+                        "device": [each.pool_name, each.device_name],
+                    }
                     for each in prepared
                 ]
 

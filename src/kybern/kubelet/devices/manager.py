@@ -15,6 +15,7 @@ from kybern.api.resource_claims import extended_requests
 from kybern.kubelet.admission.predicates import Refusal, unexpected
 from kybern.kubelet.cri.client import cri
 from kybern.kubelet.devices.access import Access, DeviceError
+from kybern.kubelet.devices.health import HEALTHY, UNHEALTHY
 from kybern.kubelet.devices.plugins import Plugins
 from kybern.kubelet.paths import Paths
 from kybern.kubelet.pods import spec
@@ -112,6 +113,25 @@ class DeviceManager:
         return sorted(
             device for device, healthy in plugin.devices.items() if healthy and device not in taken
         )
+
+    def users(self) -> list[str]:
+        """The UIDs of pods that have devices."""
+        return list(self._given)
+
+    def health(self, pod: Obj, container: Obj) -> list[Obj]:
+        """How the devices of a container are, as its status shows it."""
+        given = self._given.get(spec.uid(pod), {}).get(container["name"], {})
+        shown = []
+        for resource, devices in given.items():
+            plugin = self.plugins.get(resource)
+            known = {} if plugin is None else plugin.devices
+            resources = [
+                # A device that its plugin does not name is taken to be as it was.
+                {"resourceID": one, "health": HEALTHY if known.get(one, True) else UNHEALTHY}
+                for one in devices
+            ]
+            shown.append({"name": resource, "resources": resources})
+        return shown
 
     def release(self, uid: str) -> None:
         """The pod has ended; its file goes with its directory."""

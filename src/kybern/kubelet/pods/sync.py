@@ -32,7 +32,7 @@ class PodSync:
         self._hooking: set[str] = set()
         self._bounds: Bounds | None = None
 
-    def observations(self) -> Observations:
+    def observations(self, pod: Obj) -> Observations:
         """What the status needs to know beside the runtime's view."""
         return Observations(
             waiting=self._waiting,
@@ -40,7 +40,16 @@ class PodSync:
             started=self._parts.probes.started(),
             hooking=frozenset(self._hooking),
             pod_bounds=self._bounds,
+            devices={
+                container["name"]: found
+                for container in spec.containers(pod)
+                if (found := self._devices(pod, container))
+            },
         )
+
+    def _devices(self, pod: Obj, container: Obj) -> list[Obj]:
+        parts = self._parts
+        return parts.devices.health(pod, container) + parts.claims.health(pod, container)
 
     def settle(self, pod: Obj, state: RuntimePod) -> None:
         """After a sync: whether a resize of the pod is through."""

@@ -272,7 +272,7 @@ class PodWorker:
             parts.admission.granted(pod),
             state,
             parts.status.get(pod),
-            self._sync.observations(),
+            self._sync.observations(pod),
             host_ips=parts.facts.ips,
             now=parts.clock.timestamp(),
             ended=ended,

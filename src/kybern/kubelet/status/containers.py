@@ -38,6 +38,8 @@ class Observations:
     started: Mapping[str, bool] = field(default_factory=dict)
     hooking: frozenset[str] = frozenset()
     pod_bounds: Bounds | None = None
+    # How the devices of regular containers are, by the containers' names.
+    devices: Mapping[str, list[Obj]] = field(default_factory=dict)
     runtime_name: str = "containerd"
 
 
@@ -79,6 +81,9 @@ def container_statuses(
             _fix_init(pod, container, state, status)
         _overlay_waiting(pod, container, state, status, seen)
         _set_probed(container, status, seen, init=init)
+        status.pop("allocatedResourcesStatus", None)
+        if not init and (devices := seen.devices.get(container["name"])):
+            status["allocatedResourcesStatus"] = devices
         result.append(status)
     return result if init else sorted(result, key=lambda status: status["name"])
 
