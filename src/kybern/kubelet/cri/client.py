@@ -50,6 +50,16 @@ class Runtime:
         """The runtime's conditions (RuntimeReady, NetworkReady) and handlers."""
         return await self._runtime.call("Status", cri.StatusRequest(), 5)
 
+    async def uses_systemd(self) -> bool:
+        """Whether the runtime has its cgroups made by systemd; older ones do not tell."""
+        try:
+            answer = await self._runtime.call("RuntimeConfig", cri.RuntimeConfigRequest(), 5)
+        except RpcError as error:
+            if error.code == "UNIMPLEMENTED":
+                return False
+            raise
+        return answer.HasField("linux") and answer.linux.cgroup_driver == cri.SYSTEMD
+
     # Sandboxes.
 
     async def run_sandbox(self, config: Any, handler: str = "") -> str:

@@ -28,6 +28,7 @@ REPORT_SECONDS = 300.0
 RETRY_SECONDS = 1.0
 # A runtime that has answered may be silent this long, for a restart of its own.
 RUNTIME_PATIENCE_SECONDS = 30.0
+FOREIGN_CGROUPS = "the container runtime's cgroup driver is systemd, the kubelet's is cgroupfs"
 
 
 class NodeRegistration:
@@ -137,6 +138,8 @@ class NodeRegistration:
         """What is wrong with the runtime and with its network; a short silence is nothing."""
         try:
             answer = await self._runtime.status()
+            if self._answered is None and await self._runtime.uses_systemd():
+                return FOREIGN_CGROUPS, ""
         except RpcError as error:
             now = self._clock.monotonic()
             if self._answered is None or now - self._answered > RUNTIME_PATIENCE_SECONDS:
