@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from containerd_lab import BUSYBOX, STAY, needs_containerd, shell, until
+from containerd_lab import BUSYBOX, SECONDS, STAY, needs_containerd, shell, until
 from kubelet_lab import Lab, open_lab
 
+from kybern.kubelet.bounds import Limits
+from kybern.kubelet.eviction.alarm import MemoryAlarm
 from kybern.kubelet.eviction.manager import EvictionManager
 from kybern.kubelet.eviction.thresholds import (
     ALLOCATABLE_MEMORY,
@@ -232,6 +234,29 @@ async def test_pods_are_held_to_what_the_node_offers_them(lab: Lab) -> None:
     assert evictions.conditions == ("MemoryPressure",)
     status = await lab.until_phase(pod, "Failed")
     assert status["message"].startswith("The node was low on resource: memory. Threshold quantity")
+    await lab.gone(pod)
+
+
+async def test_the_kernel_calls_between_looks(lab: Lab) -> None:
+    if lab.parts.cgroups.unified:
+        pytest.skip("only cgroup version 1 tells when a bound is passed")
+    await lab.parts.cgroups.bound_all(Limits(1024, None, 400 * 1024**2))
+    evictions = manager(lab, **{ALLOCATABLE_MEMORY: "350Mi"})
+    evictions.alarm = alarm = MemoryAlarm(lab.parts.cgroups)
+    held = "head -c 100000000 /dev/zero | tail -c 100000000 | sleep 1000"
+    pod = lab.run(lab.pod(shell(f"until [ -e /go ]; do sleep 0.05; done; {held}")))
+    await lab.until_ready(pod)
+    try:
+        assert await evictions.look() == []
+        called = asyncio.create_task(alarm.wait(2 * SECONDS))
+        await lab.exec(pod, "touch", "/go")
+        async with asyncio.timeout(SECONDS):
+            await called
+        assert await evictions.look() == [pod["metadata"]["uid"]]
+    finally:
+        alarm.close()
+    status = await lab.until_phase(pod, "Failed")
+    assert status["reason"] == "Evicted"
     await lab.gone(pod)
 
 

@@ -161,6 +161,10 @@ class Cgroups:
             settings["memory.swap.max"] = "0"
         return settings
 
+    def memory_directory(self, path: str) -> Path | None:
+        """Where version 1 counts a cgroup's memory, and tells of it; None on version 2."""
+        return None if self.unified else self._mount / "memory" / path.lstrip("/")
+
     def _memory(self, relative: str) -> tuple[int, int, int]:
         """Bytes of memory in use; of them files that nobody looks at, and what is no file."""
         if self.unified:

@@ -103,6 +103,9 @@ class Config:
     eviction_pressure_transition_period: Duration = flag(
         300.0, "How long a pressure condition outlasts its cause."
     )
+    kernel_memcg_notification: bool = flag(
+        False, "Have the kernel call when memory gets short, where cgroups are of version 1."
+    )
     eviction_max_pod_grace_period: int = flag(
         0, "The longest grace of a pod that a soft threshold evicts, in seconds."
     )

@@ -11,6 +11,7 @@ from kybern.api.errors import Obj
 from kybern.api.quantity import Quantity
 from kybern.kubelet.admission import preemption
 from kybern.kubelet.config import Config
+from kybern.kubelet.eviction.alarm import MemoryAlarm
 from kybern.kubelet.eviction.manager import EvictionManager
 from kybern.kubelet.eviction.ranking import DISRUPTION_REASON
 from kybern.kubelet.eviction.thresholds import IMAGE_FS, Observation
@@ -49,6 +50,8 @@ class Guards:
             config.eviction_max_pod_grace_period,
             self._reclaim,
         )
+        if config.kernel_memcg_notification:
+            self._eviction.alarm = MemoryAlarm(parts.cgroups)
         self._shutdown = Shutdown(workers, shutdown_periods(config), self._tell, registration.wake)
         parts.admission.judges += [self._shutdown.judge, self._eviction.judge]
         parts.admission.preempt = self._preempt

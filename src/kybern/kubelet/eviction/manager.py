@@ -14,6 +14,7 @@ from kybern.api.node_fit import untolerated
 from kybern.component.clock import Clock
 from kybern.kubelet.admission.predicates import Refusal
 from kybern.kubelet.eviction import ranking
+from kybern.kubelet.eviction.alarm import MemoryAlarm
 from kybern.kubelet.eviction.ranking import PodUsage
 from kybern.kubelet.eviction.signals import Disks, find_disks, observe
 from kybern.kubelet.eviction.thresholds import (
@@ -41,7 +42,7 @@ _MEMORY_TAINT = {"key": "node.kubernetes.io/memory-pressure", "value": "", "effe
 class EvictionManager:
     """One node's evictions.
 
-    ``reclaim`` gives up what no pod needs.
+    ``reclaim`` gives up what no pod needs; an ``alarm`` calls between looks.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class EvictionManager:
         self._reclaim = reclaim
         self._clock: Clock = parts.clock
         self.observe: Callable[[], Awaitable[Observations]] = self._observe_node
+        self.alarm: MemoryAlarm | None = None
         self._disks: Disks | None = None
 
     @property
@@ -82,6 +84,13 @@ class EvictionManager:
 
     async def run(self) -> None:
         """Look, act, and look again, until cancelled."""
+        try:
+            await self._keep_looking()
+        finally:
+            if self.alarm is not None:
+                self.alarm.close()
+
+    async def _keep_looking(self) -> None:
         while True:
             evicted: list[str] = []
             try:
@@ -91,12 +100,16 @@ class EvictionManager:
             if evicted:
                 if not await self._workers.until_ended(evicted, CLEANUP_SECONDS):
                     logger.warning("evicted pods are not gone after %s seconds", CLEANUP_SECONDS)
+            elif self.alarm is not None:
+                await self.alarm.wait(LOOK_SECONDS)
             else:
                 await asyncio.sleep(LOOK_SECONDS)
 
     async def look(self) -> list[str]:
         """One look; the UIDs of the pods that were evicted."""
         observations = await self.observe()
+        if self.alarm is not None:
+            self.alarm.arm(self._watch.thresholds, observations)
         due = self._watch.look(observations, self._clock.monotonic())
         pods = self._active()
         if evicted := await self._evict_above_limits(pods):
