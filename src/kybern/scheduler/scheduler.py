@@ -55,10 +55,9 @@ from kybern.scheduler.metrics import ERROR, SCHEDULED, UNSCHEDULABLE, Metrics, S
 from kybern.scheduler.nominations import Nominations
 from kybern.scheduler.outbox import Outbox
 from kybern.scheduler.plugin_times import PluginTimes
-from kybern.scheduler.plugins.default_preemption import DefaultPreemption
-from kybern.scheduler.plugins.dynamic_resources import DynamicResources
 from kybern.scheduler.pod_status import event_note, patch_status, scheduled_condition
-from kybern.scheduler.preemption_search import Outcome, PreemptionSearch
+from kybern.scheduler.post_filter import PostFilter
+from kybern.scheduler.preemption_search import Outcome
 from kybern.scheduler.preemptor import Preemptor
 from kybern.scheduler.profile import Profile
 from kybern.scheduler.queue import SchedulingQueue
@@ -71,10 +70,6 @@ logger = logging.getLogger(__name__)
 LIVE_PODS = "status.phase!=Succeeded,status.phase!=Failed"
 PATCHES_AT_ONCE = 16
 WAITING_CALLS = 1024
-
-# What upstream's DynamicResources plugin, which is asked before preemption, answers where a plugin
-# before it turned down all nodes at once; preemption is not asked then.
-NOT_ASKED = "not found"
 
 # After this many decisions the loop lets informers and outboxes run.
 DECISIONS_PER_TURN = 16
@@ -109,13 +104,7 @@ class Scheduler:
         )
         self.intake = Intake(self.cluster, self.queue, self.nominations, self.profiles)
         self._patches = Outbox("pod status", PATCHES_AT_ONCE, WAITING_CALLS)
-        self._searches = {
-            name: PreemptionSearch(plugin, self._deciders[name])
-            for name, profile in self.profiles.items()
-            if isinstance(plugin := profile.by_name.get("DefaultPreemption"), DefaultPreemption)
-        }
         self._informers = Informers(client)
-        self._budgets = self._informers.informer(POD_DISRUPTION_BUDGETS)
         kept = KeptObjects()
         # Extenders are sent whole objects.
         keeps = (None, None) if settings.extenders else (kept.node, kept.pod)
@@ -145,7 +134,7 @@ class Scheduler:
             self.metrics,
         )
         self.queue.on_hint = self.metrics.hinted
-        self._preemptor = Preemptor(
+        preemptor = Preemptor(
             client,
             clock,
             self._patches,
@@ -153,6 +142,18 @@ class Scheduler:
             self.queue,
             self.metrics,
             self._binder.cancel,
+        )
+        self._post_filter = PostFilter(
+            self._deciders,
+            self._pods,
+            self._informers.informer(POD_DISRUPTION_BUDGETS),
+            self.nominations,
+            self._recorders,
+            preemptor,
+            self._binder,
+            self._patches,
+            clock,
+            self.metrics,
         )
         self._wake = asyncio.Event()
         self.queue.on_active = self._wake.set
@@ -290,7 +291,7 @@ class Scheduler:
         else:
             self._attempted(queued, UNSCHEDULABLE, started)
             self._plugin_times.decided(self._deciders[queued.scheduler_name], queued.pod)
-            self._no_fit(queued, outcome, self._search_victims(queued, outcome))
+            self._no_fit(queued, outcome, self._post_filter.search(queued, outcome))
 
     async def _try_with_extenders(self, queued: QueuedPod, extenders: Extenders) -> None:
         """The same, in several turns; meanwhile the pod may have gone."""
@@ -301,7 +302,7 @@ class Scheduler:
         try:
             outcome = await extenders.decide(self._deciders[queued.scheduler_name], queued.pod)
             if isinstance(outcome, FitError):
-                found = await self._ask_for_victims(queued, outcome, extenders)
+                found = await self._post_filter.ask(queued, outcome, extenders)
         except Exception as error:
             if not isinstance(error, ExtenderError):
                 logger.exception("deciding about %s failed", object_key(queued.pod))
@@ -366,74 +367,10 @@ class Scheduler:
         self.intake.forget(queued.pod)
         self._failed(queued, (), "SchedulerError", message)
 
-    def _search_victims(self, queued: QueuedPod, error: FitError) -> Outcome | None:
-        """Where evictions make room for the pod; None if its profile does not preempt."""
-        search = self._searches.get(queued.scheduler_name)
-        if search is None or not error.node_count or _is_asked_of_nobody(error):
-            return None
-        pod = self._pods.get(object_key(queued.pod)) or queued.pod
-        is_preempting = self._preemptor.is_preempting(queued.uid)
-        started = self._clock.monotonic()
-        outcome = search.find(pod, error, self._budgets.list(), is_preempting)
-        self._searched(queued, outcome.candidate is not None, started)
-        return outcome
-
-    def _searched(self, queued: QueuedPod, is_found: bool, started: float) -> None:
-        status, seconds = (
-            "Success" if is_found else "Unschedulable",
-            self._clock.monotonic() - started,
-        )
-        self.metrics.ran("PostFilter", status, queued.scheduler_name, seconds)
-        self.metrics.searched_victims()
-
-    async def _ask_for_victims(
-        self, queued: QueuedPod, error: FitError, extenders: Extenders
-    ) -> Outcome | None:
-        """The same, where extenders choose among the candidates."""
-        search = self._searches.get(queued.scheduler_name)
-        asked = extenders.preempt_for(queued.pod) and not _is_asked_of_nobody(error)
-        if search is None or not error.node_count or not asked:
-            return self._search_victims(queued, error)
-        pod = self._pods.get(object_key(queued.pod)) or queued.pod
-        is_preempting = self._preemptor.is_preempting(queued.uid)
-        started = self._clock.monotonic()
-        candidates, none = search.find_all(pod, error, self._budgets.list(), is_preempting)
-        chosen = await extenders.choose_victims(pod, candidates) if candidates else None
-        self._searched(queued, chosen is not None, started)
-        return Outcome(chosen) if chosen is not None else none
-
     def _no_fit(self, queued: QueuedPod, error: FitError, outcome: Outcome | None) -> None:
         """Preempt if that helps; the pod waits, with the node nominated, until its room is free."""
-        nomination: str | None = ""
-        if _is_asked_of_nobody(error):
-            error.post_filter, nomination = NOT_ASKED, None
-        elif outcome is not None:
-            pod = self._pods.get(object_key(queued.pod)) or queued.pod
-            if outcome.message:
-                # Upstream asks its plugins one after the other, and people see both answers.
-                error.post_filter = f"{self._free_devices(queued)}, {outcome.message}"
-            if outcome.candidate is not None:
-                nomination = outcome.candidate.node
-                self.nominations.add(pod, nomination)
-                recorder = self._recorders[queued.scheduler_name]
-                self._preemptor.preempt(pod, outcome.candidate, recorder)
-            elif outcome.keeps_nomination:
-                nomination = None
+        nomination = self._post_filter.settle(queued, error, outcome)
         self._failed(queued, error.plugins, "Unschedulable", error.message, nomination)
-
-    def _free_devices(self, queued: QueuedPod) -> str:
-        """Give devices back that keep the pod off the nodes; says what was done."""
-        plugin = self.profiles[queued.scheduler_name].by_name.get("DynamicResources")
-        if not isinstance(plugin, DynamicResources) or not plugin.concerns(queued.pod):
-            return "no new claims to deallocate"
-        if (left := plugin.left_claim(queued.pod)) is not None:
-            self._patches.add(partial(self._binder.delete_claim, left))
-            return "deletion of ResourceClaim completed"
-        claim = plugin.stuck(queued.pod)
-        if claim is None:
-            return "still not schedulable"
-        self._patches.add(partial(self._binder.deallocate, claim))
-        return "deallocation of ResourceClaim completed"
 
     def _failed(
         self,
@@ -494,9 +431,3 @@ class Scheduler:
 
 def _by_label(counts: Mapping[str, int]) -> dict[tuple[str, ...], int]:
     return {(label,): count for label, count in counts.items()}
-
-
-def _is_asked_of_nobody(error: FitError) -> bool:
-    """A plugin turned the pod down before any node was looked at, so none is asked to make room;
-    devices can be freed even then."""
-    return bool(error.rejection) and DynamicResources.name not in error.rejected_by
