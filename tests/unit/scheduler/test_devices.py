@@ -48,7 +48,7 @@ def on_node(place: Obj) -> bool:
 
 def allocate(slices: list[Obj], *claims: Obj, others: list[Obj] | None = None) -> Any:
     """The names of the devices of each claim, or None."""
-    pools = Slices(slices).pools(on_node)
+    pools = Slices(slices).near("here").pools(on_node)
     found = Allocator(pools, CLASSES, allocated(others or [])).allocate(claims)
     return found and [[chosen.device.id[2] for chosen in each] for each in found]
 
@@ -60,6 +60,24 @@ def holder(slices: list[Obj], held: Obj) -> Obj:
     assert found is not None
     given = allocation(held, found[0], CLASSES, "here", Clock(seed=1))
     return {**held, "status": {"allocation": given}}
+
+
+def test_a_node_looks_at_the_pools_that_may_have_something_for_it() -> None:
+    counters = [{"name": "memory", "counters": {"bytes": {"value": "1Gi"}}}]
+    slices = Slices(
+        [
+            pool_slice(device("a"), pool="own", nodeName="here"),
+            pool_slice(device("b"), pool="foreign", nodeName="there"),
+            pool_slice(device("c"), pool="all"),
+            pool_slice(device("d"), pool="part", name="one", count=2, nodeName="here"),
+            pool_slice(device("e"), pool="part", name="two", count=2, nodeName="there"),
+            pool_slice(pool="counted", sharedCounters=counters, nodeName="there"),
+        ]
+    )
+    near = slices.near("here")
+    assert [pool.name for pool in near.pools(on_node)] == ["all", "counted", "own", "part"]
+    assert near.pools(on_node) == slices.pools(on_node)
+    assert sorted(near.signature(on_node)) == sorted(slices.signature(on_node))
 
 
 THREE = [pool_slice(device("a"), device("b"), device("c"))]

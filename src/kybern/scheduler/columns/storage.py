@@ -29,6 +29,7 @@ class StorageObjects:
         self.attachments: dict[str, dict[str, Obj]] = {}
         self.resource_claims: dict[str, Obj] = {}
         self.resource_slices: dict[str, Obj] = {}
+        self.slices_version = 0
         self.device_classes: dict[str, Obj] = {}
         # Extended resources that device classes stand behind, with the names of the classes.
         self.backed: dict[str, str] = {}
@@ -71,6 +72,7 @@ class StorageObjects:
         self._changed(self.resource_claims, old, new, is_seen)
 
     def resource_slice_changed(self, old: Obj | None, new: Obj | None) -> None:
+        self.slices_version += 1
         self._changed(self.resource_slices, old, new, True)
 
     def device_class_changed(self, old: Obj | None, new: Obj | None) -> None:

@@ -83,8 +83,22 @@ class Slices:
                 known.clear()
             if generation >= newest:
                 known.append(held)
-        for known in self._pools.values():
+        # Pools by the nodes that their slices name, and those that may reach any node.
+        self._of_node: dict[str, dict[tuple[str, str], None]] = {}
+        self._of_any: dict[tuple[str, str], None] = {}
+        for key, known in self._pools.items():
             known.sort(key=lambda held: held["metadata"]["name"])
+            for held in known:
+                name = held["spec"].get("nodeName")
+                if name and not held["spec"].get("sharedCounters"):
+                    self._of_node.setdefault(name, {})[key] = None
+                else:
+                    self._of_any[key] = None
+
+    def near(self, node: str) -> "Slices":
+        """Those of the pools that may have a device for the node."""
+        keys = {**self._of_any, **self._of_node.get(node, {})}
+        return Slices(held for key in keys for held in self._pools[key])
 
     @property
     def choose_nodes_by_device(self) -> bool:

@@ -44,6 +44,7 @@ class ClaimsFilter(Filter):
     def __init__(
         self,
         cluster: ClusterColumns,
+        slices: Slices,
         claims: Sequence[Obj],
         extended: ExtendedClaim | None = None,
     ) -> None:
@@ -59,7 +60,7 @@ class ClaimsFilter(Filter):
         ]
         storage, searches = cluster.storage, bool(self.waiting or extended)
         self.is_dear = searches
-        self._slices = Slices(storage.resource_slices.values() if searches else ())
+        self._slices = slices
         self._taken = allocated(storage.resource_claims.values() if searches else ())
         # Nodes that see the same slices and lack the same extended resources get the same answer.
         self._answers: dict[Hashable, list[list[Chosen]] | None] = {}
@@ -106,12 +107,13 @@ class ClaimsFilter(Filter):
         assert node is not None
         reaches = _reaches(node)
         lacking = self._extended.lacking(self._nodes, row) if self._extended is not None else ()
-        key = (lacking, self._slices.signature(reaches))
+        slices = self._slices.near(node["metadata"]["name"])
+        key = (lacking, slices.signature(reaches))
         if key not in self._answers:
-            pools = self._slices.pools(reaches)
+            pools = slices.pools(reaches)
             claims, _ = self._waiting_on(row)
             found = Allocator(pools, self._classes, self._taken).allocate(claims)
-            if self._slices.choose_nodes_by_device:
+            if slices.choose_nodes_by_device:
                 return found
             self._answers[key] = found
         return self._answers[key]

@@ -30,7 +30,9 @@ from kybern.scheduler.pod_storage import asks_for_any
 from kybern.scheduler.requests import Requests, requests_of
 
 if TYPE_CHECKING:
+    from kybern.scheduler.columns.cluster import ClusterColumns
     from kybern.scheduler.devices.plan import DevicePlan
+    from kybern.scheduler.devices.pools import Slices
     from kybern.scheduler.plugins.claims_filter import ClaimsFilter
 
 Obj = dict[str, Any]
@@ -38,6 +40,11 @@ Obj = dict[str, Any]
 
 class DynamicResources(Plugin):
     name = "DynamicResources"
+
+    def __init__(self, cluster: "ClusterColumns", args: Obj) -> None:
+        super().__init__(cluster, args)
+        self._slices: Slices | None = None
+        self._slices_version = -1
 
     def gate(self, pod: Obj) -> str | None:
         """A pod does not enter the queue before its claims exist."""
@@ -165,12 +172,17 @@ class DynamicResources(Plugin):
     ) -> "ClaimsFilter":
         # Loaded with the first claim: few clusters have any, and each waits for its start.
         from kybern.scheduler.devices.extended_resources import ExtendedClaim
+        from kybern.scheduler.devices.pools import Slices
         from kybern.scheduler.plugins.claims_filter import ClaimsFilter
 
         extended = None
         if pod is not None and resources:
             extended = ExtendedClaim(pod, resources, self.cluster.storage.backed)
-        return ClaimsFilter(self.cluster, claims, extended)
+        version = self.cluster.storage.slices_version
+        if self._slices is None or version != self._slices_version:
+            self._slices = Slices(self.cluster.storage.resource_slices.values())
+            self._slices_version = version
+        return ClaimsFilter(self.cluster, self._slices, claims, extended)
 
     def _rejection(self, claim: Obj, uid: str) -> str:
         """Why a claim will do on no node."""
