@@ -22,6 +22,7 @@ from kybern.component import pki
 from kybern.component.clock import Clock
 
 PATIENCE_SECONDS = 90.0
+POLL_SECONDS = 0.02
 KYBERN = [sys.executable, "-m", "kybern.cluster.cli"]
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -136,7 +137,7 @@ async def ready(server: Server, running: subprocess.Popen[bytes], log: Path) -> 
                 pass
             if running.poll() is not None:
                 raise SystemExit(f"{server.name} ended: {last_words(log)}")
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(POLL_SECONDS)
 
 
 @contextlib.asynccontextmanager
@@ -159,6 +160,9 @@ async def kybern_server(directory: Path) -> AsyncIterator[Server]:
         )
         await ready(server, running, log)
         server.seconds_to_ready = time.perf_counter() - start
+        # The kubeconfig says that the server has published itself, too.
+        while not (directory / "kubeconfig").exists():
+            await asyncio.sleep(POLL_SECONDS)
         yield server
 
 

@@ -4,7 +4,7 @@ Run ``python bench/scheduling.py [--nodes N] [--pods N] [--kube-scheduler PATH]`
 holds the nodes and a backlog of pending pods; then a scheduler starts, and the time from its first
 bind to its last counts. Kybern's comes first; where kube-scheduler is found, it gets the same
 backlog on the same server, its client's own limits raised out of the way. CPU is the scheduler
-process's, the reading of all objects at its start left out.
+process's until it has written its last event, the reading of all objects at its start left out.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import KYBERN, cpu_seconds, find_binary, kybern_server, process, pss_mb, row
-from kybern.api.resources import NODES, PODS, SERVICE_ACCOUNTS
+from kybern.api.resources import EVENTS, NODES, PODS, SERVICE_ACCOUNTS
 from kybern.client import Client
 from kybern.component.clock import Clock
 from scheduler import WORKLOADS, node
@@ -26,6 +26,7 @@ Obj = dict[str, Any]
 
 AT_ONCE = 32
 POLL_SECONDS = 0.1
+SETTLE_SECONDS = 1.0
 PATIENCE_SECONDS = 900.0
 MEASURED = (
     "basic",
@@ -72,6 +73,7 @@ async def clear_pods(client: Client) -> None:
     """No node is there to end them, so they go at once."""
     pods, _ = await client.list_all(PODS, "default", metadata_only=True)
     names = [pod["metadata"]["name"] for pod in pods]
+    await client.delete_collection(EVENTS, "default")
     await all_of(client.delete(PODS, name, "default", grace_period_seconds=0) for name in names)
 
 
@@ -89,6 +91,16 @@ async def until(condition: Callable[[], Awaitable[bool]], pid: int) -> tuple[flo
     return time.perf_counter(), cpu_seconds(pid)
 
 
+async def all_events(client: Client) -> int:
+    """How many events there are once they stop growing in number."""
+    before, count = -1, 0
+    while count != before:
+        await asyncio.sleep(SETTLE_SECONDS)
+        events, _ = await client.list_all(EVENTS, "default", metadata_only=True)
+        before, count = count, len(events)
+    return count
+
+
 async def measure(client: Client, command: list[str], log: Path, count: int) -> Obj:
     """Run one scheduler on the backlog, and clear the pods away."""
 
@@ -103,14 +115,17 @@ async def measure(client: Client, command: list[str], log: Path, count: int) -> 
         early, _ = await client.list_all(
             PODS, "default", field_selector="spec.nodeName!=", metadata_only=True
         )
-        ended, ended_cpu = await until(is_done, running.pid)
+        ended, _ = await until(is_done, running.pid)
         memory = pss_mb([running.pid])
+        events = await all_events(client)
+        ended_cpu = cpu_seconds(running.pid)
     await clear_pods(client)
     seconds, bound = max(ended - began, POLL_SECONDS), max(count - len(early), 1)
     return {
         "rate": bound / seconds,
         "cpu": (ended_cpu - began_cpu) / bound * 1e6,
         "memory": memory,
+        "events": events,
     }
 
 
@@ -142,6 +157,7 @@ async def main(options: argparse.Namespace) -> None:
             "pods/s",
             "CPU us/pod",
             "MB",
+            "events",
             "rate ratio",
         )
         for name in MEASURED:
@@ -152,7 +168,7 @@ async def main(options: argparse.Namespace) -> None:
                 await make_pods(client, WORKLOADS[name], options.pods)
                 found = await measure(client, command, directory / "log", options.pods)
                 rates.append(found["rate"])
-                figures = (f"{found['rate']:.0f}", f"{found['cpu']:.0f}", f"{found['memory']:.0f}")
+                figures = [f"{found[one]:.0f}" for one in ("rate", "cpu", "memory", "events")]
                 row(f"{name}: {scheduler}", *figures, f"{rates[0] / rates[-1]:.1f}x")
 
 
