@@ -7,6 +7,7 @@ from kybern.api.managed_fields.elements import (
     everything_in,
     is_list,
     is_map,
+    is_scalar,
     item_element,
 )
 from kybern.api.managed_fields.field_set import FieldSet
@@ -50,12 +51,10 @@ def _empty() -> Comparison:
 def _compare_part(kind: Type, element: str, old: Any, new: Any, out: Comparison) -> None:
     """Compare one part, and note it under its element in the comparison of what holds it."""
     if old is _ABSENT:
-        out.added.add(element)
-        out.added.attach(element, everything_in(kind, new))
+        _note_all(out.added, kind, element, new)
         return
     if new is _ABSENT:
-        out.removed.add(element)
-        out.removed.attach(element, everything_in(kind, old))
+        _note_all(out.removed, kind, element, old)
         return
     if _same(old, new):
         return
@@ -69,6 +68,13 @@ def _compare_part(kind: Type, element: str, old: Any, new: Any, out: Comparison)
     _compare_inside(kind, old, new, inside)
     for total, part in zip(out, inside, strict=True):
         total.attach(element, part)
+
+
+def _note_all(fields: FieldSet, kind: Type, element: str, value: Any) -> None:
+    """A part that came or went, with all that is below it."""
+    fields.add(element)
+    if value and not is_scalar(value):
+        fields.attach(element, everything_in(kind, value))
 
 
 def _same(old: Any, new: Any) -> bool:

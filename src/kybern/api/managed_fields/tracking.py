@@ -4,6 +4,7 @@ Called by create, update and patch with the object before and after. What change
 the writer and to nobody else; what is gone belongs to no one; everything else stays as it was.
 """
 
+from functools import lru_cache
 from typing import Any
 
 from kybern.api.errors import Obj
@@ -23,6 +24,7 @@ from kybern.api.managed_fields.managers import (
 from kybern.api.managed_fields.versions import Change, Convert
 from kybern.api.schema.normalise import zero
 from kybern.api.schema.type_schema import TypeSchema
+from kybern.api.schema.types import Type
 
 UNOWNED = field_set(
     [
@@ -104,7 +106,7 @@ def record_update(
 
     Raises NoElement for a list item without identity.
     """
-    before = _tracked(old) if old is not None else zero(schema.type) or {}
+    before = _tracked(old) if old is not None else _nothing(schema.type)
     change = Change(schema, api_version, before, _tracked(new), ignored, convert)
     change.forget_unserved(managers)
     for managed in managers.values():
@@ -116,6 +118,12 @@ def record_update(
     if changed:
         fields = previous.fields.union(changed) if previous else changed
         managers[key] = Managed(fields, api_version, now)
+
+
+@lru_cache(maxsize=1024)
+def _nothing(kind: Type) -> Obj:
+    """What is there before an object is created; it is compared with and never changed."""
+    return zero(kind) or {}
 
 
 def _tracked(obj: Obj) -> Obj:
