@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kybern.api.errors import StatusError
@@ -309,6 +309,7 @@ def test_configurations_that_are_not_of_their_type_are_refused(change: Any, mess
 _labels = st.dictionaries(st.sampled_from("abcde"), st.sampled_from("xy"), max_size=4)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["one", "two", "edit"]), _labels), max_size=6))
 def test_labels_are_the_union_of_what_is_owned(writes: list[tuple[str, dict[str, str]]]) -> None:
     live = applied(None, config(), "base")
