@@ -1,5 +1,6 @@
 """Pods on a real containerd: start, share, restart, end, and leave nothing behind."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -7,6 +8,7 @@ import signal
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -379,3 +381,29 @@ async def test_one_container_restarts_the_whole_pod_by_its_rule(lab: Lab) -> Non
     assert await lab.exec(pod, "cat", "/data/order") == "init\nother\n" * 2
     assert len((await lab.parts.reader.pod(pod["metadata"]["uid"])).sandboxes) == 1
     await lab.gone(pod)
+
+
+async def test_pods_that_are_deleted_while_they_start_leave_nothing(lab: Lab) -> None:
+    async def run(moment: str) -> None:
+        pod = lab.run(lab.pod(shell(STAY), restartPolicy="Never"))
+        name = pod["metadata"]["name"]
+        await until(lambda: not moment or moment in lab.events.reasons(name), moment)
+        await lab.gone(pod)
+
+    # At once, while the container is made, and while it starts.
+    moments = ["", "Pulled", "Created"]
+    told = lab.status.set
+    codes: set[int] = set()
+
+    def watch(pod: dict[str, Any], status: dict[str, Any]) -> None:
+        ends = [c["state"].get("terminated") for c in status.get("containerStatuses") or ()]
+        codes.update(end["exitCode"] for end in ends if end)
+        told(pod, status)
+
+    lab.status.set = watch  # type: ignore[method-assign]
+    try:
+        await asyncio.gather(*(run(moment) for moment in moments * 3))
+    finally:
+        lab.status.set = told  # type: ignore[method-assign]
+    assert codes <= {0, 137, 143}
+    assert not lab.parts.cgroups.pods()

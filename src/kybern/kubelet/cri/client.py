@@ -6,7 +6,7 @@ Everything in the kubelet that touches containers goes through :class:`Runtime`.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from typing import Any
 
 from kybern.rpc.client import RpcError, Service, connect
@@ -64,8 +64,8 @@ class Runtime:
 
     async def run_sandbox(self, config: Any, handler: str = "") -> str:
         request = cri.RunPodSandboxRequest(config=config, runtime_handler=handler)
-        answer = await self._runtime.call("RunPodSandbox", request, 2 * CALL_TIMEOUT)
-        return answer.pod_sandbox_id
+        call = self._runtime.call("RunPodSandbox", request, 2 * CALL_TIMEOUT)
+        return (await self._to_its_end(call)).pod_sandbox_id
 
     async def stop_sandbox(self, sandbox_id: str) -> None:
         request = cri.StopPodSandboxRequest(pod_sandbox_id=sandbox_id)
@@ -89,12 +89,12 @@ class Runtime:
         request = cri.CreateContainerRequest(
             pod_sandbox_id=sandbox_id, config=config, sandbox_config=sandbox_config
         )
-        answer = await self._runtime.call("CreateContainer", request, CALL_TIMEOUT)
-        return answer.container_id
+        call = self._runtime.call("CreateContainer", request, CALL_TIMEOUT)
+        return (await self._to_its_end(call)).container_id
 
     async def start_container(self, container_id: str) -> None:
         request = cri.StartContainerRequest(container_id=container_id)
-        await self._runtime.call("StartContainer", request, CALL_TIMEOUT)
+        await self._to_its_end(self._runtime.call("StartContainer", request, CALL_TIMEOUT))
 
     async def stop_container(self, container_id: str, grace_seconds: int) -> None:
         """TERM, then KILL when the grace is over; returns when the container is gone."""
@@ -138,11 +138,28 @@ class Runtime:
             container_id=container_id, cmd=command, timeout=max(0, int(timeout))
         )
         limit = timeout + CALL_TIMEOUT if timeout else None
-        command_task = asyncio.create_task(self._runtime.call("ExecSync", request, limit))
-        self._commands.add(command_task)
-        command_task.add_done_callback(self._command_ended)
-        answer = await asyncio.shield(command_task)
+        answer = await asyncio.shield(self._begin(self._runtime.call("ExecSync", request, limit)))
         return answer.exit_code, answer.stdout, answer.stderr
+
+    async def _to_its_end(self, call: Coroutine[Any, Any, Any]) -> Any:
+        """Wait for a call, also when cancelled: only then is that passed on.
+
+        A container whose start is withdrawn counts as one that failed by itself, and the status
+        of a pod that was only deleted would say so. A sandbox that is withdrawn may be made
+        nevertheless, after its pod was cleaned up.
+        """
+        task = self._begin(call)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait((task,))
+            raise
+
+    def _begin(self, call: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.create_task(call)
+        self._commands.add(task)
+        task.add_done_callback(self._command_ended)
+        return task
 
     def _command_ended(self, task: asyncio.Task[Any]) -> None:
         self._commands.discard(task)
