@@ -34,6 +34,7 @@ class MemoryAlarm:
     def arm(self, thresholds: Iterable[Threshold], observations: Observations) -> None:
         """Have the kernel call when what is left of memory falls to one of the thresholds."""
         self.close()
+        self._rung.clear()
         directories = {
             MEMORY: self._cgroups.memory_directory(""),
             ALLOCATABLE_MEMORY: self._cgroups.memory_directory(self._cgroups.root),
@@ -67,8 +68,7 @@ class MemoryAlarm:
         self._rung.set()
 
     async def wait(self, seconds: float) -> None:
-        """Sleep until the kernel calls, that long at most."""
-        self._rung.clear()
+        """Sleep until the kernel has called since the alarm was armed, that long at most."""
         try:
             async with asyncio.timeout(seconds):
                 await self._rung.wait()

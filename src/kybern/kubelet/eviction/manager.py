@@ -33,6 +33,7 @@ from kybern.rpc.client import RpcError
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 10.0
+LEAST_SECONDS = 1.0
 # How long the next look waits for the room that an evicted pod gives back.
 CLEANUP_SECONDS = 30.0
 IMMEDIATE_GRACE = 1
@@ -101,7 +102,9 @@ class EvictionManager:
                 if not await self._workers.until_ended(evicted, CLEANUP_SECONDS):
                     logger.warning("evicted pods are not gone after %s seconds", CLEANUP_SECONDS)
             elif self.alarm is not None:
-                await self.alarm.wait(LOOK_SECONDS)
+                # Use that wavers about a bound does not keep the node busy looking.
+                await asyncio.sleep(LEAST_SECONDS)
+                await self.alarm.wait(LOOK_SECONDS - LEAST_SECONDS)
             else:
                 await asyncio.sleep(LOOK_SECONDS)
 
