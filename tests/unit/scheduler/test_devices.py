@@ -246,3 +246,10 @@ def test_a_hopeless_search_comes_to_an_end() -> None:
     assert allocate(many, claim(*wanted, constraints=same)) is None
     with pytest.raises(AllocationError, match="gave up the search"):
         allocate(many, claim(*wanted, constraints=apart))
+
+
+def test_a_constraint_that_all_devices_cannot_meet_is_an_error() -> None:
+    slices = [pool_slice(device("a", attributes={"m": {"string": "x"}}), device("b"))]
+    whole = claim(request(allocationMode="All"), constraints=[{"matchAttribute": "gpu/m"}])
+    with pytest.raises(AllocationError, match="a claim constraint would not be satisfied"):
+        allocate(slices, whole)

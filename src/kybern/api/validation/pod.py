@@ -15,6 +15,7 @@ from kybern.api.validation.fields import MAX_INT32, named, qualified_name
 from kybern.api.validation.metadata import immutable, object_meta
 from kybern.api.validation.names import between, dns_subdomain
 from kybern.api.validation.pod_annotations import check_annotations, check_annotations_update
+from kybern.api.validation.pod_claim_statuses import claim_statuses
 from kybern.api.validation.pod_spec import pod_spec
 
 UPDATABLE = (
@@ -181,6 +182,7 @@ def check_pod_status(new: Obj, old: Obj) -> list[FieldError]:
     errors += immutable(after.get("qosClass", ""), before.get("qosClass", ""), "status.qosClass")
     for name in _STATUSES:
         errors += _no_resurrection(after.get(name), before.get(name), spec, name)
+    errors += claim_statuses(after, spec)
     for i, address in enumerate(after.get("podIPs") or ()):
         errors += ip(address.get("ip", ""), f"status.podIPs[{i}]")
     for i, address in enumerate(after.get("hostIPs") or ()):

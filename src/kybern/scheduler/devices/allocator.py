@@ -162,6 +162,12 @@ class Allocator:
             return False
         for position, constraint in enumerate(claim.constraints):
             if not constraint.add(request, device):
+                if request.mode == ALL:
+                    # A constraint that keeps a device out of "all" can never be satisfied.
+                    raise AllocationError(
+                        f"claim {claim.name}, request {request.name}: cannot add device "
+                        f"{'/'.join(device.id)} because a claim constraint would not be satisfied"
+                    )
                 for earlier in claim.constraints[:position]:
                     earlier.remove(request)
                 return False
