@@ -92,6 +92,7 @@ class Connection(asyncio.Protocol):
         self._answer: Answer | None = None
         self._is_headless = False
         self._ends_with_connection = False
+        self._is_lost = False
         self._held = 0
         self._is_paused = False
 
@@ -99,7 +100,11 @@ class Connection(asyncio.Protocol):
         """Send a whole request; returns with the head of its answer. Raises ApiUnreachable."""
         answer = self._answer = Answer(self)
         self._is_headless = is_head
-        self._transport.write(request)
+        if self._is_lost:
+            # Before anybody could ask, so nothing more will be heard of it.
+            self._fail(NoAnswer("the connection was closed"))
+        else:
+            self._transport.write(request)
         try:
             while not answer.status:
                 await answer.arrival()
@@ -134,6 +139,7 @@ class Connection(asyncio.Protocol):
             self.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
+        self._is_lost = True
         self._lost(self)
         answer = self._answer
         if answer is None:
@@ -145,6 +151,11 @@ class Connection(asyncio.Protocol):
         self._fail(ApiUnreachable(text) if answer.status else NoAnswer(text))
 
     # What the parser calls
+
+    def on_message_begin(self) -> None:
+        if self._answer is None:
+            # Said without being asked; the next request must not take it for its answer.
+            self.abort()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._answer is None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
+from weakref import WeakSet
 
 from kybern.api.errors import StatusError
 from kybern.client.connection import Answer, Connection, NoAnswer
@@ -38,7 +39,7 @@ class HttpsTransport:
 
     access: Access
     _tls: ssl.SSLContext | None = field(default=None, init=False)
-    _open: dict[Connection, None] = field(default_factory=dict, init=False)
+    _open: "WeakSet[Connection]" = field(default_factory=WeakSet, init=False)
     _idle: dict[Connection, float] = field(default_factory=dict, init=False)
     _sweep: asyncio.TimerHandle | None = field(default=None, init=False)
     _room: asyncio.Semaphore = field(
@@ -127,13 +128,13 @@ class HttpsTransport:
                 )
         except TimeoutError:
             raise ApiUnreachable("the connection was not made in time") from None
-        self._open[connection] = None
+        self._open.add(connection)
         return connection
 
     def _answered(self, connection: Connection, is_reusable: bool) -> None:
         """An exchange is over: the connection waits for the next one."""
         self._room.release()
-        if not is_reusable or connection not in self._open:
+        if not is_reusable:
             return
         loop = asyncio.get_running_loop()
         self._idle[connection] = loop.time()
@@ -141,7 +142,6 @@ class HttpsTransport:
             self._sweep = loop.call_later(IDLE_SECONDS, self._close_idle)
 
     def _lost(self, connection: Connection) -> None:
-        self._open.pop(connection, None)
         self._idle.pop(connection, None)
 
     def _close_idle(self) -> None:

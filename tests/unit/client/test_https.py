@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from unittest.mock import Mock
 
 import pytest
 
 from kybern.client import ApiUnreachable
-from kybern.client.connection import READ_AHEAD
+from kybern.client.connection import READ_AHEAD, Connection, NoAnswer
 from kybern.client.https import HttpsTransport
 from kybern.component.kubeconfig import Access
 
@@ -168,6 +169,43 @@ async def test_a_new_connection_that_ends_without_an_answer_is_not_tried_again()
         with pytest.raises(ApiUnreachable):
             await get(transport)
         assert server.connections == 1
+
+
+async def test_a_server_that_hangs_up_at_once_is_unreachable() -> None:
+    async def busy(peer: Peer) -> None:
+        pass
+
+    async with Server(busy).transport() as transport:
+        with pytest.raises(ApiUnreachable):
+            await get(transport)
+
+
+async def test_asking_over_a_connection_that_is_lost_already_fails() -> None:
+    over: list[bool] = []
+    connection = Connection(lambda _, reusable: over.append(reusable), lambda _: None)
+    connection.connection_made(asyncio.Transport())
+    connection.connection_lost(None)
+    connection._transport = Mock()
+    with pytest.raises(NoAnswer):
+        await connection.ask(b"")
+    assert over == [False]
+
+
+async def test_what_was_not_asked_for_is_no_answer() -> None:
+    async def talkative(peer: Peer) -> None:
+        await peer.request()
+        await peer.say(OK)
+        await peer.say(OK.replace(b"ok", b"no"))
+        await peer.request()
+
+    server = Server(talkative, answering)
+    async with server.transport() as transport:
+        assert await get(transport) == b"ok"
+        async with asyncio.timeout(10):
+            while transport._idle:
+                await asyncio.sleep(0)
+        assert await get(transport) == b"ok"
+        assert server.connections == 2
 
 
 @pytest.mark.parametrize(
