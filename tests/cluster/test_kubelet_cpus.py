@@ -77,6 +77,8 @@ async def test_a_guaranteed_pod_has_its_cpu_to_itself(lab: Lab) -> None:
     whole = lab.parts.cgroups.pod_bounds(exclusive)
     assert whole is not None
     assert whole.quota is None
+    assert lab.status_of(exclusive)["resources"]["limits"]["cpu"] == "1"
+    assert lab.container(exclusive)["resources"]["limits"]["cpu"] == "1"
     moved = lab.container(sharing)["containerID"].partition("://")[2]
     kept = lab.parts.cgroups.container_bounds(sharing["metadata"]["uid"], moved)
     assert kept is not None

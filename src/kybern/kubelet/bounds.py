@@ -120,12 +120,16 @@ def pod_bounds(pod: Obj) -> Limits:
         each = all(spec.resource_milli(c, "limits", resource) for c in containers)
         return each or bool(Quantity.parse(own.get(resource, "0")))
 
-    pinned = any(EXCLUSIVE_CPUS in container for container in containers)
     return Limits(
         shares=cpu_shares(requests.get("cpu", _ZERO).milli()),
-        quota=cpu_quota(limits["cpu"].milli()) if bounded("cpu") and not pinned else None,
+        quota=cpu_quota(limits["cpu"].milli()) if bounded("cpu") and not is_pinned(pod) else None,
         memory=limits["memory"].value() if bounded("memory") else None,
     )
+
+
+def is_pinned(pod: Obj) -> bool:
+    """Whether any container of a granted pod has CPUs to itself."""
+    return any(EXCLUSIVE_CPUS in container for container in spec.all_containers(pod))
 
 
 def container_bounds(pod: Obj, container: Obj) -> Limits:

@@ -8,7 +8,7 @@ granted, because shares and pages round.
 from kybern.api.errors import Obj
 from kybern.api.pod_resources import pod_limits, pod_requests
 from kybern.api.quantity import BINARY_SI, Quantity
-from kybern.kubelet.bounds import Bounds, Limits, container_bounds, pod_bounds
+from kybern.kubelet.bounds import Bounds, Limits, container_bounds, is_pinned, pod_bounds
 
 
 def held_by_container(pod: Obj, container: Obj, bounds: Bounds | None) -> Obj | None:
@@ -33,6 +33,9 @@ def held_by_pod(pod: Obj, bounds: Bounds | None) -> Obj:
         wanted = pod_bounds(pod)
         requests.update(_requests(wanted, bounds))
         bounded = {"cpu": bounds.quota, "memory": bounds.memory}
+        if is_pinned(pod):
+            # Whole CPUs of its own are the limit, without a quota.
+            del bounded["cpu"]
         limits = {name: text for name, text in limits.items() if bounded.get(name, 1) is not None}
         limits.update(_limits(wanted, bounds))
     held = {"limits": limits, "requests": requests}
