@@ -21,7 +21,7 @@ from kybern.api.resources import Resource
 from kybern.client import ApiUnreachable, Client
 from kybern.cluster import supervisor
 from kybern.component.clock import Clock
-from patience import PATIENCE
+from kybern.testing.patience import PATIENCE
 
 PATIENCE_SECONDS = 120.0 * PATIENCE
 

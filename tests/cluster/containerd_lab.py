@@ -30,7 +30,7 @@ from leftovers import assert_nothing_left, end_processes
 from kybern.kubelet.images.archive import Image, build, busybox_entries, import_archive
 from kybern.kubelet.images.pause import REFERENCE as PAUSE
 from kybern.kubelet.images.pause import pause_image
-from patience import PATIENCE
+from kybern.testing.patience import PATIENCE
 
 Obj = dict[str, Any]
 _CLONE_NEWNET = 0x40000000

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from patience import PATIENCE
+from kybern.testing.patience import PATIENCE
 
 _CLONE_NEWNET = 0x40000000
 _LIBC = ctypes.CDLL(None, use_errno=True)

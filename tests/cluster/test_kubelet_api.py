@@ -27,7 +27,7 @@ from kybern.kubelet.config import Config
 from kybern.kubelet.main import run
 from kybern.kubelet.pods.worker import RESYNC_SECONDS
 from kybern.testing import Cluster
-from patience import PATIENCE
+from kybern.testing.patience import PATIENCE
 
 V5 = "v5.channel.k8s.io"
 TUNNEL = "SPDY/3.1+portforward.k8s.io"

@@ -24,7 +24,7 @@ from kybern.cluster.images import build_rootfs, import_everywhere
 from kybern.cluster.nodes.containerd import find_program
 from kybern.cluster.nodes.spec import identity
 from kybern.component.clock import Clock
-from patience import PATIENCE
+from kybern.testing.patience import PATIENCE
 
 pytestmark = [
     needs_root,

@@ -18,7 +18,7 @@ from network_lab import inside, make_machine, needs_root, run
 
 from kybern.cluster.nodes import Node, NodeSpec, cgroup
 from kybern.cluster.nodes.containerd import find_program
-from patience import PATIENCE
+from kybern.testing.patience import PATIENCE
 
 pytestmark = [
     needs_root,

@@ -36,9 +36,10 @@ from kybern.hollow.config import Config as HollowConfig
 from kybern.scheduler import main as scheduler
 from kybern.scheduler.config import Config as SchedulerConfig
 from kybern.store.memory import MemoryStore
+from kybern.testing.patience import PATIENCE
 from kybern.testing.virtual_time import VirtualClock, VirtualTimeLoop
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 60.0 * PATIENCE
 FIRST_PAUSE_SECONDS = 0.01
 MAX_PAUSE_SECONDS = 0.05
 # On virtual time a pause costs nothing, but asking does.

@@ -1,6 +1,6 @@
 """How much longer than usual tests wait, on machines that are slower than usual.
 
-``KYBERN_PATIENCE`` is the factor; ``bin/guest`` sets it where it has to emulate every instruction.
+``KYBERN_PATIENCE`` is the factor: it multiplies what the test cluster and its users wait at most.
 """
 
 import os
