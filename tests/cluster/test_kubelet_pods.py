@@ -339,7 +339,7 @@ async def test_app_armor_confines_containers_as_their_pod_says(lab: Lab, tmp_pat
     ]
     for pod, (_, shown) in zip(pods, kinds, strict=True):
         await lab.until_ready(pod)
-        assert await lab.exec(pod, "cat", "/proc/1/attr/current") == f"{shown}\n"
+        assert await lab.exec(pod, "cat", "/proc/self/attr/current") == f"{shown}\n"
         await lab.gone(pod)
     subprocess.run(["apparmor_parser", "--remove", profile], check=True)
 
