@@ -381,6 +381,7 @@ def rejected(pod: Obj, refusal: Refusal, clock: Clock) -> Obj:
         "message": f"Pod was rejected: {refusal.message}",
         "qosClass": spec.qos_class(pod),
         "startTime": old.get("startTime") or clock.timestamp(),
+        "observedGeneration": pod["metadata"].get("generation", 0),
     }
 
 

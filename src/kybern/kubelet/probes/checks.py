@@ -2,11 +2,13 @@
 
 import asyncio
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 import grpc.aio
+from yarl import URL
 
 from kybern.api.errors import Obj
 from kybern.kubelet.cri.client import Runtime
@@ -14,15 +16,22 @@ from kybern.rpc.client import RpcError
 from kybern.rpc.proto import load
 
 MAX_OUTPUT = 10 * 1024
+# After the first request so many more are made.
+MAX_REDIRECTS = 9
+_REDIRECTS = (301, 302, 303, 307, 308)
 _health = load("health.proto")
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """``passed`` None means that the probe itself could not be made; nothing follows from it."""
+    """``passed`` None means that the probe itself could not be made; nothing follows from it.
+
+    A ``warning`` passes, and people should know the output.
+    """
 
     passed: bool | None
     output: str = ""
+    warning: bool = False
 
 
 class Checks:
@@ -62,7 +71,7 @@ class Checks:
         return Outcome(code == 0, (out + err)[:MAX_OUTPUT].decode(errors="replace"))
 
     async def http(self, action: Obj, container: Obj, pod_ip: str, timeout: float) -> Outcome:
-        """GET: 200 to 399 pass. Redirects are followed on the same host only."""
+        """GET: 200 to 399 pass. Redirects are followed on the same host; others pass, warning."""
         if self._session is None:
             tls = ssl.create_default_context()
             tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
@@ -71,15 +80,18 @@ class Checks:
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         url = http_url(action, container, pod_ip)
+        first = URL(url, encoded=True)
         headers = {header["name"]: header["value"] for header in action.get("httpHeaders") or ()}
         headers.setdefault("User-Agent", "kube-probe/1.36")
         headers.setdefault("Accept", "*/*")
-        limit = aiohttp.ClientTimeout(total=timeout)
         try:
-            async with self._session.get(
-                url, headers=headers, timeout=limit, allow_redirects=False
-            ) as answer:
-                body = (await answer.content.read(MAX_OUTPUT)).decode(errors="replace")
+            async with asyncio.timeout(timeout):
+                status, body, onward = await self._get(first, headers)
+                for _ in range(MAX_REDIRECTS):
+                    if onward is None or onward.host != first.host:
+                        break
+                    url = str(onward)
+                    status, body, onward = await self._get(onward, headers)
         except TimeoutError:
             return Outcome(
                 False,
@@ -88,9 +100,22 @@ class Checks:
             )
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return Outcome(False, f'Get "{url}": {_go_dial_error(error, url)}')
-        if 200 <= answer.status < 400:
+        if onward is not None and onward.host == first.host:
+            return Outcome(False, f'Get "{url}": stopped after {MAX_REDIRECTS + 1} redirects')
+        if 300 <= status < 400:
+            return Outcome(True, f"Probe terminated redirects, Response body: {body}", warning=True)
+        if 200 <= status < 300:
             return Outcome(True, body)
-        return Outcome(False, f"HTTP probe failed with statuscode: {answer.status}")
+        return Outcome(False, f"HTTP probe failed with statuscode: {status}")
+
+    async def _get(self, url: URL, headers: Mapping[str, str]) -> tuple[int, str, URL | None]:
+        """One GET: the status, the beginning of the body, and where it says to go instead."""
+        assert self._session is not None
+        async with self._session.get(url, headers=headers, allow_redirects=False) as answer:
+            body = (await answer.content.read(MAX_OUTPUT)).decode(errors="replace")
+            location = answer.headers.get("Location")
+        onward = url.join(URL(location)) if answer.status in _REDIRECTS and location else None
+        return answer.status, body, onward
 
 
 def http_url(action: Obj, container: Obj, pod_ip: str) -> str:

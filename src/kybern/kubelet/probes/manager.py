@@ -6,7 +6,9 @@ a status). The number of tasks is bounded by the containers that run: three each
 """
 
 import asyncio
+import contextlib
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
@@ -46,6 +48,7 @@ class ProbeManager:
         self._report = report
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._targets: dict[str, _Target] = {}
+        self._starts: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self.verdicts: dict[tuple[str, str], bool] = {}
         self.on_change: Callable[[str], None] = lambda uid: None
 
@@ -133,6 +136,7 @@ class ProbeManager:
                     metrics.forget(target.pod, target.container["name"], kind)
             if not any((identity, kind) in wanted for kind in KINDS):
                 del self._targets[identity]
+                self._starts.pop(identity, None)
                 for kind in KINDS:
                     self.verdicts.pop((identity, kind), None)
 
@@ -157,7 +161,16 @@ class ProbeManager:
                     ):
                         return
             elapsed = asyncio.get_running_loop().time() - started
-            await asyncio.sleep(max(0.0, period - elapsed))
+            await self._rest(identity, kind, max(0.0, period - elapsed))
+
+    async def _rest(self, identity: str, kind: str, seconds: float) -> None:
+        """Until the next probe is due; who has just started is asked for readiness at once."""
+        if kind != READINESS or self._has_started(identity):
+            await asyncio.sleep(seconds)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._starts[identity].wait()
 
     async def _initial_delay(self, identity: str, probe: Obj) -> None:
         begun = self._targets[identity].running.started_at / 1e9
@@ -180,6 +193,8 @@ class ProbeManager:
         key = (identity, kind)
         if self.verdicts.get(key) is not passed:
             self.verdicts[key] = passed
+            if kind == STARTUP and passed:
+                self._starts[identity].set()
             self.on_change(uid)
         # A failed liveness or startup ends the container; a passed startup probe has done its work.
         return not passed or kind == STARTUP
@@ -203,4 +218,7 @@ class ProbeManager:
             message = f"{kind.capitalize()} probe {what}: {outcome.output}"
             name = target.container["name"]
             self._report(target.pod, name, "Warning", "Unhealthy", message)
+        elif outcome.warning:
+            message = f"{kind.capitalize()} probe warning: {outcome.output}"
+            self._report(target.pod, target.container["name"], "Warning", "ProbeWarning", message)
         return outcome
