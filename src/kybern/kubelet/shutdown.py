@@ -118,8 +118,11 @@ class Shutdown:
         await self.end_pods()
 
     async def _heed_logind(self) -> None:
-        from kybern.kubelet.logind import LogindError, open_logind
-
+        try:
+            from kybern.kubelet.logind import LogindError, open_logind
+        except ImportError as error:
+            logger.warning("only SIGPWR tells of shutdowns: %s", error)
+            return
         known = False
         while True:
             try:

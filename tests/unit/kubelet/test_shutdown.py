@@ -15,12 +15,10 @@ from kybern.component.flags import BadFlag
 from kybern.kubelet.config import Config
 from kybern.kubelet.shutdown import Period, Shutdown, by_priority, shutdown_periods
 
-dbus_fast = pytest.importorskip("dbus_fast", reason="no library for D-Bus is installed")
-aio = pytest.importorskip("dbus_fast.aio", reason="no library for D-Bus is installed")
-
 Obj = dict[str, Any]
 CRITICAL = 2_000_000_000
 SECONDS = 10.0
+NO_LIBRARY = "no library for D-Bus is installed"
 
 _BUS = """
 <!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -113,7 +111,8 @@ class Workers:
 class Logind:
     """The few words of systemd's logind, on a private message bus."""
 
-    def __init__(self, bus: Any, configuration: Path) -> None:
+    def __init__(self, dbus_fast: Any, bus: Any, configuration: Path) -> None:
+        self._dbus_fast = dbus_fast
         self._bus = bus
         self._configuration = configuration
         self.locks: list[int] = []
@@ -122,9 +121,9 @@ class Logind:
         self.delay = 5_000_000
 
     def answer(self, message: Any) -> Any:
-        returned = dbus_fast.Message.new_method_return
+        returned = self._dbus_fast.Message.new_method_return
         if message.member == "Get" and message.body[1] == "InhibitDelayMaxUSec":
-            return returned(message, "v", [dbus_fast.Variant("t", self.delay)])
+            return returned(message, "v", [self._dbus_fast.Variant("t", self.delay)])
         if message.member == "KillUnit":
             text = (self._configuration / "99-kubelet.conf").read_text()
             self.delay = int(text.strip().rpartition("=")[2]) * 1_000_000
@@ -140,7 +139,7 @@ class Logind:
 
     async def tell(self, stopping: bool) -> None:
         """Tell of a shutdown, after all that was answered before."""
-        signal = dbus_fast.Message.new_signal(
+        signal = self._dbus_fast.Message.new_signal(
             "/org/freedesktop/login1",
             "org.freedesktop.login1.Manager",
             "PrepareForShutdown",
@@ -164,6 +163,8 @@ class Logind:
 
 @pytest_asyncio.fixture
 async def logind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Logind]:
+    dbus_fast = pytest.importorskip("dbus_fast", reason=NO_LIBRARY)
+    message_bus = pytest.importorskip("dbus_fast.aio", reason=NO_LIBRARY).MessageBus
     socket = tmp_path / "bus"
     (tmp_path / "bus.conf").write_text(_BUS.format(socket=socket))
     command = ["dbus-daemon", f"--config-file={tmp_path / 'bus.conf'}", "--nofork", "--nopidfile"]
@@ -176,8 +177,8 @@ async def logind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
         monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={socket}")
         kind = dbus_fast.BusType.SYSTEM
         async with asyncio.timeout(SECONDS):
-            bus = await aio.MessageBus(bus_type=kind, negotiate_unix_fd=True).connect()
-        made = Logind(bus, tmp_path / "conf")
+            bus = await message_bus(bus_type=kind, negotiate_unix_fd=True).connect()
+        made = Logind(dbus_fast, bus, tmp_path / "conf")
         bus.add_message_handler(made.answer)
         for name in ("org.freedesktop.login1", "org.freedesktop.systemd1"):
             await bus.request_name(name)
@@ -240,6 +241,7 @@ async def test_logind_waits_until_the_pods_have_ended(logind: Logind, tmp_path: 
 async def test_a_machine_without_logind_is_no_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("dbus_fast", reason=NO_LIBRARY)
     from kybern.kubelet.logind import LogindError, open_logind
 
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={tmp_path / 'none'}")
