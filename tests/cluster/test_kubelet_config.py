@@ -337,6 +337,25 @@ async def test_a_new_kubelet_adopts_running_containers(lab: Lab) -> None:
     await lab.gone(pod)
 
 
+async def test_a_new_kubelet_ends_what_no_longer_belongs_on_its_node(lab: Lab) -> None:
+    selector = {"kubernetes.io/os": "linux"}
+    pod = lab.run(lab.pod(shell(STAY), nodeSelector=selector))
+    status = await lab.until_ready(pod)
+    await lab.crash()
+    lab.begin()
+    lab.parts.facts.node = {"metadata": {"name": "lab", "labels": {}}}
+    lab.run({**pod, "status": status})
+    failed = await lab.until_phase(pod, "Failed")
+    assert (failed["reason"], failed["message"]) == (
+        "NodeAffinity",
+        "Pod was rejected: Predicate NodeAffinity failed: "
+        "node(s) didn't match Pod's node affinity/selector",
+    )
+    await until(lambda: "terminated" in lab.container(pod)["state"], "its container has ended")
+    await lab.gone(pod)
+    lab.parts.facts.node = {"metadata": {"name": "lab", "labels": selector}}
+
+
 async def test_containers_survive_a_killed_runtime(lab: Lab) -> None:
     pod = lab.run(lab.pod(shell(STAY)))
     await lab.until_ready(pod)

@@ -159,6 +159,41 @@ async def test_a_granted_size_outlives_the_kubelet(tmp_path: Path) -> None:
     assert later.pending("a") == ["Deferred"]
 
 
+def made(uid: str, hour: int, **fields: Any) -> Obj:
+    """A pod of that hour that asks for half the node."""
+    found = asking("1", uid, **fields)
+    found["metadata"]["creationTimestamp"] = f"2026-01-01T{hour:02}:00:00Z"
+    return found
+
+
+async def test_a_kubelet_that_starts_again_keeps_the_older_pods_where_room_is_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, pods = Gate(tmp_path), [made("b-first", 1), made("a-second", 2)]
+    for one in pods:
+        assert await gate.admission.admit(one) is None
+        await gate.admission.save(one["metadata"]["uid"])
+    monkeypatch.setitem(ALLOCATABLE, "cpu", "1")
+    later = Gate(tmp_path)
+    for one in pods:
+        assert later.admission.recall(one)
+    found = [await later.admission.admit(one) for one in reversed(pods)]
+    assert [refusal and refusal.reason for refusal in found] == ["OutOfcpu", None]
+    assert later.admission.knows("a-second"), "until it has ended"
+
+
+async def test_a_kubelet_that_starts_again_judges_where_its_pods_may_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = made("a", 1, nodeSelector={"zone": "a"})
+    gate = Gate(tmp_path)
+    assert await gate.admission.admit(wanted) is None
+    await gate.admission.save("a")
+    monkeypatch.setitem(NODE["metadata"], "labels", {"zone": "b"})
+    found = await Gate(tmp_path).admission.admit(wanted)
+    assert found is not None and found.reason == "NodeAffinity"
+
+
 async def test_a_refused_pod_holds_nothing(tmp_path: Path) -> None:
     gate = Gate(tmp_path)
     found = await gate.admission.admit(asking("3", "a"))

@@ -2,9 +2,10 @@
 
 A pod worker asks :meth:`Admission.admit` before it touches anything, tells newer specs by
 :meth:`observe`, and works with :meth:`granted`. A decision and its grant happen without a pause
-between them, so that two pods never get the same resources. What was once admitted stays admitted:
-a kubelet that starts again ends nobody. Resizes that do not fit are tried again, the most important
-first, whenever another pod gives something back, and every three minutes.
+between them, so that two pods never get the same resources. A kubelet that starts again judges the
+pods that run like new ones, with what they were granted and beside those that are older, as
+upstream does: what no longer belongs on the node ends. Resizes that do not fit are tried again, the
+most important first, whenever another pod gives something back, and every three minutes.
 """
 
 import asyncio
@@ -73,9 +74,13 @@ class Admission:
 
     # New pods.
 
+    def knows(self, uid: str) -> bool:
+        """Whether a pod was granted its resources, by this kubelet or an earlier one."""
+        return self._allocations.known(uid)
+
     def recall(self, pod: Obj) -> bool:
         """Take back a pod that was admitted before; True if it was."""
-        if not self._allocations.known(spec.uid(pod)):
+        if not self.knows(spec.uid(pod)):
             return False
         self._hold(pod)
         return True
@@ -86,25 +91,29 @@ class Admission:
         Raises OSError where what it would hold cannot be written down.
         """
         uid = spec.uid(pod)
-        if self.recall(pod):
-            self._reconsider(pod)
-            return None
-        refusal = self._refuse(pod)
+        is_known = self.recall(pod)
+        judge = self._refuse_again if is_known else self._refuse
+        refusal = judge(pod)
         if refusal is not None and refusal.reason == "NodeAffinity" and self.refresh is not None:
             # A label may be newer than the last look at the Node.
             await self.refresh()
-            refusal = self._refuse(pod)
+            refusal = judge(pod)
         victims: list[Obj] = []
         if refusal is not None:
             if self.preempt is None or not self._lacks_only_room(pod):
+                # What runs gives its room up before it has ended, as upstream has it.
+                self._holders.pop(uid, None)
                 return refusal
             try:
                 victims = self._victims(pod)
             except preemption.NoVictims as error:
                 text = "Unexpected error while attempting to recover from admission failure"
                 return Refusal("UnexpectedAdmissionError", f"{text}: {error}")
-        self._allocations.grant(pod)
-        self._hold(pod)
+        if is_known:
+            self._reconsider(pod)
+        else:
+            self._allocations.grant(pod)
+            self._hold(pod)
         if victims and self.preempt is not None:
             # The pod holds its resources already, so what these give up is for nobody else.
             await self.preempt(victims)
@@ -132,10 +141,18 @@ class Admission:
         self._holders[uid] = holder(self.granted(pod))
 
     def _refuse(self, pod: Obj) -> Refusal | None:
+        return self._judged(pod, self._others(pod))
+
+    def _judged(self, pod: Obj, others: list[Holder]) -> Refusal | None:
         for judge in self.judges:
             if (refusal := judge(pod)) is not None:
                 return refusal
-        return predicates.refusal(pod, self._node(), self._allocatable(), self._others(pod))
+        return predicates.refusal(pod, self._node(), self._allocatable(), others)
+
+    def _refuse_again(self, pod: Obj) -> Refusal | None:
+        """Judge a pod that runs: only older ones come before it."""
+        older = [held for uid, held in self._holders.items() if _age(self._pods[uid]) < _age(pod)]
+        return self._judged(self._allocations.granted(pod), older)
 
     def _others(self, pod: Obj) -> list[Holder]:
         return [held for uid, held in self._holders.items() if uid != spec.uid(pod)]
@@ -274,3 +291,8 @@ class Admission:
         while True:
             self.retry()
             await asyncio.sleep(RETRY_SECONDS)
+
+
+def _age(pod: Obj) -> tuple[str, str]:
+    """Sorts pods by when they were made; static ones of a manifest come first."""
+    return (pod["metadata"].get("creationTimestamp") or "", spec.uid(pod))

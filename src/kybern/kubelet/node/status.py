@@ -15,6 +15,7 @@ MAX_IMAGES = 50
 DECLARED_FEATURES = (
     "InPlacePodLevelResourcesVerticalScaling",
     "InPlacePodVerticalScalingInitContainers",
+    "RestartAllContainersOnContainerExits",
 )
 
 # Each pressure condition's reasons and texts: where it holds, and where it does not.

@@ -148,9 +148,14 @@ class PodWorker:
                 self._tell(self.pod, error)
                 self._failures += 1
                 await self._pause(self._retry_delay())
-        if self.pod is not None and refusal is not None:
-            self._parts.report(self.pod, None, "Warning", refusal.reason, refusal.message)
-            self._parts.status.set(self.pod, rejected(self.pod, refusal, self._parts.clock))
+        if self.pod is None or refusal is None:
+            return None
+        self._parts.report(self.pod, None, "Warning", refusal.reason, refusal.message)
+        if self._parts.admission.knows(self.uid):
+            # It has run since before this kubelet, so there is something to end.
+            self._ending = Ending(refusal.reason, f"Pod was rejected: {refusal.message}")
+            return None
+        self._parts.status.set(self.pod, rejected(self.pod, refusal, self._parts.clock))
         return refusal
 
     async def _keep_syncing(self) -> None:
