@@ -27,12 +27,8 @@ class Family:
         if self.values:
             yield from _head(self.name, self.kind, self._text)
         for values, number in self.values.items():
-            shown = f"{number:.15g}"
-            yield (
-                f"{self.name}{{{_shown(self.labels, values)}}} {shown}"
-                if values
-                else (f"{self.name} {shown}")
-            )
+            braced = f"{{{_shown(self.labels, values)}}}" if values else ""
+            yield f"{self.name}{braced} {number:.15g}"
 
 
 class HistogramFamily:

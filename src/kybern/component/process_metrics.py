@@ -25,8 +25,7 @@ def process_lines() -> Iterator[str]:
     """``kubernetes_build_info`` and the ``process_`` family."""
     build = Family("kubernetes_build_info", "gauge", "What this program is.", *_BUILD)
     version = version_info()
-    camels = [first + "".join(map(str.title, rest)) for first, *rest in map(_words, _BUILD)]
-    build.values[tuple(version[camel] for camel in camels)] = 1
+    build.values[tuple(version[_camel(name)] for name in _BUILD)] = 1
     yield from build.lines()
     used = resource.getrusage(resource.RUSAGE_SELF)
     values = {
@@ -60,5 +59,6 @@ def _from_proc() -> dict[tuple[str, str], float]:
     }
 
 
-def _words(name: str) -> list[str]:
-    return name.split("_")
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(map(str.title, rest))

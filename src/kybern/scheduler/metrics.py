@@ -3,8 +3,8 @@
 Each scheduler has counters of its own, so that several can live in one process. Labels are
 profiles, plugins, events and results, which are few. What columns do for many pods at once is
 counted as if each pod's plugins had looked at each node (``plugin_evaluation_total``) and timed by
-sample (``plugin_times.py``); families that count what does not exist here have no samples: waiting
-on permit, batches, groups of pods.
+sample (``plugin_times.py``); families that count what does not exist here are not there: waiting on
+permit, batches, groups of pods.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
