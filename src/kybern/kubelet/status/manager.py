@@ -146,6 +146,7 @@ class StatusManager:
         """One patch, and the final delete; raises to be tried again."""
         assert self._client is not None
         pod, status = self._pods[uid], self._statuses.get(uid)
+        finished = uid in self._finished
         name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
         try:
             if status is not None and status != self._written.get(uid):
@@ -158,7 +159,7 @@ class StatusManager:
                 )
                 self._written[uid] = status
                 self._versions[uid] = int(answer["metadata"].get("resourceVersion") or 0)
-            if uid in self._finished and spec.is_deleted(pod):
+            if finished and spec.is_deleted(pod):
                 await self._client.delete(PODS, name, namespace, grace_period_seconds=0, uid=uid)
         except StatusError as error:
             if error.code not in (404, 409, 422):
@@ -169,7 +170,9 @@ class StatusManager:
             level = logging.INFO if error.code == 404 else logging.WARNING
             logger.log(level, "status of pod %s/%s dropped: %s", namespace, name, error)
             self._written[uid] = status or {}
-        self._finished.discard(uid)
+        # A delete that was told of meanwhile has a turn of its own.
+        if finished and self._pods.get(uid) is pod:
+            self._finished.discard(uid)
 
     async def _still_there(self, pod: Obj) -> bool:
         """Whether the API has this very pod, so that a conflict is worth another try."""
