@@ -112,7 +112,7 @@ class Decider:
     def _probe(
         self, pod: Obj, pod_class: PodClass, top: int, is_contested: bool
     ) -> Placement | None:
-        """Draw rows by their totals, the best first, until one passes what is dear to ask."""
+        """Draw rows by their totals, the best first, until one passes what is costly to ask."""
         base, nodes = pod_class.base, self.cluster.nodes
         if not pod_class.late_filters and not is_contested:
             row = draw_row(base == top, self._random)

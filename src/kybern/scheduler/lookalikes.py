@@ -5,9 +5,9 @@ what they tell rows apart (``columns/traits.py``); rows with equal traits and an
 the same answer and the same final score. A cluster of thousands of rows has some dozens of kinds of
 them: the decider asks about one row of each kind, and draws from all rows of the best.
 
-A placed pod moves its row to another kind. Any change of node facts sorts all rows anew. A class
-that is asked so seldom that much changes in between, or one whose rows are nearly all different,
-gets no kinds: then asking about every row is cheaper.
+A placed pod moves its row to another kind. Any change of node facts sorts all rows anew. Where
+asking about every row is cheaper, there are no kinds: in small clusters, for a class that is asked
+so seldom that much changes in between, and for one whose rows are nearly all different.
 """
 
 import random
@@ -27,6 +27,8 @@ Kinds = NDArray[np.int32]
 
 NO_KIND = -1
 
+# Fewer rows than this are sooner asked about than kept sorted.
+FEW_ROWS = 2000
 # Up to this many changes, and this share of all rows, following them beats asking about all rows.
 FOLLOWED, FOLLOWED_SHARE = 16, 64
 # With more kinds than this, and this share of all rows, kinds are of no use.
@@ -54,6 +56,8 @@ class Lookalikes:
     def examples(self) -> tuple[Rows, Values] | None:
         """One row of each kind, and how many rows are of that kind; None if each row must be asked
         about. The totals have to be up to date."""
+        if len(self._nodes.names) < FEW_ROWS:
+            return None
         usage = self._nodes.usage
         asked, self._asked = self._asked, usage.end
         if usage.end - asked > self._limit(FOLLOWED, FOLLOWED_SHARE):

@@ -86,8 +86,8 @@ class Filter:
     reason: ClassVar[str] = ""
     unresolvable: ClassVar[bool] = True
     key: Hashable | None = None
-    # So dear a row that it is asked last and, where that is enough, of rows about to be chosen.
-    is_dear: bool = False
+    # A row costs so much that it is asked last, and of rows about to be chosen where that will do.
+    is_costly: bool = False
 
     def feasible(self, rows: Index) -> Mask:
         """One answer for each row."""

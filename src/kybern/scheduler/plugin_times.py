@@ -54,7 +54,7 @@ class PluginTimes:
         rows = np.flatnonzero(decider.cluster.nodes.alive.values)
         for name, node_filter in pod_class.filters:
             since = self._now()
-            if node_filter.is_dear:
+            if node_filter.is_costly:
                 # A decision asks it about few nodes, too.
                 rows = rows[:1]
             rows = rows[node_filter.feasible(rows)]

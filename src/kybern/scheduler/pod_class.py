@@ -2,7 +2,7 @@
 
 Built from a shape and the profile's plugins; kept by ``decision.Decider`` in a bounded cache. What
 rests on nodes and on the pods of a row is shared with classes that ask the same
-(``row_totals.py``). Answers that rest on the whole cluster, or are dear, are not cached: the
+(``row_totals.py``). Answers that rest on the whole cluster, or are costly, are not cached: the
 decider asks these filters and scores each time, of one row of each kind (``lookalikes.py``) or of
 rows that are about to be chosen.
 """
@@ -41,6 +41,7 @@ class PodClass:
         self.filters: list[tuple[str, Filter]] = [
             (name, node_filter) for name, node_filter in filters if node_filter is not None
         ]
+        # Late filters are asked at each decision; what the others say is in the totals.
         self._row_filters = [one for one in self.filters if not _is_late(one[1])]
         self.late_filters = [one for one in self.filters if _is_late(one[1])]
         scores = [
@@ -58,9 +59,9 @@ class PodClass:
 
     @property
     def is_plain(self) -> bool:
-        """The totals decide, but for what is dear to ask."""
-        are_dear = all(node_filter.is_dear for _, node_filter in self.late_filters)
-        return are_dear and all(s.constant for s in self.normalised_scores)
+        """The totals decide, but for what is costly to ask."""
+        are_costly = all(node_filter.is_costly for _, node_filter in self.late_filters)
+        return are_costly and all(s.constant for s in self.normalised_scores)
 
     @property
     def base(self) -> Values:
@@ -135,7 +136,7 @@ class PodClass:
         for name, node_filter in filters:
             if not len(rows):
                 break
-            if are_admitted and node_filter.basis is Basis.NODE and not node_filter.is_dear:
+            if are_admitted and node_filter.basis is Basis.NODE and not node_filter.is_costly:
                 continue
             ok = node_filter.feasible(rows)
             failed = rows[~ok]
@@ -147,7 +148,7 @@ class PodClass:
 
 def _is_late(node_filter: Filter) -> bool:
     """Asked at each decision."""
-    return node_filter.is_dear or node_filter.basis is Basis.CLUSTER
+    return node_filter.is_costly or node_filter.basis is Basis.CLUSTER
 
 
 def _traits_of(weighted: WeightedScore) -> Sequence[Trait] | None:

@@ -54,7 +54,7 @@ class RowTotals:
         self.facts.refresh()
         changed = self._changed()
         if changed is None:
-            self.values = np.zeros(len(nodes.names), dtype=np.int64)
+            self.values = np.empty(len(nodes.names), dtype=np.int64)
             self.cells = cells_of(self.values)
             for rows in blocks(len(self.values)):
                 self._judge(rows)
@@ -85,11 +85,12 @@ class RowTotals:
         ok = self.facts.ok[rows]
         for node_filter in self._filters:
             ok = ok & node_filter.feasible(rows)
-        total = self.facts.total[rows]
+        total = self.facts.total[rows].copy()
         for weighted in self._scores:
             score = weighted.score.raw(rows)
-            total = total + (score if weighted.weight == 1 else weighted.weight * score)
-        self.values[rows] = np.where(ok, total, INFEASIBLE)
+            total += score if weighted.weight == 1 else weighted.weight * score
+        np.copyto(total, INFEASIBLE, where=~ok)
+        self.values[rows] = total
 
     def _judge_one(self, row: int) -> None:
         if not self.facts.ok[row]:

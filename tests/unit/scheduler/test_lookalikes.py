@@ -179,6 +179,11 @@ def counted(counts: Counter[str]) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def small_clusters_have_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookalikes, "FEW_ROWS", 0)
+
+
 @pytest.mark.parametrize("followed", [10, 60])
 def test_kinds_of_rows_decide_as_all_rows_would(
     followed: int, monkeypatch: pytest.MonkeyPatch

@@ -25,8 +25,8 @@ LIMIT = 10_000
 # The part of the scheduler's time that may go into score tables, and how much may be saved up.
 TABLES_SHARE = 0.01
 TABLES_SAVED_SECONDS = 0.003
-# Where a table would ask dear filters about more nodes than this, none is made.
-DEARLY_ASKED = 200
+# Where a table would ask costly filters about more nodes than this, none is made.
+COSTLY_NODES = 200
 
 
 class Verdict:
@@ -104,5 +104,5 @@ class Verdicts:
 
 def _is_cheap(pod: Obj, decider: Decider) -> bool:
     filters = decider.pod_class(pod).late_filters
-    is_small = decider.cluster.nodes.node_count <= DEARLY_ASKED
-    return is_small or not any(node_filter.is_dear for _, node_filter in filters)
+    is_small = decider.cluster.nodes.node_count <= COSTLY_NODES
+    return is_small or not any(node_filter.is_costly for _, node_filter in filters)

@@ -59,7 +59,7 @@ class ClaimsFilter(Filter):
             and (selector := claim["status"]["allocation"].get("nodeSelector"))
         ]
         storage, searches = cluster.storage, bool(self.waiting or extended)
-        self.is_dear = searches
+        self.is_costly = searches
         self._slices = slices
         self._taken = allocated(storage.resource_claims.values() if searches else ())
         # Nodes that see the same slices and lack the same extended resources get the same answer.

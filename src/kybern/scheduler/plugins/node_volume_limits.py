@@ -50,7 +50,7 @@ class VolumeLimitsFilter(Filter):
     """``wanted`` are the volumes (driver, handle) that the pod brings."""
 
     basis = Basis.USAGE
-    is_dear = True
+    is_costly = True
     reason = "node(s) exceed max volume count"
     unresolvable = False
 

@@ -46,7 +46,7 @@ class VolumeFilter(Filter):
     ) -> None:
         self._cluster = cluster
         self._find_bound(bound)
-        self.is_dear = bool(waiting)
+        self.is_costly = bool(waiting)
         if not waiting:
             self.key = (orjson.dumps(self._reaches), self._is_lost)
         self._promised = [claim for claim in waiting if _selected_node(claim)]

@@ -63,7 +63,7 @@ class VolumeRestrictions(Plugin):
 
 class RestrictionsFilter(Filter):
     basis = Basis.CLUSTER
-    is_dear = True
+    is_costly = True
     unresolvable = False
 
     def __init__(
