@@ -62,6 +62,11 @@ class Config:
     node_labels: tuple[str, ...] = flag((), "Labels for the Node, as key=value.")
     register_with_taints: tuple[str, ...] = flag((), "Taints for the Node, as key=value:effect.")
     pod_manifest_path: str = flag("", "Directory or file of manifests of static pods.")
+    manifest_url: str = flag("", "URL of manifests of static pods.")
+    manifest_url_header: tuple[str, ...] = flag(
+        (), "Headers to ask for the URL of manifests with, as name:value."
+    )
+    http_check_frequency: Duration = flag(20.0, "Time between looks at the URL of manifests.")
     max_pods: int = flag(110, "How many pods the node takes.")
     pod_max_pids: int = flag(-1, "How many processes a pod may have; -1 leaves that to the node.")
     cgroup_root: str = flag("", "Cgroup below which pods live.")

@@ -74,6 +74,11 @@ def _periods(field: str, value: Any) -> tuple[str, ...]:
     return tuple(f"{p['priority']}={p['shutdownGracePeriodSeconds']}" for p in periods)
 
 
+def _headers(field: str, value: Any) -> tuple[str, ...]:
+    entries = _typed(dict)(field, value).items()
+    return tuple(f"{name}:{text}" for name, texts in entries for text in _texts(field, texts))
+
+
 def _taints(field: str, value: Any) -> tuple[str, ...]:
     taints = _typed(list)(field, value)
     return tuple(f"{t['key']}={t.get('value', '')}:{t['effect']}" for t in taints)
@@ -128,6 +133,9 @@ _FLAGS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "serverTLSBootstrap": ("rotate_server_certificates", _switch),
     "serializeImagePulls": ("serialize_image_pulls", _switch),
     "singleProcessOOMKill": ("single_process_oom_kill", _switch),
+    "httpCheckFrequency": ("http_check_frequency", _duration),
+    "staticPodURL": ("manifest_url", _text),
+    "staticPodURLHeader": ("manifest_url_header", _headers),
     "staticPodPath": ("pod_manifest_path", _text),
     "systemReserved": ("system_reserved", _pairs("=")),
     "tlsCertFile": ("tls_cert_file", _text),
@@ -177,7 +185,7 @@ _TUNING = """
     contentType cpuCFSQuotaPeriod enableContentionProfiling
     enableDebugFlagsHandler enableDebuggingHandlers enableProfilingHandler enableSystemLogHandler
     enableSystemLogQuery eventBurst eventRecordQPS fileCheckFrequency healthzBindAddress healthzPort
-    httpCheckFrequency imageServiceEndpoint iptablesDropBit iptablesMasqueradeBit kubeAPIBurst
+    imageServiceEndpoint iptablesDropBit iptablesMasqueradeBit kubeAPIBurst
     kubeAPIQPS logging makeIPTablesUtilChains maxOpenFiles memoryThrottlingFactor
     mergeDefaultEvictionSettings nodeStatusMaxImages
     nodeStatusReportFrequency oomScoreAdj registryBurst registryPullQPS runtimeRequestTimeout
@@ -187,7 +195,7 @@ _TUNING = """
 _WITHOUT_EFFECT = frozenset(_TUNING.split())
 _MISSING = """
     allowedUnsafeSysctls kubeReservedCgroup kubeletCgroups memoryReservationPolicy podCIDR
-    podLogsDir providerID qosReserved staticPodURL staticPodURLHeader
+    podLogsDir providerID qosReserved
     systemCgroups systemReservedCgroup tlsCipherSuites tlsCurvePreferences tlsMinVersion
 """
 _REFUSED = frozenset(_MISSING.split())

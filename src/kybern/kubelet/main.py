@@ -8,6 +8,7 @@ import asyncio
 import logging
 import platform
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kybern.api.errors import Obj, StatusError
 from kybern.api.resources import PODS, SERVICES
@@ -69,6 +70,9 @@ from kybern.kubelet.volumes.manager import VolumeManager
 from kybern.kubelet.volumes.payloads import Payloads
 from kybern.kubelet.volumes.persistent import PersistentVolumes
 from kybern.kubelet.volumes.tokens import Tokens
+
+if TYPE_CHECKING:
+    from kybern.kubelet.sources.manifest_url import ManifestUrl
 
 logger = logging.getLogger(__name__)
 
@@ -215,7 +219,9 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
     slices = Slices(client, name)
     parts.claims.drivers.on_reach = slices.told
     manifests = Manifests(config.pod_manifest_path, name)
-    static = StaticPods(manifests, workers, status, client, facts, clock)
+    url = _manifest_url(config, name)
+    others = (lambda: url.pods) if url is not None else list
+    static = StaticPods(manifests, workers, status, client, facts, clock, others)
     server = NodeServer(config, client, clock, parts, workers)
     limits = bounds_of_all_pods(machine, config)
     try:
@@ -231,6 +237,8 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
             # These do not wait for an API server: it may be one of them.
             await static.look()
             group.create_task(static.run())
+            if url is not None:
+                group.create_task(url.run())
             group.create_task(registration.run())
             await registration.registered.wait()
             if config.rotate_server_certificates:
@@ -243,7 +251,7 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
             pods.on_change(lambda old, new: _hand_on(workers, static, old, new))
             group.create_task(slices.begin())
             group.create_task(_serve_plugins(drivers, parts.claims.drivers, root))
-            group.create_task(_adopt_orphans(parts, pleg, workers))
+            group.create_task(_adopt_orphans(parts, pleg, workers, url))
             group.create_task(parts.admission.run())
             group.create_task(guards.run())
             group.create_task(parts.cpus.run())
@@ -285,8 +293,22 @@ def _hand_on(workers: PodWorkers, static: StaticPods, old: Obj | None, new: Obj 
         workers.update(new)
 
 
-async def _adopt_orphans(parts: Parts, pleg: Pleg, workers: PodWorkers) -> None:
+def _manifest_url(config: Config, name: str) -> "ManifestUrl | None":
+    if not config.manifest_url:
+        return None
+    from kybern.kubelet.sources.manifest_url import ManifestUrl
+
+    headers, seconds = config.manifest_url_header, config.http_check_frequency
+    return ManifestUrl(config.manifest_url, headers, seconds, name)
+
+
+async def _adopt_orphans(
+    parts: Parts, pleg: Pleg, workers: PodWorkers, url: "ManifestUrl | None"
+) -> None:
     """End what is left of pods that were deleted while no kubelet was looking."""
+    if url is not None:
+        # Until it has answered, nobody knows which pods are its own.
+        await url.seen.wait()
     while True:
         on_disk = await asyncio.to_thread(parts.paths.known_pods)
         in_cgroups = await asyncio.to_thread(parts.cgroups.pods)

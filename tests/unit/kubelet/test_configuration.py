@@ -42,6 +42,7 @@ reservedSystemCPUs: 0-1
 shutdownGracePeriodByPodPriority: [{priority: 1000, shutdownGracePeriodSeconds: 10}]
 topologyManagerScope: container
 rotateCertificates: true
+staticPodURLHeader: {a: ["1", "2"], b: ["3"]}
 configMapAndSecretChangeDetectionStrategy: Cache
 imagePullCredentialsVerificationPolicy: NeverVerifyAllowlistedImages
 preloadedImagesVerificationAllowlist: [registry.example/base/*]
@@ -65,6 +66,7 @@ serverTLSBootstrap: true
     assert found.policy_options() == {"full-pcpus-only": "true"}
     assert found.cpu_manager_reconcile_period == 5
     assert found.reserved() == {"cpu": 2000, "memory": 1024**3 * 1000}
+    assert found.manifest_url_header == ("a:1", "a:2", "b:3")
     assert found.register_with_taints == ("a=b:NoSchedule",)
     assert found.minimum_image_ttl_duration == Config().minimum_image_ttl_duration
 
@@ -92,7 +94,7 @@ def test_default_thresholds_are_kept_where_the_file_asks_for_it() -> None:
         ),
         ("enforceNodeAllocatable: [pods, kube-reserved]", "[pods, kube-reserved] is not supported"),
         ("memoryManagerPolicy: Static", "memoryManagerPolicy: 'Static' is not supported"),
-        ("syncFrequency: 1m\nstaticPodURL: http://x", "staticPodURL: 'http://x' is not supported"),
+        ("syncFrequency: 1m\nproviderID: x", "providerID: 'x' is not supported"),
         ("evictionHard: {disk: 1Gi}", "unsupported eviction signal disk"),
         ("nodeStatusUpdateFrequency: 10", "nodeStatusUpdateFrequency: expected str, found int"),
         ("maxPods: 1\nmaxPods: 2", "strict decoding error: "),

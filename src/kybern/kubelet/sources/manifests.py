@@ -1,5 +1,7 @@
 """Pods from manifest files (``--pod-manifest-path``): read, completed, checked.
 
+``manifest_url.py`` has those of a URL, which are completed and checked here, too.
+
 Such static pods run whether or not there is an API server, so they may refer to nothing in it.
 Their UID is a digest of what the file says, which makes a changed file another pod and lets a
 kubelet that starts again find its own. ``static_pods.py`` runs them.
@@ -95,8 +97,11 @@ class Manifests:
             return None
 
 
-def static_pod(text: bytes, source: str, node_name: str) -> Obj:
-    """The pod that a manifest declares, as it runs on this node; or BadManifest, StatusError."""
+def static_pod(text: bytes, source: str, node_name: str, *, is_file: bool = True) -> Obj:
+    """The pod that a manifest declares, as it runs on this node; or BadManifest, StatusError.
+
+    ``source`` is the path of its file, or the URL that it came from.
+    """
     decoded = schema_for("", "v1", "Pod").decode(text, "application/yaml").obj
     meta = decoded["metadata"] = decoded.get("metadata") or {}
     if not meta.get("name"):
@@ -104,7 +109,7 @@ def static_pod(text: bytes, source: str, node_name: str) -> Obj:
     default_pod(decoded)
     if not meta.get("uid"):
         told = orjson.dumps(decoded, option=orjson.OPT_SORT_KEYS)
-        told += f"host:{node_name}file:{source}".encode()
+        told += (f"host:{node_name}file:{source}" if is_file else f"url:{source}").encode()
         meta["uid"] = hashlib.blake2b(told, digest_size=16).hexdigest()
     meta["name"] = f"{meta['name']}-{node_name.lower()}"
     meta.setdefault("namespace", "default")
@@ -121,7 +126,7 @@ def static_pod(text: bytes, source: str, node_name: str) -> Obj:
         raise BadManifest(f"static pods may not reference {reference}")
     annotations = meta.setdefault("annotations", {})
     annotations[HASH_ANNOTATION] = meta["uid"]
-    annotations[spec.SOURCE_ANNOTATION] = "file"
+    annotations[spec.SOURCE_ANNOTATION] = "file" if is_file else "http"
     return decoded
 
 

@@ -7,6 +7,7 @@ and is only a picture: deleting it ends nothing, it is made again.
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from kybern.api.errors import Obj, StatusError
 from kybern.api.resources import PODS
@@ -37,7 +38,10 @@ def _name(pod: Obj) -> _Name:
 
 
 class StaticPods:
-    """One node's static pods; without a client they have no mirrors."""
+    """One node's static pods; without a client they have no mirrors.
+
+    ``others`` are those that no file declares; of two pods of one name that of a file runs.
+    """
 
     def __init__(
         self,
@@ -47,8 +51,10 @@ class StaticPods:
         client: Client | None,
         facts: NodeFacts,
         clock: Clock,
+        others: Callable[[], list[Obj]] = list,
     ) -> None:
         self._manifests = manifests
+        self._others = others
         self._workers = workers
         self._status = status
         self._client = client
@@ -72,7 +78,8 @@ class StaticPods:
 
     async def look(self) -> None:
         """Bring pods to what the files say, and mirrors to what the pods are."""
-        wanted = {_name(pod): pod for pod in await asyncio.to_thread(self._manifests.read)}
+        files = await asyncio.to_thread(self._manifests.read)
+        wanted = {_name(pod): pod for pod in (*self._others(), *files)}
         for name, pod in list(self._running.items()):
             if name not in wanted or spec.uid(wanted[name]) != spec.uid(pod):
                 self._workers.remove(spec.uid(pod))
