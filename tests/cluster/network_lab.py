@@ -207,7 +207,7 @@ class Lab:
         self._cables += 1
         port = f"p{self._cables}"
         run(
-            *("ip", "link", "add", "eth0", "netns", inner, "type", "veth"),
+            *("ip", "-n", inner, "link", "add", "eth0", "type", "veth"),
             *("peer", "name", port, "netns", outer),
         )
         run("ip", "-n", inner, "link", "set", "eth0", "up")

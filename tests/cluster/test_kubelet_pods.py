@@ -326,7 +326,8 @@ async def test_app_armor_confines_containers_as_their_pod_says(lab: Lab, tmp_pat
     if not has_app_armor() or shutil.which("apparmor_parser") is None:
         pytest.skip("the kernel has no AppArmor, or apparmor_parser is not installed")
     profile = tmp_path / "profile"
-    profile.write_text("profile kybern-lab flags=(attach_disconnected) { file, capability, }\n")
+    allowed = "file, capability, signal, ptrace, mount, network, unix,"
+    profile.write_text(f"profile kybern-lab flags=(attach_disconnected) {{ {allowed} }}\n")
     subprocess.run(["apparmor_parser", "--replace", "--skip-cache", profile], check=True)
     kinds: list[tuple[dict[str, str], str]] = [
         ({"type": "RuntimeDefault"}, "cri-containerd.apparmor.d (enforce)"),
