@@ -76,6 +76,19 @@ async def test_a_pull_that_was_cut_off_was_nobodys(tmp_path: Path) -> None:
     assert not records(tmp_path).interrupted
 
 
+async def test_a_pull_that_nobody_waits_for_may_have_succeeded(tmp_path: Path) -> None:
+    kept = records(tmp_path)
+    await kept.begin(IMAGE)
+    kept.abandon(IMAGE)
+    assert kept.interrupted
+    assert not await kept.may_use(IMAGE, ID, [])
+    await kept.settle([SimpleNamespace(id=ID, repo_tags=[IMAGE], repo_digests=[])])
+    await kept.begin(IMAGE)
+    await kept.fail(IMAGE)
+    assert not kept.interrupted
+    assert not await kept.may_use(IMAGE, ID, [])
+
+
 async def test_one_failed_pull_leaves_the_other_of_the_same_image_under_way(tmp_path: Path) -> None:
     kept = records(tmp_path)
     await kept.begin(IMAGE)

@@ -117,7 +117,7 @@ class Puller:
                 self._failed(key, error, reference, report)
             except asyncio.CancelledError:
                 # The pod went while its image was on the way.
-                await self.records.fail(reference)
+                self.records.abandon(reference)
                 raise
         done = self._clock.monotonic()
         image = await self._runtime.image(reference)

@@ -48,10 +48,10 @@ class PullRecords:
         self.interrupted = any(self._pulling.iterdir())
 
     async def settle(self, images: Sequence[Any]) -> None:
-        """Record what an earlier kubelet was pulling and the runtime has, if ``interrupted``."""
+        """Record what was being pulled and the runtime has, if ``interrupted``."""
+        self.interrupted = False
         async with self._one_at_a_time:
             await asyncio.to_thread(self._settle, images)
-        self.interrupted = False
 
     def _settle(self, images: Sequence[Any]) -> None:
         intents = {str(intent.get("image")) for intent in _read_all(self._pulling)}
@@ -61,7 +61,7 @@ class PullRecords:
                 _file(self._pulling, name).unlink(missing_ok=True)
 
     async def begin(self, reference: str) -> None:
-        """A pull begins; :meth:`finish` or :meth:`fail` follows, unless the kubelet dies."""
+        """A pull begins; finish, fail or abandon follows, unless the kubelet dies."""
         self._under_way[reference] += 1
         intent = {"kind": "ImagePullIntent", "apiVersion": _API_VERSION, "image": reference}
         await asyncio.to_thread(_write, _file(self._pulling, reference), intent)
@@ -74,10 +74,21 @@ class PullRecords:
 
     async def fail(self, reference: str) -> None:
         """A pull is over and leaves nothing to remember."""
-        self._under_way[reference] -= 1
-        if self._under_way[reference] <= 0:
-            del self._under_way[reference]
+        if self._was_last(reference):
             await asyncio.to_thread(_file(self._pulling, reference).unlink, missing_ok=True)
+
+    def abandon(self, reference: str) -> None:
+        """Nobody waits for a pull any more: as far as is known it may have succeeded."""
+        self._was_last(reference)
+        self.interrupted = True
+
+    def _was_last(self, reference: str) -> bool:
+        """One pull of a reference is over; whether none is under way now."""
+        self._under_way[reference] -= 1
+        if self._under_way[reference] > 0:
+            return False
+        del self._under_way[reference]
+        return True
 
     async def may_use(
         self, reference: str, image_id: str, credentials: Sequence[Credentials]
