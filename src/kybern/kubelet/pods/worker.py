@@ -358,6 +358,7 @@ class PodWorker:
         self._parts.user_namespaces.release(self.uid)
         await self._parts.claims.release(self.uid)
         self._parts.admission.release(self.uid)
+        await self._parts.cgroups.weigh(self._parts.admission.burstable_cpu())
         self._parts.objects.forget(self.uid)
         self._parts.tokens.forget(self.uid)
         self._parts.crash_backoff.forget(f"{self.uid}_")
