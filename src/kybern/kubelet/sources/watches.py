@@ -67,8 +67,14 @@ class Watches:
 
     def shows(self, key: Key) -> bool:
         """Whether :meth:`get` knows how the object is now."""
+        if key in self._immutable:
+            return True
         watch = self._watches.get(key)
-        return key in self._immutable or (watch is not None and watch.informer.synced())
+        if watch is not None and watch.task.done():
+            # What ended by itself tells of no changes any more; the next read begins anew.
+            self._end(key)
+            return False
+        return watch is not None and watch.informer.synced()
 
     def get(self, key: Key) -> Obj | None:
         """The object as it is, or None if there is none."""
