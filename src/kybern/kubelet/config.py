@@ -90,6 +90,9 @@ class Config:
     user_namespaces_ids_per_pod: int = flag(
         65536, "How many ids a pod with a user namespace of its own has."
     )
+    allowed_unsafe_sysctls: tuple[str, ...] = flag(
+        (), "Kernel parameters that pods may set beyond the safe ones; a final * stands for all."
+    )
     container_log_max_size: str = flag("10Mi", "Size at which a container's log is rotated.")
     container_log_max_files: int = flag(5, "How many log files a container keeps.")
     node_status_update_frequency: Duration = flag(10.0, "Time between looks at the node.")

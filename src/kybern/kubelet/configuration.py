@@ -87,6 +87,7 @@ def _taints(field: str, value: Any) -> tuple[str, ...]:
 # The flag that each field sets, and how its value is read.
 _FLAGS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "address": ("address", _text),
+    "allowedUnsafeSysctls": ("allowed_unsafe_sysctls", _texts),
     "cgroupRoot": ("cgroup_root", _text),
     "clusterDNS": ("cluster_dns", _texts),
     "clusterDomain": ("cluster_domain", _text),
@@ -194,7 +195,7 @@ _TUNING = """
 """
 _WITHOUT_EFFECT = frozenset(_TUNING.split())
 _MISSING = """
-    allowedUnsafeSysctls kubeReservedCgroup kubeletCgroups memoryReservationPolicy podCIDR
+    kubeReservedCgroup kubeletCgroups memoryReservationPolicy podCIDR
     podLogsDir providerID qosReserved
     systemCgroups systemReservedCgroup tlsCipherSuites tlsCurvePreferences tlsMinVersion
 """

@@ -21,6 +21,7 @@ from kybern.kubelet import configuration
 from kybern.kubelet.admission.allocations import Allocations
 from kybern.kubelet.admission.gate import Admission
 from kybern.kubelet.admission.predicates import without_app_armor
+from kybern.kubelet.admission.sysctls import SysctlAllowlist
 from kybern.kubelet.certificates.client import connect as connect
 from kybern.kubelet.certificates.client import prepare_client_certificate
 from kybern.kubelet.certificates.serving import serving_manager
@@ -137,6 +138,7 @@ def make_parts(
     claims.load()
     if not has_app_armor():
         admission.judges.append(without_app_armor)
+    admission.judges.append(SysctlAllowlist(config.allowed_unsafe_sysctls).judge)
     return Parts(
         clock=clock,
         facts=facts,

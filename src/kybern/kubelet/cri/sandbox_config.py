@@ -3,6 +3,7 @@
 from typing import Any
 
 from kybern.api.errors import Obj
+from kybern.kubelet.admission.sysctls import dotted
 from kybern.kubelet.cri import labels
 from kybern.kubelet.cri.client import cri
 from kybern.kubelet.cri.security import namespace_options, seccomp_profile
@@ -76,9 +77,7 @@ def _linux(pod: Obj, cgroup_parent: str, users: Any) -> Any:
         security.run_as_user.value = context["runAsUser"]
     if context.get("runAsGroup") is not None and context.get("runAsUser") is not None:
         security.run_as_group.value = context["runAsGroup"]
-    sysctls = {
-        sysctl["name"].replace("/", "."): sysctl["value"] for sysctl in context.get("sysctls") or ()
-    }
+    sysctls = {dotted(sysctl["name"]): sysctl["value"] for sysctl in context.get("sysctls") or ()}
     return cri.LinuxPodSandboxConfig(
         cgroup_parent=cgroup_parent, security_context=security, sysctls=sysctls
     )
