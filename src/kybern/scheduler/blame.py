@@ -43,7 +43,9 @@ class Blame:
         seen = self._of_row.copy()
 
         def verdict(number: int) -> Verdict:
-            rows = lambda: np.flatnonzero(seen == number)  # noqa: E731
+            def rows() -> Rows:
+                return np.flatnonzero(seen == number)
+
             return Verdict(*self._reasons[number], rows, self._counts[number])
 
         numbers = [number for number, count in enumerate(self._counts) if count]

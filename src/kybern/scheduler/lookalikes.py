@@ -49,6 +49,7 @@ class Lookalikes:
         self._position = NEVER
         self._is_useless = False
         self._kind_of: Kinds = np.zeros(0, dtype=np.int32)
+        # The kind of each combination of total and traits.
         self._kinds: dict[tuple[int, ...], int] = {}
         self._examples: Values = np.zeros(0, dtype=np.int64)
         self._counts: Values = np.zeros(0, dtype=np.int64)
