@@ -34,11 +34,6 @@ class RowCache:
         self._refresh()
         return self._values[rows]
 
-    def at(self, row: int) -> int:
-        """The number of one row."""
-        self._refresh()
-        return self._cells[row]
-
     def _refresh(self) -> None:
         nodes = self._nodes
         end = (nodes.facts.end, nodes.usage.end)

@@ -59,7 +59,14 @@ class BalanceScore(Score):
         self._before = before
 
     def raw_one(self, row: int) -> int:
-        return _combine(_evenness_at(self._resources, row), self._before.at(row))
+        before: list[float] = []
+        after: list[float] = []
+        for allocatable, used, asked, _, _ in self._resources:
+            has, taken = allocatable.cells[row], used.cells[row]
+            if has:
+                before.append(min(taken / has, 1.0))
+                after.append(min((taken + asked) / has, 1.0))
+        return _combine(_evenness(after), _evenness(before))
 
     def raw(self, rows: Any) -> Values:
         scores = _evenness_over(self._resources, rows)
@@ -78,13 +85,17 @@ def _combine(with_pod: int, without_pod: int) -> int:
 
 
 def _evenness_at(resources: Sequence[ScoredResource], row: int) -> int:
-    """100 when all shares in use are equal, less the more they differ; a resource that a node does
-    not have is left out."""
+    """How even the shares in use are; a resource that a node does not have is left out."""
     shares = [
         min((used.cells[row] + asked) / has, 1.0)
         for allocatable, used, asked, _, _ in resources
         if (has := allocatable.cells[row])
     ]
+    return _evenness(shares)
+
+
+def _evenness(shares: Sequence[float]) -> int:
+    """100 when all shares are equal, less the more they differ."""
     deviation = 0.0
     if len(shares) == 2:
         deviation = abs((shares[0] - shares[1]) / 2)
