@@ -141,6 +141,7 @@ class PodWorker:
         """Ask whether the node takes the pod; one that it does not take has failed."""
         refusal: Refusal | None = None
         while self.pod is not None and not self._must_end():
+            self._wakened.clear()
             try:
                 refusal = await self._parts.admission.admit(self.pod)
                 break
