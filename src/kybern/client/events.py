@@ -11,6 +11,7 @@ import asyncio
 import logging
 import zlib
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from kybern.api.errors import Obj, StatusError
@@ -24,6 +25,9 @@ logger = logging.getLogger(__name__)
 WRITERS = 16
 # For each writer; an event that waits takes about a kilobyte.
 QUEUE_LIMIT = 2000
+# While the component is busy so many write, the others once half of their queue is full.
+WRITERS_WHILE_BUSY = 2
+COURTESY_SECONDS = 0.02
 REMEMBERED = 4096
 SIMILAR_LIMIT = 10
 SIMILAR_SECONDS = 600.0
@@ -55,11 +59,23 @@ class _Similar:
 
 
 class EventRecorder:
-    """Records events as ``component`` (on ``host``); close it to write what is queued."""
+    """Records events as ``component`` (on ``host``); close it to write what is queued.
 
-    def __init__(self, client: Client, clock: Clock, component: str, host: str = "") -> None:
+    While ``is_busy()`` the component has more urgent calls to make than events are.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        clock: Clock,
+        component: str,
+        host: str = "",
+        is_busy: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._client = client
         self._clock = clock
+        self._is_busy = is_busy
+        self._writing = 0
         self._source = {"component": component, **({"host": host} if host else {})}
         self._queues: dict[int, asyncio.Queue[_Recorded]] = {}
         self._writers: list[asyncio.Task[None]] = []
@@ -119,17 +135,25 @@ class EventRecorder:
     async def _write_all(self, queue: asyncio.Queue[_Recorded]) -> None:
         while True:
             identity, body = await queue.get()
+            while self._gives_way(queue):
+                await asyncio.sleep(COURTESY_SECONDS)
+            self._writing += 1
             try:
                 if self._admits(identity):
                     await self._write(identity, body)
             except (StatusError, ApiUnreachable) as error:
                 logger.info("event dropped: %s: %s", body["reason"], error)
             finally:
+                self._writing -= 1
                 queue.task_done()
             if self._dropped and queue.empty():
                 # One line for a whole burst, once it is over.
                 logger.warning("%d events dropped, the queue was full", self._dropped)
                 self._dropped = 0
+
+    def _gives_way(self, queue: asyncio.Queue[_Recorded]) -> bool:
+        is_roomy = queue.qsize() < QUEUE_LIMIT // 2
+        return is_roomy and self._writing >= WRITERS_WHILE_BUSY and self._is_busy()
 
     def _admits(self, identity: _Identity) -> bool:
         """A token bucket for each object: a burst, then one event in five minutes."""

@@ -71,6 +71,9 @@ LIVE_PODS = "status.phase!=Succeeded,status.phase!=Failed"
 PATCHES_AT_ONCE = 16
 WAITING_CALLS = 1024
 
+# With more under way, the API server's time is better spent on them than on events.
+FEW_BINDINGS = 16
+
 # After this many decisions the loop lets informers and outboxes run.
 DECISIONS_PER_TURN = 16
 
@@ -90,7 +93,10 @@ class Scheduler:
             name: Decider(self.cluster, profile, self.nominations, clock.random)
             for name, profile in self.profiles.items()
         }
-        self._recorders = {name: EventRecorder(client, clock, name) for name in self.profiles}
+        self._recorders = {
+            name: EventRecorder(client, clock, name, is_busy=self._is_busy)
+            for name in self.profiles
+        }
         self._extenders = Extenders(settings.extenders) if settings.extenders else None
         self.queue = SchedulingQueue(
             clock.monotonic,
@@ -204,6 +210,10 @@ class Scheduler:
     def pods(self) -> list[Obj]:
         """The pods of the cluster that have not ended."""
         return self._pods.list()
+
+    def _is_busy(self) -> bool:
+        """Whether pods wait for their binding: events can wait longer than they."""
+        return self._binding > FEW_BINDINGS
 
     def _cache_sizes(self) -> dict[str, int]:
         cluster, assumed = self.cluster, len(self.intake.assumed)
