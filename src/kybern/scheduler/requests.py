@@ -8,7 +8,7 @@ a container without a cpu or memory request counts with 100m and 200Mi.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -103,7 +103,8 @@ def is_extended_resource(name: str) -> bool:
 
 def _requests(pod: Obj) -> Requests:
     actual = _pod_requests(pod, {})
-    nonzero = _pod_requests(pod, {"cpu": NONZERO_CPU, "memory": NONZERO_MEMORY})
+    stand_ins = {"cpu": NONZERO_CPU, "memory": NONZERO_MEMORY}
+    nonzero = actual if _all_ask(pod["spec"], stand_ins) else _pod_requests(pod, stand_ins)
     scalars = tuple(
         (name, amount) for name, amount in sorted(actual.items()) if is_scalar_resource(name)
     )
@@ -115,6 +116,13 @@ def _requests(pod: Obj) -> Requests:
         nonzero_cpu=nonzero.get("cpu", 0),
         nonzero_memory=nonzero.get("memory", 0),
     )
+
+
+def _all_ask(spec: Obj, names: Iterable[str]) -> bool:
+    """Whether each container of a pod that runs nowhere yet asks for all of these resources."""
+    containers = (*spec["containers"], *(spec.get("initContainers") or ()))
+    asked = [(one.get("resources") or {}).get("requests") or {} for one in containers]
+    return "nodeName" not in spec and all(name in one for one in asked for name in names)
 
 
 def _pod_requests(pod: Obj, missing: Amounts) -> Amounts:
