@@ -8,11 +8,12 @@ through a claim go at once, or when what their claim tolerates is over, counted 
 from collections.abc import Iterator
 
 from kybern.api import objects
-from kybern.api.errors import Obj, StatusError
+from kybern.api.errors import Obj
 from kybern.api.node_fit import tolerates
 from kybern.api.resource_claims import is_reserved, resource_claim_names, results
 from kybern.api.resources import PODS, RESOURCE_CLAIMS, RESOURCE_SLICES
 from kybern.controllers.controller import Context, Controller
+from kybern.controllers.disrupting import delete_disrupted
 
 NO_EXECUTE = "NoExecute"
 
@@ -91,22 +92,13 @@ class DeviceTaintEvictionController(Controller):
 
     async def _evict(self, pod: Obj) -> None:
         self._tell(pod, "Marking for deletion")
-        marked = objects.copy(pod)
-        objects.set_condition(
-            marked,
-            "DisruptionTarget",
-            "True",
+        await delete_disrupted(
+            self.client,
+            pod,
             "DeletionByDeviceTaintManager",
             "Device Taint manager: deleting due to NoExecute taint",
             self.clock.timestamp(),
         )
-        name, namespace = objects.name(pod), objects.namespace(pod)
-        try:
-            await self.client.update_status(PODS, marked)
-            await self.client.delete(PODS, name, namespace, uid=objects.uid(pod))
-        except StatusError as error:
-            if error.code != 404:
-                raise
 
     def _tell(self, pod: Obj, message: str) -> None:
         self.recorder.event(pod, "Normal", "DeviceTaintManagerEviction", message)

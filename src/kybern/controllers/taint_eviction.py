@@ -6,10 +6,11 @@ stays. The clock is asked again on every change of the node or the pod.
 """
 
 from kybern.api import objects
-from kybern.api.errors import Obj, StatusError
+from kybern.api.errors import Obj
 from kybern.api.node_fit import tolerates
 from kybern.api.resources import NODES, PODS
 from kybern.controllers.controller import Context, Controller
+from kybern.controllers.disrupting import delete_disrupted
 from kybern.controllers.node_lifecycle import pod_node
 
 
@@ -67,19 +68,10 @@ class TaintEvictionController(Controller):
         self.recorder.event(
             pod, "Normal", "TaintManagerEviction", f"Marking for deletion Pod {objects.key(pod)}"
         )
-        marked = objects.copy(pod)
-        objects.set_condition(
-            marked,
-            "DisruptionTarget",
-            "True",
+        await delete_disrupted(
+            self.client,
+            pod,
             "DeletionByTaintManager",
             "Taint manager: deleting due to NoExecute taint",
             self.clock.timestamp(),
         )
-        name, namespace = objects.name(pod), objects.namespace(pod)
-        try:
-            await self.client.update_status(PODS, marked)
-            await self.client.delete(PODS, name, namespace, uid=objects.uid(pod))
-        except StatusError as error:
-            if error.code != 404:
-                raise
