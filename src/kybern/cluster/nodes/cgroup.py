@@ -41,8 +41,13 @@ def join(cgroup: str, process: int = 0) -> None:
     for root in hierarchies():
         directory = root / cgroup
         directory.mkdir(parents=True, exist_ok=True)
-        _prepare(root, directory)
+        if not is_unified():
+            _prepare(root, directory)
         (directory / "cgroup.procs").write_text(str(process))
+        if is_unified():
+            # The process may come from a parent, which has controllers for its children only once
+            # it is empty; with some of them and a process it could have no children at all.
+            _prepare(root, directory)
 
 
 def system_of(cgroup: str) -> str:

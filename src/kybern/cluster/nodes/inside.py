@@ -39,6 +39,8 @@ def mount_cgroups() -> None:
     """
     target = str(cgroup.MOUNT)
     if cgroup.is_unified():
+        # The kernel refuses a file system on top of itself, so an empty one comes between.
+        mount("tmpfs", target, "tmpfs", data="mode=755")
         mount("cgroup2", target, "cgroup2")
         return
     names = [(root.name, _controllers(root)) for root in cgroup.hierarchies()]
