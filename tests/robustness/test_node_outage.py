@@ -4,16 +4,15 @@ The hour is a leap of the kubelet's clock, so tokens age and what is kept grows 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
 
 from containerd_lab import STAY, needs_containerd, open_runtime, shell, until
 
+from broken_line import BrokenLine
 from kybern.api import objects
 from kybern.api.errors import Obj
 from kybern.api.resources import CONFIG_MAPS, NODES, PODS
 from kybern.api.user import AUTHENTICATED_GROUP, UserInfo
-from kybern.client import ApiUnreachable, Client
-from kybern.client.transport import InProcessTransport, Reply
+from kybern.client import Client
 from kybern.component.clock import Clock
 from kybern.kubelet.cgroups import Cgroups, remove_tree
 from kybern.kubelet.config import Config
@@ -37,27 +36,6 @@ class LeapingClock(Clock):
 
     def monotonic(self) -> float:
         return super().monotonic() + self.leapt
-
-
-class Line(InProcessTransport):
-    """The way to the API server; while it is down, nothing goes through, watches neither."""
-
-    down = False
-
-    async def send(
-        self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
-    ) -> Reply:
-        if self.down:
-            raise ApiUnreachable("the line is down")
-        reply = await super().send(method, path, query, headers, body)
-        reply.chunks = self._until_down(reply.chunks)
-        return reply
-
-    async def _until_down(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        async for chunk in chunks:
-            if self.down:
-                raise ApiUnreachable("the line was cut")
-            yield chunk
 
 
 def pod(name: str) -> Obj:
@@ -88,7 +66,7 @@ async def test_an_hour_without_the_api_server_is_survived() -> None:
             port=0,
             cgroup_root=f"kybern-lab-{directory.name}",
         )
-        clock, line = LeapingClock(), Line(cluster.server.handler, NODE)
+        clock, line = LeapingClock(), BrokenLine(cluster.server.handler, NODE)
         kubelet = asyncio.create_task(run(Client(line, clock), clock, config))
         runtime = Runtime(config.container_runtime_endpoint)
         try:
@@ -103,7 +81,7 @@ async def test_an_hour_without_the_api_server_is_survived() -> None:
                 remove_tree(hierarchy / config.cgroup_root)
 
 
-async def endure(cluster: Cluster, clock: LeapingClock, line: Line, runtime: Runtime) -> None:
+async def endure(cluster: Cluster, clock: LeapingClock, line: BrokenLine, runtime: Runtime) -> None:
     client = cluster.client
     await cluster.wait_for(NODES, "lab", lambda node: "taints" not in node["spec"])
     settings = {"metadata": {"name": "settings"}, "data": {"color": "blue"}}

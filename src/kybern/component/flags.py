@@ -52,7 +52,7 @@ def click_options(configs: Iterable[type]) -> list[click.Option]:
 
 
 def _option(spelling: str, field: "dataclasses.Field[Any]", hint: Any) -> click.Option:
-    help_text = f"{field.metadata['help']}{_shown_default(field.default)}"
+    help_text = f"{field.metadata['help']}{_shown_default(field.default, hint)}"
     parameter = spelling.replace("-", "_").lower()
     if hint is bool:
         return click.Option(
@@ -78,13 +78,13 @@ def _option(spelling: str, field: "dataclasses.Field[Any]", hint: Any) -> click.
     )
 
 
-def _shown_default(default: Any) -> str:
+def _shown_default(default: Any, hint: Any) -> str:
     """What ends the help of a flag: its default as one would write it; nothing for an empty one."""
     if default in ("", (), None):
         return ""
     if isinstance(default, bool):
         text = str(default).lower()
-    elif isinstance(default, Duration):
+    elif hint is Duration:
         text = go_duration(default)
     else:
         text = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)

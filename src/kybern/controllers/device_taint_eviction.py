@@ -13,7 +13,7 @@ from kybern.api.node_fit import tolerates
 from kybern.api.resource_claims import is_reserved, resource_claim_names, results
 from kybern.api.resources import PODS, RESOURCE_CLAIMS, RESOURCE_SLICES
 from kybern.controllers.controller import Context, Controller
-from kybern.controllers.disrupting import delete_disrupted
+from kybern.controllers.taint_eviction import delete_disrupted
 
 NO_EXECUTE = "NoExecute"
 

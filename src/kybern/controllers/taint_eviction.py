@@ -6,11 +6,11 @@ stays. The clock is asked again on every change of the node or the pod.
 """
 
 from kybern.api import objects
-from kybern.api.errors import Obj
+from kybern.api.errors import Obj, StatusError
 from kybern.api.node_fit import tolerates
 from kybern.api.resources import NODES, PODS
+from kybern.client import Client
 from kybern.controllers.controller import Context, Controller
-from kybern.controllers.disrupting import delete_disrupted
 from kybern.controllers.node_lifecycle import pod_node
 
 
@@ -75,3 +75,18 @@ class TaintEvictionController(Controller):
             "Taint manager: deleting due to NoExecute taint",
             self.clock.timestamp(),
         )
+
+
+async def delete_disrupted(
+    client: Client, pod: Obj, reason: str, message: str, timestamp: str
+) -> None:
+    """Mark the pod with DisruptionTarget and delete it; one that is gone already is fine."""
+    marked = objects.copy(pod)
+    objects.set_condition(marked, "DisruptionTarget", "True", reason, message, timestamp)
+    name, namespace = objects.name(pod), objects.namespace(pod)
+    try:
+        await client.update_status(PODS, marked)
+        await client.delete(PODS, name, namespace, uid=objects.uid(pod))
+    except StatusError as error:
+        if error.code != 404:
+            raise

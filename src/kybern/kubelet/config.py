@@ -126,7 +126,6 @@ class Config:
     minimum_image_ttl_duration: Duration = flag(
         120.0, "How long an unused image stays at least.", "minimum-image-ttl-duration"
     )
-
     image_maximum_gc_age: Duration = flag(
         0.0, "How long an unused image stays at most; 0 is for ever."
     )

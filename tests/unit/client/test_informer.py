@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from broken_line import BrokenLine
 from kybern.api.errors import Obj, StatusError
 from kybern.api.resources import CONFIG_MAPS
 from kybern.api.user import ADMIN
 from kybern.apiserver.config import Config
 from kybern.apiserver.server import ApiServer
-from kybern.client import ApiUnreachable, Client, Informers
+from kybern.client import Client, Informers
 from kybern.client.informer import MutationDetected
-from kybern.client.transport import InProcessTransport, Reply
 from kybern.component.clock import Clock
 from kybern.store.memory import MemoryStore
 from kybern.testing import VirtualClock
@@ -21,33 +21,12 @@ from kybern.testing import VirtualClock
 pytestmark = pytest.mark.virtual_time
 
 
-class Fickle(InProcessTransport):
-    """A connection that can be cut: open replies end, and no new ones are made."""
-
-    down = False
-    requests = 0
-
-    async def send(self, method, path, query, headers, body) -> Reply:  # type: ignore[no-untyped-def]
-        if self.down:
-            raise ApiUnreachable("down")
-        self.requests += 1
-        reply = await super().send(method, path, query, headers, body)
-        reply.chunks = self._until_down(reply.chunks)
-        return reply
-
-    async def _until_down(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        async for chunk in chunks:
-            if self.down:
-                raise ApiUnreachable("cut")
-            yield chunk
-
-
 class World:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.store = MemoryStore()
         self.server = ApiServer(Config(), self.store, clock)
-        self.transport = Fickle(self.server.handler, ADMIN)
+        self.transport = BrokenLine(self.server.handler, ADMIN)
         self.client = Client(self.transport, clock)
         self.other = Client.in_process(self.server.handler, ADMIN, clock)
         self.informers = Informers(self.client)

@@ -13,7 +13,7 @@ class Config:
     address: str = flag("0.0.0.0", "Where to listen.")
     name: str = flag("", "What to be called.")
     fast: bool = flag(False, "Whether to hurry.")
-    pause: Duration = flag(Duration(90), "How long to rest.")
+    pause: Duration = flag(90.0, "How long to rest.")
     modes: tuple[str, ...] = flag(("Node", "RBAC"), "How to judge.")
 
 

@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 MOUNT = Path("/sys/fs/cgroup")
@@ -41,13 +42,16 @@ def join(cgroup: str, process: int = 0) -> None:
     for root in hierarchies():
         directory = root / cgroup
         directory.mkdir(parents=True, exist_ok=True)
+        levels = list(pairwise(_path(root, directory)))
         if not is_unified():
-            _prepare(root, directory)
+            for parent, child in levels:
+                _inherit_cpuset(parent, child)
         (directory / "cgroup.procs").write_text(str(process))
         if is_unified():
             # The process may come from a parent, which has controllers for its children only once
             # it is empty; with some of them and a process it could have no children at all.
-            _prepare(root, directory)
+            for parent, _ in levels:
+                _enable_controllers(parent)
 
 
 def system_of(cgroup: str) -> str:
@@ -55,15 +59,9 @@ def system_of(cgroup: str) -> str:
     return f"{cgroup}/{_SYSTEM}"
 
 
-def _prepare(root: Path, directory: Path) -> None:
-    """Make a new cgroup fit for processes, and its parents for controllers below them."""
-    current = root
-    for part in directory.relative_to(root).parts:
-        parent, current = current, current / part
-        if is_unified():
-            _enable_controllers(parent)
-        else:
-            _inherit_cpuset(parent, current)
+def _path(root: Path, directory: Path) -> list[Path]:
+    """The directories from the root of a hierarchy down to one of its cgroups."""
+    return [*(d for d in reversed(directory.parents) if d.is_relative_to(root)), directory]
 
 
 def _inherit_cpuset(parent: Path, child: Path) -> None:
