@@ -17,12 +17,13 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "cluster"))
 
-from containerd_lab import BUSYBOX, STAY, open_runtime, shell
+from containerd_lab import BUSYBOX, STAY, open_runtime, shell, until
 
 from harness import cpu_seconds, descendants, find_binary, kybern_server, pss_mb, row
 from kubelets import NODE, kybern_kubelet, node_cgroup, upstream_kubelet
@@ -31,6 +32,7 @@ from kybern.api.resources import PODS, SERVICE_ACCOUNTS
 from kybern.client import Client
 from kybern.component.clock import Clock
 from kybern.kubelet.cri.client import Runtime, cri
+from kybern.rpc.client import RpcError
 
 PROBE_SECONDS = 10
 REST_SECONDS = 30
@@ -74,9 +76,17 @@ class Floor:
 
     async def clear(self) -> None:
         for sandbox in self.sandboxes:
+            await until(partial(self._remove, sandbox), "the sandbox is removed")
+        self.sandboxes.clear()
+
+    async def _remove(self, sandbox: str) -> bool:
+        """False where the runtime could not: a shim that is just ending may not answer it."""
+        try:
             await self.runtime.stop_sandbox(sandbox)
             await self.runtime.remove_sandbox(sandbox)
-        self.sandboxes.clear()
+        except RpcError:
+            return False
+        return True
 
 
 class Watched:

@@ -163,7 +163,9 @@ def shared_directory() -> Iterator[Path]:
     """A short directory whose mounts containerd's mount namespace sees."""
     path = Path(tempfile.mkdtemp(prefix="kybern-lab-", dir="/tmp"))
     subprocess.run(["mount", "--bind", path, path], check=True)
-    subprocess.run(["mount", "--make-shared", path], check=True)
+    # Private first: where the machine's own mounts are shared, what is mounted below would else be
+    # mounted there too, hidden and counted twice.
+    subprocess.run(["mount", "--make-private", "--make-shared", path], check=True)
     try:
         yield path
     finally:
