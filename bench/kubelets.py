@@ -32,7 +32,7 @@ async def kybern_kubelet(
     directory: Path, server: Server, client: Client, runtime: Path
 ) -> AsyncIterator[subprocess.Popen[bytes]]:
     """Kybern's."""
-    with node_cgroup(f"kybern-bench-{directory.name}") as cgroup:
+    with node_cgroup(f"{directory.parent.name}-{directory.name}") as cgroup:
         command = [*KYBERN, "run", "kubelet", f"--kubeconfig={_kubeconfig(directory, server)}"]
         command += [f"--hostname-override={NODE}", "--node-ip=127.0.0.1", "--address=127.0.0.1"]
         command += [f"--root-dir={directory / 'kubelet'}", f"--port={free_port()}"]
@@ -47,7 +47,8 @@ async def upstream_kubelet(
     binary: str, directory: Path, server: Server, client: Client, runtime: Path
 ) -> AsyncIterator[subprocess.Popen[bytes]]:
     """Upstream's, with its defaults where the measurement does not need something else."""
-    with node_cgroup(f"kybern-bench-{directory.name}") as cgroup, kernel_settings_kept():
+    name = f"{directory.parent.name}-{directory.name}"
+    with node_cgroup(name) as cgroup, kernel_settings_kept():
         for hierarchy in Cgroups(cgroup).hierarchies():
             (hierarchy / cgroup).mkdir(exist_ok=True)
         config = {
@@ -73,7 +74,10 @@ async def upstream_kubelet(
 
 @contextlib.contextmanager
 def node_cgroup(name: str) -> Iterator[str]:
-    """A name for the node's tree of cgroups, which is removed afterwards."""
+    """A node's tree of cgroups, removed afterwards.
+
+    With the lab's directory in its name the lab finds the processes in it when something fails.
+    """
     try:
         yield name
     finally:

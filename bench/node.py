@@ -9,7 +9,6 @@ printed: the process of the kubelet alone, without a proxy or DNS. It asserts no
 
 import argparse
 import asyncio
-import os
 import statistics
 import subprocess
 import sys
@@ -220,7 +219,7 @@ async def by_kubelet(
 async def main(options: argparse.Namespace) -> None:
     row("", "to Ready", "beyond floor", "at once", "CPU a pod", "CPU at rest", "PSS")
     async with open_runtime() as (containerd, directory):
-        with node_cgroup(f"kybern-bench-floor-{os.getpid()}") as cgroup:
+        with node_cgroup(f"{directory.name}-floor") as cgroup:
             (directory / "floor").mkdir()
             runtime = Runtime(f"unix://{containerd.socket}")
             floor = await by_runtime(Floor(runtime, directory / "floor", cgroup), options.pods)
