@@ -20,7 +20,8 @@ from kybern.client import Client
 from kybern.component import pki
 from kybern.component.clock import Clock
 from kybern.component.kubeconfig import Access, write_kubeconfig
-from kybern.kubelet.cgroups import Cgroups, remove_tree
+from kybern.kubelet.cgroups.kernel import remove_tree
+from kybern.kubelet.cgroups.tree import Cgroups
 
 NODE = "bench"
 # What upstream's kubelet sets for the whole machine.

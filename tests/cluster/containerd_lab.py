@@ -62,12 +62,12 @@ netns_mounts_under_state_dir = true
 bin_dir = "/usr/lib/cni"
 conf_dir = "{root}/net.d"
 [plugins."io.containerd.grpc.v1.cri".containerd]
-default_runtime_name = "crun"
-[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.crun]
+default_runtime_name = "{runtime}"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{runtime}]
 runtime_type = "io.containerd.runc.v2"
-[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.crun.options]
-BinaryName = "crun"
-SystemdCgroup = false
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{runtime}.options]
+BinaryName = "{runtime}"
+SystemdCgroup = {systemd}
 """
 
 
@@ -77,16 +77,27 @@ def _enter(descriptor: int) -> None:
 
 
 class Containerd:
-    """One private containerd under ``root``, in the network namespace of the thread."""
+    """One private containerd under ``root``, in the network namespace of the thread.
 
-    def __init__(self, root: Path) -> None:
+    Its runtime is crun; runc, as most machines have it, where ``systemd`` makes the cgroups.
+    """
+
+    def __init__(self, root: Path, systemd: bool = False) -> None:
         self.root = root
+        self._systemd = systemd
         self.socket = root / "containerd.sock"
         self._process: subprocess.Popen[bytes] | None = None
 
     def prepare(self) -> None:
         (self.root / "net.d").mkdir(parents=True)
-        (self.root / "config.toml").write_text(_CONTAINERD.format(root=self.root, pause=PAUSE))
+        (self.root / "config.toml").write_text(
+            _CONTAINERD.format(
+                root=self.root,
+                pause=PAUSE,
+                runtime="runc" if self._systemd else "crun",
+                systemd="true" if self._systemd else "false",
+            )
+        )
         ipam = {
             "type": "host-local",
             "ranges": [[{"subnet": "10.77.0.0/24"}]],
@@ -212,10 +223,10 @@ STAY = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
 
 
 @contextlib.asynccontextmanager
-async def open_runtime() -> AsyncIterator[tuple[Containerd, Path]]:
+async def open_runtime(systemd: bool = False) -> AsyncIterator[tuple[Containerd, Path]]:
     """A containerd with the pause and busybox images, and the lab's directory."""
     with private_namespace(), shared_directory() as directory:
-        containerd = Containerd(directory / "c")
+        containerd = Containerd(directory / "c", systemd)
         containerd.prepare()
         containerd.start()
         try:

@@ -6,6 +6,7 @@ nothing is left behind, the pods' cgroups included.
 
 import asyncio
 import contextlib
+import subprocess
 from collections.abc import (
     AsyncIterator,
     Iterable,
@@ -19,7 +20,8 @@ from typing import Any
 from containerd_lab import BUSYBOX, SECONDS, Containerd, open_runtime, until
 
 from kybern.component.clock import Clock
-from kybern.kubelet.cgroups import remove_tree
+from kybern.kubelet.cgroups.kernel import remove_tree
+from kybern.kubelet.cgroups.tree import Cgroups
 from kybern.kubelet.config import Config
 from kybern.kubelet.images.credentials import PullSecret
 from kybern.kubelet.main import make_parts
@@ -161,6 +163,7 @@ class Lab:
         await self.workers.close()
         await self.parts.probes.close()
         await self.parts.runtime.close()
+        self.parts.cgroups.close()
 
     def pod(self, *containers: Obj, name: str = "", **spec: Any) -> Obj:
         """A pod that is not yet known to the node."""
@@ -278,14 +281,23 @@ class Lab:
 
     def remove_cgroups(self) -> None:
         """The tree above the pods belongs to the node; the lab takes it away with itself."""
-        for hierarchy in self.parts.cgroups.hierarchies():
-            remove_tree(hierarchy / self.config.cgroup_root)
+        remove_cgroups(self.parts.cgroups)
+
+
+def remove_cgroups(cgroups: Cgroups) -> None:
+    """Remove a node's tree of cgroups, the one that ``--cgroup-root`` names included."""
+    top = Path(cgroups.root).parent
+    if top.suffix == ".slice":
+        subprocess.run(["systemctl", "stop", top.name], check=True)
+    for hierarchy in cgroups.hierarchies():
+        remove_tree(hierarchy / top.relative_to("/"))
 
 
 @contextlib.asynccontextmanager
 async def open_lab(**settings: Any) -> AsyncIterator[Lab]:
     """A lab without an API server, its kubelet's settings given; closing checks for leftovers."""
-    async with open_runtime() as (containerd, directory):
+    systemd = settings.get("cgroup_driver") == "systemd"
+    async with open_runtime(systemd) as (containerd, directory):
         lab = Lab(containerd, directory, **settings)
 
         async def images_known() -> bool:

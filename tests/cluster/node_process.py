@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from containerd_lab import Containerd, open_runtime, until
+from kubelet_lab import remove_cgroups
 
 from kybern.api import objects
 from kybern.api.errors import Obj
@@ -24,7 +25,8 @@ from kybern.client import Client
 from kybern.component import pki
 from kybern.component.clock import Clock
 from kybern.component.kubeconfig import Access, load_access, write_kubeconfig
-from kybern.kubelet.cgroups import Cgroups, remove_tree
+from kybern.kubelet.cgroups.names import CGROUPFS, SYSTEMD
+from kybern.kubelet.cgroups.tree import Cgroups
 from kybern.kubelet.cri.client import Runtime, cri
 from kybern.testing import Cluster
 
@@ -35,7 +37,9 @@ DISK_SIZE = "16m"
 class NodeProcess:
     """The node, and ways to hurt it."""
 
-    def __init__(self, cluster: Cluster, containerd: Containerd, directory: Path) -> None:
+    def __init__(
+        self, cluster: Cluster, containerd: Containerd, directory: Path, driver: str = CGROUPFS
+    ) -> None:
         self.cluster = cluster
         self.client: Client = cluster.client
         self.containerd = containerd
@@ -43,6 +47,8 @@ class NodeProcess:
         self.root = directory / "kubelet"
         self.kubelet: subprocess.Popen[bytes] | None = None
         self.cgroup = f"kybern-lab-{directory.name}"
+        self.cgroups = Cgroups(self.cgroup, driver=driver)
+        self._driver = driver
         self.runtime = Runtime(f"unix://{containerd.socket}")
         self.authority = pki.load_or_create_authority(
             cluster.kubeconfig.parent / "pki", "ca", "kubernetes", Clock()
@@ -62,6 +68,7 @@ class NodeProcess:
             f"--root-dir={self.root}",
             f"--container-runtime-endpoint=unix://{self.containerd.socket}",
             f"--cgroup-root={self.cgroup}",
+            f"--cgroup-driver={self._driver}",
             f"--hostname-override={NODE}",
             "--node-ip=127.0.0.1",
             "--address=127.0.0.1",
@@ -139,7 +146,7 @@ class NodeProcess:
         files = [path for path in (self.root / "pods").glob("*") if path.name not in known]
         logs = (self.root / "pod-logs").glob("*")
         files += [path for path in logs if path.name.rpartition("_")[2] not in known]
-        groups = Cgroups(self.cgroup).pods() - known
+        groups = self.cgroups.pods() - known
         return [*map(str, files), *(f"cgroup of {uid}" for uid in sorted(groups))]
 
     @contextlib.asynccontextmanager
@@ -164,15 +171,17 @@ class NodeProcess:
             await asyncio.to_thread(self.kubelet.wait)
         if os.path.ismount(self.root):
             subprocess.run(["umount", "--recursive", self.root], check=False)
-        for hierarchy in Cgroups(self.cgroup).hierarchies():
-            remove_tree(hierarchy / self.cgroup)
+        remove_cgroups(self.cgroups)
 
 
 @contextlib.asynccontextmanager
-async def open_node_process(*flags: str) -> AsyncIterator[NodeProcess]:
+async def open_node_process(*flags: str, driver: str = CGROUPFS) -> AsyncIterator[NodeProcess]:
     """A node that is ready, its kubelet started with these flags beside the usual ones."""
-    async with open_runtime() as (containerd, directory), Cluster(nodes=0, serve=True) as cluster:
-        node = NodeProcess(cluster, containerd, directory)
+    async with (
+        open_runtime(driver == SYSTEMD) as (containerd, directory),
+        Cluster(nodes=0, serve=True) as cluster,
+    ):
+        node = NodeProcess(cluster, containerd, directory, driver)
         node.give_credentials()
         async with node.ending():
             node.start(*flags)

@@ -24,7 +24,8 @@ from kybern.cluster.nodes import local_path
 from kybern.component import pki
 from kybern.component.clock import Clock
 from kybern.kubelet import main as kubelet
-from kybern.kubelet.cgroups import Cgroups, remove_tree
+from kybern.kubelet.cgroups.kernel import remove_tree
+from kybern.kubelet.cgroups.tree import Cgroups
 from kybern.kubelet.config import Config
 from kybern.kubelet.cri.client import Runtime
 from kybern.kubelet.sources.references import FRESH_SECONDS

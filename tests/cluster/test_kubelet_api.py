@@ -22,7 +22,8 @@ from kybern.client import Client
 from kybern.component import pki
 from kybern.component.clock import Clock
 from kybern.component.http.spdy import SpdyClient
-from kybern.kubelet.cgroups import Cgroups, remove_tree
+from kybern.kubelet.cgroups.kernel import remove_tree
+from kybern.kubelet.cgroups.tree import Cgroups
 from kybern.kubelet.config import Config
 from kybern.kubelet.main import run
 from kybern.kubelet.pods.worker import RESYNC_SECONDS

@@ -16,7 +16,8 @@ from kybern.client import Client
 from kybern.component import pki
 from kybern.component.clock import Clock
 from kybern.component.kubeconfig import Access, load_access, write_kubeconfig
-from kybern.kubelet.cgroups import Cgroups, remove_tree
+from kybern.kubelet.cgroups.kernel import remove_tree
+from kybern.kubelet.cgroups.tree import Cgroups
 from running_cluster import free_port, until
 
 pytestmark = needs_containerd

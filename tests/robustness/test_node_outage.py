@@ -14,7 +14,8 @@ from kybern.api.resources import CONFIG_MAPS, NODES, PODS
 from kybern.api.user import AUTHENTICATED_GROUP, UserInfo
 from kybern.client import Client
 from kybern.component.clock import Clock
-from kybern.kubelet.cgroups import Cgroups, remove_tree
+from kybern.kubelet.cgroups.kernel import remove_tree
+from kybern.kubelet.cgroups.tree import Cgroups
 from kybern.kubelet.config import Config
 from kybern.kubelet.cri.client import Runtime
 from kybern.kubelet.main import run

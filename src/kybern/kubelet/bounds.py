@@ -7,7 +7,7 @@ only where :meth:`Bounds.hold` says that the kernel holds something else than th
 
 import math
 import mmap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kybern.api.errors import Obj
 from kybern.api.pod_resources import pod_limits, pod_requests
@@ -18,6 +18,8 @@ CPU_PERIOD = 100_000
 MIN_SHARES = 2
 MAX_SHARES = 262_144
 MIN_QUOTA = 1000
+# A percent of a CPU, in microseconds per period.
+_PERCENT = CPU_PERIOD // 100
 _SHARES_PER_CPU = 1024
 # The mark of a granted container that has CPUs to itself: which, in the kernel's notation.
 EXCLUSIVE_CPUS = "exclusiveCpus"
@@ -62,15 +64,29 @@ class Limits:
     memory: int | None
 
 
+def in_whole_percents(limits: Limits) -> Limits:
+    """The limits as systemd can write them down."""
+    return replace(limits, quota=_whole_percents(limits.quota))
+
+
+def _whole_percents(quota: int | None) -> int | None:
+    return None if quota is None else -(-quota // _PERCENT) * _PERCENT
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a cgroup holds; ``weight`` is in shares on version 1."""
+    """What a cgroup holds; ``weight`` is in shares on version 1.
+
+    With ``whole_percents`` it is systemd's, whose unit files have no fractions of a CPU percent:
+    quotas are rounded up to them.
+    """
 
     unified: bool
     weight: int
     quota: int | None
     memory: int | None
     memory_used: int = 0
+    whole_percents: bool = False
 
     def hold(self, wanted: Limits) -> bool:
         """Whether the kernel holds these limits."""
@@ -86,6 +102,8 @@ class Bounds:
         return self.weight in (cpu_weight(shares), curved_cpu_weight(shares))
 
     def hold_quota(self, quota: int | None) -> bool:
+        if self.whole_percents and self.quota == _whole_percents(quota):
+            return True
         return self.quota == quota
 
     def hold_memory(self, memory: int | None) -> bool:

@@ -69,6 +69,10 @@ class Config:
     http_check_frequency: Duration = flag(20.0, "Time between looks at the URL of manifests.")
     max_pods: int = flag(110, "How many pods the node takes.")
     pod_max_pids: int = flag(-1, "How many processes a pod may have; -1 leaves that to the node.")
+    cgroup_driver: str = flag(
+        "cgroupfs",
+        "Who makes the pods' cgroups, if the runtime does not tell: cgroupfs or systemd.",
+    )
     cgroup_root: str = flag("", "Cgroup below which pods live.")
     system_reserved: tuple[str, ...] = flag((), "Resources kept from pods, as cpu=100m.")
     enforce_node_allocatable: tuple[str, ...] = flag(

@@ -14,6 +14,7 @@ from typing import Any
 from kybern.api import yaml
 from kybern.api.errors import Obj
 from kybern.component.duration import parse_duration
+from kybern.kubelet.cgroups import names as cgroups
 from kybern.kubelet.config import EVICTION_HARD, Config
 from kybern.kubelet.images import verification
 
@@ -88,6 +89,7 @@ def _taints(field: str, value: Any) -> tuple[str, ...]:
 _FLAGS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "address": ("address", _text),
     "allowedUnsafeSysctls": ("allowed_unsafe_sysctls", _texts),
+    "cgroupDriver": ("cgroup_driver", _one_of(*cgroups.DRIVERS)),
     "cgroupRoot": ("cgroup_root", _text),
     "clusterDNS": ("cluster_dns", _texts),
     "clusterDomain": ("cluster_domain", _text),
@@ -156,7 +158,6 @@ _NESTED = ("authentication", "authorization", "crashLoopBackOff", "userNamespace
 _FIXED: dict[str, tuple[Any, ...]] = {
     "authentication.webhook.enabled": (True,),
     "authorization.mode": ("Webhook",),
-    "cgroupDriver": ("cgroupfs",),
     "cgroupsPerQOS": (True,),
     "cpuCFSQuota": (True,),
     "enableControllerAttachDetach": (True,),

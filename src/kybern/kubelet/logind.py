@@ -7,28 +7,24 @@ shutdown waits. A kubelet that dies thus holds up nothing.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from io import FileIO
 from pathlib import Path
-from typing import Any
 
-from dbus_fast import BusType, Message, MessageType
+from dbus_fast import Message
 from dbus_fast.aio import MessageBus
-from dbus_fast.errors import DBusFastError
+
+from kybern.kubelet.message_bus import SYSTEMD, BusError, Peer, call, connect, heard, subscribe
 
 CONFIGURATION = Path("/etc/systemd/logind.conf.d")
 _FILE = "99-kubelet.conf"
-_NAME, _PATH = "org.freedesktop.login1", "/org/freedesktop/login1"
-_MANAGER = "org.freedesktop.login1.Manager"
-_SIGNAL = "PrepareForShutdown"
-_SYSTEMD = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1")
-_CALL_SECONDS = 25.0
+_LOGIND = Peer(
+    "org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager"
+)
+_PROPERTIES = replace(_LOGIND, interface="org.freedesktop.DBus.Properties")
 # How long logind may take to read its configuration anew, doubling between looks.
 _FIRST_LOOK_SECONDS = 0.1
 _LOOKS = 5
-
-
-class LogindError(Exception):
-    """logind is not there, or does not do what was asked; the text says what."""
 
 
 class Logind:
@@ -42,21 +38,12 @@ class Logind:
     async def watch(self) -> None:
         """Have the bus tell of shutdowns from now on."""
         self._bus.add_message_handler(self._hear)
-        rule = f"type='signal',interface='{_MANAGER}',member='{_SIGNAL}',path='{_PATH}'"
-        await self._call(
-            "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "AddMatch",
-            "s", [rule],
-        )  # fmt: skip
+        await subscribe(self._bus, _LOGIND, "PrepareForShutdown")
 
-    def _hear(self, message: Message) -> bool | None:
-        if (
-            message.message_type is MessageType.SIGNAL
-            and (message.interface, message.member) == (_MANAGER, _SIGNAL)
-            and message.signature == "b"
-            and not self._news.full()
-        ):
-            self._news.put_nowait(message.body[0])
-        return None
+    def _hear(self, message: Message) -> None:
+        news = heard(message, _LOGIND, "PrepareForShutdown", "b")
+        if news is not None and not self._news.full():
+            self._news.put_nowait(news[0])
 
     async def shutdowns(self) -> AsyncIterator[bool]:
         """True when the machine is about to stop, False when it goes on after all.
@@ -78,26 +65,22 @@ class Logind:
 
     async def delay(self) -> float:
         """The seconds that a shutdown waits for delay locks at most."""
-        answer = await self._call(
-            _NAME, _PATH, "org.freedesktop.DBus.Properties", "Get",
-            "ss", [_MANAGER, "InhibitDelayMaxUSec"],
-        )  # fmt: skip
+        wanted = [_LOGIND.interface, "InhibitDelayMaxUSec"]
+        answer = await call(self._bus, _PROPERTIES, "Get", "ss", wanted)
         return answer.body[0].value / 1_000_000
 
     async def raise_delay(self, seconds: float) -> None:
-        """Make logind wait that long, if it does not yet; raises LogindError where it will not."""
+        """Make logind wait that long, if it does not yet; raises BusError where it will not."""
         if await self.delay() >= seconds:
             return
         try:
             await asyncio.to_thread(_configure, self._configuration, seconds)
         except OSError as error:
-            raise LogindError(
+            raise BusError(
                 f"unable to override inhibit delay by shutdown manager: {error}"
             ) from error
-        await self._call(
-            *_SYSTEMD, "org.freedesktop.systemd1.Manager", "KillUnit",
-            "ssi", ["systemd-logind.service", "all", 1],
-        )  # fmt: skip
+        unit = ["systemd-logind.service", "all", 1]
+        await call(self._bus, SYSTEMD, "KillUnit", "ssi", unit)
         pause = _FIRST_LOOK_SECONDS
         for _ in range(_LOOKS):
             await asyncio.sleep(pause)
@@ -105,46 +88,22 @@ class Logind:
             found = await self.delay()
             if found >= seconds:
                 return
-        raise LogindError(
-            f"logind's InhibitDelayMaxSec stays {found:g} s, {seconds:g} s are needed"
-        )
+        raise BusError(f"logind's InhibitDelayMaxSec stays {found:g} s, {seconds:g} s are needed")
 
     async def inhibit(self) -> FileIO:
         """A delay lock: a file to close when the machine may stop."""
-        answer = await self._call(
-            _NAME, _PATH, _MANAGER, "Inhibit",
-            "ssss", ["shutdown", "kubelet", "Kubelet needs time to handle node shutdown", "delay"],
-        )  # fmt: skip
+        reason = "Kubelet needs time to handle node shutdown"
+        wanted = ["shutdown", "kubelet", reason, "delay"]
+        answer = await call(self._bus, _LOGIND, "Inhibit", "ssss", wanted)
         if not answer.unix_fds:
-            raise LogindError("logind gave no inhibitor lock")
+            raise BusError("logind gave no inhibitor lock")
         return FileIO(answer.unix_fds[answer.body[0]])
-
-    async def _call(
-        self, name: str, path: str, interface: str, member: str, signature: str, body: list[Any]
-    ) -> Message:
-        message = Message(
-            destination=name, path=path, interface=interface, member=member,
-            signature=signature, body=body,
-        )  # fmt: skip
-        try:
-            async with asyncio.timeout(_CALL_SECONDS):
-                answer = await self._bus.call(message)
-        except (TimeoutError, OSError, EOFError, DBusFastError) as error:
-            raise LogindError(f"{member}: {error or 'no answer'}") from error
-        if answer is None or answer.message_type is not MessageType.METHOD_RETURN:
-            problem = answer.body[0] if answer is not None and answer.body else "no answer"
-            raise LogindError(f"{member}: {problem}")
-        return answer
 
 
 @contextlib.asynccontextmanager
 async def open_logind(configuration: Path = CONFIGURATION) -> AsyncIterator[Logind]:
-    """A connection to this machine's logind; LogindError where it has no message bus."""
-    try:
-        async with asyncio.timeout(_CALL_SECONDS):
-            bus = await MessageBus(bus_type=BusType.SYSTEM, negotiate_unix_fd=True).connect()
-    except (TimeoutError, OSError, EOFError, DBusFastError) as error:
-        raise LogindError(f"no system message bus: {error}") from error
+    """A connection to this machine's logind; BusError where it has no message bus."""
+    bus = await connect()
     try:
         yield Logind(bus, configuration)
     finally:

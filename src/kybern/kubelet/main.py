@@ -25,7 +25,7 @@ from kybern.kubelet.admission.sysctls import SysctlAllowlist
 from kybern.kubelet.certificates.client import connect as connect
 from kybern.kubelet.certificates.client import prepare_client_certificate
 from kybern.kubelet.certificates.serving import serving_manager
-from kybern.kubelet.cgroups import Cgroups
+from kybern.kubelet.cgroups.tree import Cgroups
 from kybern.kubelet.config import Config
 from kybern.kubelet.cpus.manager import make_cpu_manager
 from kybern.kubelet.cri.client import Runtime
@@ -117,6 +117,8 @@ def make_parts(
     allocations.load()
     cgroups = Cgroups(
         config.cgroup_root,
+        driver=config.cgroup_driver,
+        ask=runtime.cgroup_driver,
         max_pids=config.pod_max_pids,
         single_oom_kill=config.single_process_oom_kill,
     )
@@ -204,7 +206,7 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
     served.watches.on_change = workers.wake
     pleg = Pleg(parts.runtime, workers.wake)
     registration = NodeRegistration(
-        client, clock, config, facts, machine, parts.runtime, pleg.healthy, recorder
+        client, clock, config, facts, machine, parts.runtime, parts.cgroups, pleg.healthy, recorder
     )
     parts.admission.refresh = registration.refresh
     guards = Guards(parts, workers, registration, config)
@@ -269,6 +271,7 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
         await parts.claims.drivers.close()
         await slices.close()
         await parts.runtime.close()
+        parts.cgroups.close()
 
 
 async def _serve_plugins(drivers: Drivers, claim_drivers: ClaimDrivers, root: Path) -> None:

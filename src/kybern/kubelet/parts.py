@@ -6,7 +6,7 @@ from typing import Protocol
 from kybern.api.errors import Obj
 from kybern.component.clock import Clock
 from kybern.kubelet.admission.gate import Admission
-from kybern.kubelet.cgroups import Cgroups
+from kybern.kubelet.cgroups.tree import Cgroups
 from kybern.kubelet.cpus.manager import CpuManager
 from kybern.kubelet.cri.client import Runtime
 from kybern.kubelet.cri.state import StateReader

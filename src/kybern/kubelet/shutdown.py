@@ -119,7 +119,7 @@ class Shutdown:
 
     async def _heed_logind(self) -> None:
         try:
-            from kybern.kubelet.logind import LogindError, open_logind
+            from kybern.kubelet.logind import open_logind
         except ImportError as error:
             logger.warning("only SIGPWR tells of shutdowns: %s", error)
             return
@@ -130,7 +130,7 @@ class Shutdown:
                     await logind.raise_delay(sum(period.seconds for period in self._periods))
                     known = True
                     await self.follow(logind)
-            except LogindError as error:
+            except OSError as error:
                 if not known:
                     logger.warning("only SIGPWR tells of shutdowns: %s", error)
                     return

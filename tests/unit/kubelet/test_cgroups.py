@@ -10,7 +10,7 @@ from kubelet_pods import Obj, container, pod
 
 from kybern.kubelet import pressure
 from kybern.kubelet.bounds import Limits
-from kybern.kubelet.cgroups import Cgroups
+from kybern.kubelet.cgroups.tree import Cgroups
 from kybern.kubelet.cri.container_config import resources
 
 

@@ -87,7 +87,7 @@ def test_default_thresholds_are_kept_where_the_file_asks_for_it() -> None:
             'strict decoding error: unknown field "authentication.x509.file"',
         ),
         ("maxPods: many", "maxPods: expected int, found str"),
-        ("cgroupDriver: systemd", "cgroupDriver: 'systemd' is not supported"),
+        ("cgroupDriver: runc", "cgroupDriver: 'runc' is none of cgroupfs, systemd"),
         (
             "topologyManagerPolicy: restricted",
             "topologyManagerPolicy: 'restricted' is not supported",

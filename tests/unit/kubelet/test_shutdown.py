@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from kubelet_pods import pod
+from private_bus import NO_LIBRARY, SECONDS, private_bus, until
 
 from kybern.component.flags import BadFlag
 from kybern.kubelet.config import Config
@@ -17,22 +17,6 @@ from kybern.kubelet.shutdown import Period, Shutdown, by_priority, shutdown_peri
 
 Obj = dict[str, Any]
 CRITICAL = 2_000_000_000
-SECONDS = 10.0
-NO_LIBRARY = "no library for D-Bus is installed"
-
-_BUS = """
-<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
- "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig>
-  <listen>unix:path={socket}</listen>
-  <policy context="default">
-    <allow send_destination="*" eavesdrop="true"/>
-    <allow eavesdrop="true"/>
-    <allow own="*"/>
-    <allow user="*"/>
-  </policy>
-</busconfig>
-"""
 
 
 def named(name: str, priority: int) -> Obj:
@@ -164,37 +148,13 @@ class Logind:
 @pytest_asyncio.fixture
 async def logind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Logind]:
     dbus_fast = pytest.importorskip("dbus_fast", reason=NO_LIBRARY)
-    message_bus = pytest.importorskip("dbus_fast.aio", reason=NO_LIBRARY).MessageBus
-    socket = tmp_path / "bus"
-    (tmp_path / "bus.conf").write_text(_BUS.format(socket=socket))
-    command = ["dbus-daemon", f"--config-file={tmp_path / 'bus.conf'}", "--nofork", "--nopidfile"]
-    try:
-        daemon = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    except FileNotFoundError:
-        pytest.skip("dbus-daemon is not installed")
-    try:
-        await until(socket.exists)
-        monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={socket}")
-        kind = dbus_fast.BusType.SYSTEM
-        async with asyncio.timeout(SECONDS):
-            bus = await message_bus(bus_type=kind, negotiate_unix_fd=True).connect()
+    names = ("org.freedesktop.login1", "org.freedesktop.systemd1")
+    async with private_bus(tmp_path, monkeypatch, *names) as bus:
         made = Logind(dbus_fast, bus, tmp_path / "conf")
         bus.add_message_handler(made.answer)
-        for name in ("org.freedesktop.login1", "org.freedesktop.systemd1"):
-            await bus.request_name(name)
         yield made
-        bus.disconnect()
         for lock in made.locks:
             os.close(lock)
-    finally:
-        daemon.terminate()
-        daemon.wait()
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(SECONDS):
-        while not condition():
-            await asyncio.sleep(0.02)
 
 
 async def test_logind_waits_until_the_pods_have_ended(logind: Logind, tmp_path: Path) -> None:
@@ -242,9 +202,10 @@ async def test_a_machine_without_logind_is_no_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("dbus_fast", reason=NO_LIBRARY)
-    from kybern.kubelet.logind import LogindError, open_logind
+    from kybern.kubelet.logind import open_logind
+    from kybern.kubelet.message_bus import BusError
 
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={tmp_path / 'none'}")
-    with pytest.raises(LogindError, match="no system message bus"):
+    with pytest.raises(BusError, match="no system message bus"):
         async with open_logind():
             pytest.fail("there is no bus")

@@ -50,15 +50,17 @@ class Runtime:
         """The runtime's conditions (RuntimeReady, NetworkReady) and handlers."""
         return await self._runtime.call("Status", cri.StatusRequest(), 5)
 
-    async def uses_systemd(self) -> bool:
-        """Whether the runtime has its cgroups made by systemd; older ones do not tell."""
+    async def cgroup_driver(self) -> str:
+        """Who makes the runtime's cgroups: cgroupfs or systemd; empty if it does not tell."""
         try:
             answer = await self._runtime.call("RuntimeConfig", cri.RuntimeConfigRequest(), 5)
         except RpcError as error:
             if error.code == "UNIMPLEMENTED":
-                return False
+                return ""
             raise
-        return answer.HasField("linux") and answer.linux.cgroup_driver == cri.SYSTEMD
+        if not answer.HasField("linux"):
+            return ""
+        return "systemd" if answer.linux.cgroup_driver == cri.SYSTEMD else "cgroupfs"
 
     # Sandboxes.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kybern.kubelet.bounds import Bounds
-from kybern.kubelet.cgroups import Cgroups
+from kybern.kubelet.cgroups.tree import Cgroups
 from kybern.kubelet.cri import labels
 from kybern.kubelet.cri.client import Runtime, cri, is_gone
 from kybern.rpc.client import RpcError

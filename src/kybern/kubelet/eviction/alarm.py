@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from kybern.kubelet.cgroups import Cgroups
+from kybern.kubelet.cgroups.tree import Cgroups
 from kybern.kubelet.eviction.thresholds import (
     ALLOCATABLE_MEMORY,
     MEMORY,

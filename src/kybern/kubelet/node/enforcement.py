@@ -8,12 +8,14 @@ have made room, so it is tried again every minute.
 import asyncio
 
 from kybern.kubelet.bounds import Limits, cpu_shares
-from kybern.kubelet.cgroups import Cgroups
+from kybern.kubelet.cgroups.tree import Cgroups
 from kybern.kubelet.config import Config
 from kybern.kubelet.node.machine import Machine
 from kybern.kubelet.parts import NodeFacts, Recorder
+from kybern.rpc.client import RpcError
 
 RETRY_SECONDS = 60.0
+RUNTIME_SECONDS = 1.0
 
 
 def bounds_of_all_pods(machine: Machine, config: Config) -> Limits:
@@ -29,6 +31,10 @@ async def enforce(limits: Limits, cgroups: Cgroups, facts: NodeFacts, recorder: 
     while True:
         try:
             await cgroups.bound_all(limits)
+        except RpcError:
+            # The runtime has still to say whose cgroups these are; the node's status tells of it.
+            await asyncio.sleep(RUNTIME_SECONDS)
+            continue
         except OSError as error:
             text = f'Failed to update Node Allocatable Limits "{cgroups.root}": {error}'
             recorder.event(facts.reference, "Warning", "FailedNodeAllocatableEnforcement", text)

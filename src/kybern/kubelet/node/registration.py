@@ -14,6 +14,7 @@ from kybern.api.resources import NODES
 from kybern.client.client import Client
 from kybern.client.transport import ApiUnreachable
 from kybern.component.clock import Clock
+from kybern.kubelet.cgroups.tree import Cgroups
 from kybern.kubelet.config import Config
 from kybern.kubelet.cri.client import Runtime
 from kybern.kubelet.node import status
@@ -28,7 +29,6 @@ REPORT_SECONDS = 300.0
 RETRY_SECONDS = 1.0
 # A runtime that has answered may be silent this long, for a restart of its own.
 RUNTIME_PATIENCE_SECONDS = 30.0
-FOREIGN_CGROUPS = "the container runtime's cgroup driver is systemd, the kubelet's is cgroupfs"
 
 
 class NodeRegistration:
@@ -42,6 +42,7 @@ class NodeRegistration:
         facts: NodeFacts,
         machine: Machine,
         runtime: Runtime,
+        cgroups: Cgroups,
         runtime_healthy: Callable[[], bool],
         recorder: Recorder,
     ) -> None:
@@ -51,6 +52,7 @@ class NodeRegistration:
         self._facts = facts
         self._machine = machine
         self._runtime = runtime
+        self._cgroups = cgroups
         self._runtime_healthy = runtime_healthy
         self._recorder = recorder
         self._thresholds = config.thresholds()
@@ -138,13 +140,14 @@ class NodeRegistration:
         """What is wrong with the runtime and with its network; a short silence is nothing."""
         try:
             answer = await self._runtime.status()
-            if self._answered is None and await self._runtime.uses_systemd():
-                return FOREIGN_CGROUPS, ""
+            await self._cgroups.settle()
         except RpcError as error:
             now = self._clock.monotonic()
             if self._answered is None or now - self._answered > RUNTIME_PATIENCE_SECONDS:
                 return f"container runtime is down: {error.message}", ""
             return "", self._network_problem
+        except OSError as error:
+            return f"no cgroups can be made for pods: {error}", ""
         self._answered = self._clock.monotonic()
         self._features = status.features(answer)
         states = {condition.type: condition for condition in answer.status.conditions}

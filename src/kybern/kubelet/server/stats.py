@@ -13,7 +13,7 @@ from typing import Any
 from kybern.api.errors import Obj
 from kybern.api.volumes import claim_names
 from kybern.component.clock import rfc3339
-from kybern.kubelet.cgroups import CgroupUsage
+from kybern.kubelet.cgroups.kernel import CgroupUsage
 from kybern.kubelet.cri import labels
 from kybern.kubelet.eviction.ranking import Disk, PodUsage
 from kybern.kubelet.eviction.signals import Disks, find_disks, observe
