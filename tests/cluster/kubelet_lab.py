@@ -80,6 +80,9 @@ class Objects:
     async def write_volumes_in_use(self, node: str, names: Sequence[str]) -> None:
         raise AssertionError("nothing is attached here")
 
+    async def service_account(self, namespace: str, name: str) -> Obj | None:
+        return {"metadata": {"namespace": namespace, "name": name, "uid": f"uid-{name}"}}
+
     async def runtime_handler(self, runtime_class: str) -> str:
         return runtime_class
 
@@ -90,7 +93,9 @@ class Objects:
     def services(self, namespace: str, linked: bool) -> Iterable[Obj]:
         return self.links if linked else []
 
-    async def token(self, pod: Obj, audience: str, expiration_seconds: int) -> tuple[str, float]:
+    async def token(
+        self, pod: Obj, audience: str, expiration_seconds: int, account_uid: str = ""
+    ) -> tuple[str, float]:
         self.tokens.append((audience, expiration_seconds))
         return f"token-{len(self.tokens)}", Clock().time() + expiration_seconds
 

@@ -128,6 +128,78 @@ async def test_pods_pull_from_dockers_own_registry(place: tuple[Lab, str], tmp_p
             await lab.gone(pod)
 
 
+def plugin(directory: Path, registry: str) -> Path:
+    """The configuration of a plugin in the directory, which trusts pods' service accounts."""
+    answer = {
+        "apiVersion": "credentialprovider.kubelet.k8s.io/v1",
+        "kind": "CredentialProviderResponse",
+        "cacheKeyType": "Registry",
+        "auth": {registry: {"username": USER, "password": PASSWORD}},
+    }
+    file = directory / "plugin"
+    file.write_text(f"#!/bin/sh\ncat >> {directory}/asked\necho '{json.dumps(answer)}'\n")
+    file.chmod(0o755)
+    declared = {
+        "name": "plugin",
+        "apiVersion": answer["apiVersion"],
+        "matchImages": [registry],
+        "defaultCacheDuration": "10m",
+        "tokenAttributes": {
+            "serviceAccountTokenAudience": "registry",
+            "cacheType": "ServiceAccount",
+            "requireServiceAccount": True,
+        },
+    }
+    head = {"apiVersion": "kubelet.config.k8s.io/v1", "kind": "CredentialProviderConfig"}
+    config = directory / "plugins.yaml"
+    config.write_text(json.dumps({**head, "providers": [declared]}))
+    return config
+
+
+@needs_docker_registry
+async def test_plugins_and_the_nodes_own_files_know_passwords(
+    place: tuple[Lab, str], tmp_path: Path
+) -> None:
+    lab, _ = place
+    file = Path(lab.config.root_dir) / "config.json"
+    async with docker_registry(tmp_path) as registry:
+        image = f"{registry.address}/team/tool:1"
+        await registry.push("team/tool", build(replace(busybox_image(), environment=["A=tool"])))
+        settings = {
+            "image_credential_provider_config": str(plugin(tmp_path, registry.address)),
+            "image_credential_provider_bin_dir": str(tmp_path),
+        }
+        await lab.crash()
+        lab.settings |= settings
+        lab.begin()
+        container = {**shell(STAY), "image": image}
+        for first in ("Pulling", "Pulled"):
+            pod = lab.run(lab.pod(container, serviceAccountName="builder"))
+            await lab.until_ready(pod)
+            assert lab.events.reasons(pod["metadata"]["name"])[0] == first
+            await lab.gone(pod)
+        (request,) = map(json.loads, (tmp_path / "asked").read_text().splitlines())
+        assert request["image"] == image.removesuffix(":1")
+        assert request["serviceAccountToken"].startswith("token-")
+        stranger = lab.run(lab.pod(container))
+        await refused(lab, stranger, "ErrImagePull")
+        await lab.gone(stranger)
+
+        await lab.crash()
+        lab.settings = {name: lab.settings[name] for name in lab.settings.keys() - settings.keys()}
+        lab.begin()
+        login = {"username": USER, "password": PASSWORD}
+        file.write_text(json.dumps({"auths": {registry.address: login}}))
+        try:
+            for first in ("Pulling", "Pulled"):
+                pod = lab.run(lab.pod(container))
+                await lab.until_ready(pod)
+                assert lab.events.reasons(pod["metadata"]["name"])[0] == first
+                await lab.gone(pod)
+        finally:
+            file.unlink()
+
+
 async def test_an_image_becomes_a_volume_that_only_reads(place: tuple[Lab, str]) -> None:
     lab, registry = place
     image = {"reference": f"{registry}/files:1", "pullPolicy": "Always"}

@@ -24,6 +24,8 @@ def parse_duration(text: str) -> Duration:
 
 def go_duration(seconds: float) -> str:
     """Seconds as Go prints a duration."""
+    if seconds < 0:
+        return f"-{go_duration(-seconds)}"
     if seconds < 1:
         return f"{round(seconds * 1000)}ms" if seconds else "0s"
     minutes, rest = divmod(seconds, 60)

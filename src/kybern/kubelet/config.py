@@ -133,6 +133,12 @@ class Config:
     image_maximum_gc_age: Duration = flag(
         0.0, "How long an unused image stays at most; 0 is for ever."
     )
+    image_credential_provider_config: str = flag(
+        "",
+        "CredentialProviderConfig of plugins that know registries' users: a file, or a "
+        "directory of them.",
+    )
+    image_credential_provider_bin_dir: str = flag("", "Directory of these plugins.")
     max_parallel_image_pulls: int = flag(5, "How many images are pulled at the same time.")
     shutdown_grace_period: Duration = flag(
         0.0, "How long pods may take to end when the machine stops; 0 does not wait for them."

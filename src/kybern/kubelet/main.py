@@ -37,6 +37,7 @@ from kybern.kubelet.devices.manager import DeviceManager
 from kybern.kubelet.devices.plugins import Plugins
 from kybern.kubelet.devices.slices import Slices
 from kybern.kubelet.guards import Guards
+from kybern.kubelet.images.lookup import make_lookup
 from kybern.kubelet.images.puller import Puller
 from kybern.kubelet.images.records import PullRecords
 from kybern.kubelet.images.verification import make_policy
@@ -130,7 +131,8 @@ def make_parts(
         config.preloaded_images_verification_allowlist,
     )
     records = PullRecords(paths.root / "image_manager", clock, must_check)
-    puller = Puller(runtime, clock, config.max_parallel_image_pulls, records)
+    lookup = make_lookup(config, paths, objects, tokens, clock)
+    puller = Puller(runtime, clock, config.max_parallel_image_pulls, records, lookup)
     devices = DeviceManager(Plugins(paths.device_plugins), paths)
     devices.load()
     cpus = make_cpu_manager(config, runtime)

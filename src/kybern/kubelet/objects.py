@@ -67,6 +67,10 @@ class Objects(Protocol):
         """The pod's image pull Secrets; missing ones are left out."""
         ...
 
+    async def service_account(self, namespace: str, name: str) -> Obj | None:
+        """The ServiceAccount, or None."""
+        ...
+
     async def runtime_handler(self, runtime_class: str) -> str:
         """The runtime handler that a RuntimeClass names; StatusError 404 if there is no class."""
         ...
@@ -75,8 +79,13 @@ class Objects(Protocol):
         """Services for variables: the namespace's if ``linked``, and always ``kubernetes``."""
         ...
 
-    async def token(self, pod: Obj, audience: str, expiration_seconds: int) -> tuple[str, float]:
-        """A service account token bound to the pod, and when it expires (epoch seconds)."""
+    async def token(
+        self, pod: Obj, audience: str, expiration_seconds: int, account_uid: str = ""
+    ) -> tuple[str, float]:
+        """A service account token bound to the pod, and when it expires (epoch seconds).
+
+        With ``account_uid`` it is that very account's, or refused.
+        """
         ...
 
 

@@ -1,7 +1,5 @@
-"""Expansion, names, back-off, DNS, hosts, image references, credentials, cgroup arithmetic."""
+"""Expansion, names, back-off, DNS, hosts, image references, cgroup arithmetic."""
 
-import base64
-import json
 from typing import Any
 
 import pytest
@@ -9,7 +7,6 @@ from kubelet_pods import Obj, container, pod
 
 from kybern.component.duration import go_duration
 from kybern.kubelet import bounds, env, network_files
-from kybern.kubelet.images.credentials import PullSecret, credentials_for
 from kybern.kubelet.images.pause import program
 from kybern.kubelet.images.reference import InvalidReference, with_default_tag
 from kybern.kubelet.oom_score import oom_score
@@ -51,30 +48,6 @@ def test_image_names_get_a_tag(name: str, full: str) -> None:
 def test_names_that_no_image_has_are_refused(name: str) -> None:
     with pytest.raises(InvalidReference):
         with_default_tag(name)
-
-
-def test_credentials_fit_by_registry_and_path() -> None:
-    auths = {
-        "registry.example/team": {"username": "team", "password": "t"},
-        "registry.example": {"auth": base64.b64encode(b"all:a").decode()},
-        "https://index.docker.io/v1/": {"username": "hub", "password": "h"},
-        "*.wild.example": {"username": "wild", "password": "w"},
-    }
-    secret = {".dockerconfigjson": json.dumps({"auths": auths}).encode()}
-
-    def users(image: str) -> list[str]:
-        return [
-            c.username
-            for c in credentials_for(image, [PullSecret("default", "registry", "1", secret)])
-        ]
-
-    assert users("registry.example/team/x:1") == ["team", "all"]
-    assert users("registry.example/other") == ["all"]
-    assert users("busybox") == ["hub"]
-    assert users("a.wild.example/x") == ["wild"]
-    assert users("elsewhere.example/x") == []
-    broken = PullSecret("default", "registry", "1", {".dockerconfigjson": b"no json"})
-    assert credentials_for("busybox", [broken]) == []
 
 
 def test_back_off_doubles_up_to_its_limit_and_forgets_after_a_quiet_time() -> None:

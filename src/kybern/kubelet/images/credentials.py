@@ -1,18 +1,25 @@
-"""Registry credentials out of image pull Secrets. Pure."""
+"""Registry credentials, and where they come from: a Secret, a service account, or the node.
 
-import base64
-import binascii
+Where they come from decides for whom an image is that was pulled with them (``records.py``). Pure.
+"""
+
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from typing import Any
+from typing import NamedTuple
 
 import orjson
 
-from kybern.kubelet.images.reference import DEFAULT_REGISTRY, registry
+# What Go's JSON escapes and orjson does not.
+_ESCAPES = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
 
-_DOCKER_HUB = ("index.docker.io", "registry-1.docker.io", DEFAULT_REGISTRY)
+
+class Login(NamedTuple):
+    """One user of a registry."""
+
+    username: str
+    password: str
+    email: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,60 +33,22 @@ class PullSecret:
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
-    """One user of one registry, as a Secret has it."""
+class PullAccount:
+    """The service account for whose token a credential provider gave credentials."""
 
-    username: str
-    password: str
-    server: str
-    secret: PullSecret
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A login that fits an image; without ``source`` it is the node's own, for all its pods."""
+
+    login: Login
+    source: PullSecret | PullAccount | None = None
 
     def fingerprint(self) -> str:
-        """The same for the same user, password and server."""
-        parts = orjson.dumps([self.username, self.password, self.server])
-        return hashlib.sha256(parts).hexdigest()
-
-
-def credentials_for(image: str, secrets: Iterable[PullSecret]) -> list[Credentials]:
-    """The credentials that fit an image, the most specific server first."""
-    found = []
-    for secret in secrets:
-        for server, entry in _auths(secret.data):
-            if _fits(server, image):
-                username, password = _user(entry)
-                found.append(Credentials(username, password, server, secret))
-    return sorted(found, key=lambda c: len(c.server), reverse=True)
-
-
-def _auths(data: Mapping[str, bytes]) -> Iterator[tuple[str, Any]]:
-    try:
-        if ".dockerconfigjson" in data:
-            yield from (orjson.loads(data[".dockerconfigjson"]).get("auths") or {}).items()
-        elif ".dockercfg" in data:
-            yield from orjson.loads(data[".dockercfg"]).items()
-    except (orjson.JSONDecodeError, AttributeError):
-        # A Secret that holds something else is passed over; the pull then says what is missing.
-        return
-
-
-def _fits(server: str, image: str) -> bool:
-    bare = server.removeprefix("https://").removeprefix("http://")
-    host, _, path = bare.partition("/")
-    wanted = registry(image)
-    if host in _DOCKER_HUB and wanted in _DOCKER_HUB:
-        return True
-    if not fnmatchcase(wanted, host):
-        return False
-    path = path.removesuffix("/").removesuffix("/v1").removesuffix("/v2")
-    path = "" if path in ("v1", "v2") else path
-    return not path or image.startswith(f"{wanted}/{path}")
-
-
-def _user(entry: Mapping[str, str]) -> tuple[str, str]:
-    username, password = entry.get("username", ""), entry.get("password", "")
-    if not username and entry.get("auth"):
-        try:
-            username, _, password = base64.b64decode(entry["auth"]).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
-            return "", ""
-    return username, password
+        """The same for the same login; upstream's, which records on disk hold too."""
+        told = {name: text for name, text in self.login._asdict().items() if text}
+        return hashlib.sha256(orjson.dumps(told).decode().translate(_ESCAPES).encode()).hexdigest()

@@ -10,8 +10,9 @@ from kybern.api.errors import Obj
 from kybern.component.clock import Clock
 from kybern.component.duration import go_duration
 from kybern.kubelet.cri.client import Runtime, cri
-from kybern.kubelet.images.credentials import Credentials, PullSecret, credentials_for
+from kybern.kubelet.images.credentials import Credentials, PullSecret
 from kybern.kubelet.images.failures import PULL, PullFailed
+from kybern.kubelet.images.lookup import CredentialLookup, PodCredentials
 from kybern.kubelet.images.records import PullRecords
 from kybern.kubelet.images.reference import InvalidReference, with_default_tag
 from kybern.kubelet.pods import spec
@@ -32,8 +33,16 @@ Report = Callable[[str, str, str], None]
 class Puller:
     """One node's image pulls; pulls of the same image wait for one another."""
 
-    def __init__(self, runtime: Runtime, clock: Clock, parallel: int, records: PullRecords) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        clock: Clock,
+        parallel: int,
+        records: PullRecords,
+        lookup: CredentialLookup,
+    ) -> None:
         self._runtime = runtime
+        self._lookup = lookup
         self._clock = clock
         self.records = records
         self._slots = asyncio.Semaphore(parallel)
@@ -65,12 +74,12 @@ class Puller:
             report("Warning", "InspectFailed", message)
             raise StartFailure("ImageInspectError", message) from None
         policy = container.get("imagePullPolicy") or "IfNotPresent"
-        credentials = credentials_for(reference, secrets)
+        credentials = PodCredentials(self._lookup, reference, pod, secrets)
         # Who may not use an image that is there is not told that it is there, either.
         if (
             present is not None
             and policy != "Always"
-            and await self.records.may_use(reference, present.id, credentials)
+            and await self.records.may_use(reference, present.id, credentials.get)
         ):
             message = f'Container image "{name}" already present on machine'
             report("Normal", "Pulled", f"{message} and can be accessed by the pod")
@@ -89,7 +98,7 @@ class Puller:
         self,
         pod: Obj,
         reference: str,
-        credentials: Sequence[Credentials],
+        credentials: PodCredentials,
         sandbox_config: Any,
         report: Report,
     ) -> None:
@@ -102,13 +111,14 @@ class Puller:
             if last := self._last_errors.get(key):
                 message = f"{message}: {last}"
             raise StartFailure("ImagePullBackOff", message, retry_after=left)
+        usable = await credentials.get()
         report("Normal", "Pulling", f'Pulling image "{reference}"')
         asked = self._clock.monotonic()
         async with self._slots:
             started = self._clock.monotonic()
             try:
                 await self.records.begin(reference)
-                used = await self._pull_with(reference, credentials, sandbox_config)
+                used = await self._pull_with(reference, usable, sandbox_config)
             except OSError as error:
                 message = "Failed to record image pull intent for container image"
                 raise StartFailure(PULL, f'{message} "{reference}": {error}') from None
@@ -136,7 +146,9 @@ class Puller:
         """Try each fitting credential, or none at all; which one did. Raises PullFailed."""
         refusals: list[RpcError] = []
         for tried in credentials or (None,):
-            auth = tried and cri.AuthConfig(username=tried.username, password=tried.password)
+            auth = tried and cri.AuthConfig(
+                username=tried.login.username, password=tried.login.password
+            )
             try:
                 await self._runtime.pull_image(reference, auth, sandbox_config)
             except RpcError as error:

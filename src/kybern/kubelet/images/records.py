@@ -2,8 +2,9 @@
 
 An image that one tenant pulled with a Secret lies on the node, where others could start it by its
 name. So the puller asks :meth:`PullRecords.may_use` before it hands out what is there already: yes,
-if the kubelet never pulled it (somebody put it there), if it was pulled without any Secret, or with
-one that the pod has too. Otherwise it is pulled anew, and the registry decides.
+if the kubelet never pulled it (somebody put it there), if it was pulled without credentials or with
+the node's own, or with a Secret or for a service account that the pod has too. Otherwise it is
+pulled anew, and the registry decides.
 
 An intent is written before each pull and goes when it is over; an image whose pull was cut off
 counts as pulled by nobody known. Files, their places and their form are upstream's (KEP-2535). The
@@ -13,7 +14,7 @@ collector of images says which images are left; records of others go.
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,20 @@ import orjson
 
 from kybern.api.errors import Obj
 from kybern.component.clock import Clock, parse_rfc3339
-from kybern.kubelet.images.credentials import Credentials
+from kybern.kubelet.images.credentials import Credentials, PullAccount
 from kybern.kubelet.images.reference import name_only
 
 _API_VERSION = "kubelet.config.k8s.io/v1beta1"
-# More Secrets than these by which one image may be used are not remembered; they pull.
+# So many Secrets and accounts are remembered for one image; pods with others pull it again.
 MAX_SECRETS = 100
 _FILES = "sha256-"
+_ALL, _SECRETS = "nodePodsAccessible", "kubernetesSecrets"
+_ACCOUNTS = "kubernetesServiceAccounts"
 
 # From an image's name, and whether the kubelet pulled it, to whether credentials must be checked.
 Policy = Callable[[str, bool], bool]
+# Finds out what a pod may pull the image with.
+Find = Callable[[], Awaitable[Sequence[Credentials]]]
 
 
 class PullRecords:
@@ -90,28 +95,40 @@ class PullRecords:
         del self._under_way[reference]
         return True
 
-    async def may_use(
-        self, reference: str, image_id: str, credentials: Sequence[Credentials]
-    ) -> bool:
-        """Whether a pod with these credentials may use an image that is there."""
+    async def may_use(self, reference: str, image_id: str, find: Find) -> bool:
+        """Whether a pod, whose credentials ``find`` knows, may use an image that is there."""
+        async with self._one_at_a_time:
+            known = await asyncio.to_thread(self._for_all, reference, image_id)
+        if known is not None:
+            return known
+        # A plugin may take its time, and the records are free meanwhile.
+        credentials = await find()
         async with self._one_at_a_time:
             return await asyncio.to_thread(self._may_use, reference, image_id, credentials)
 
-    def _may_use(self, reference: str, image_id: str, credentials: Sequence[Credentials]) -> bool:
+    def _for_all(self, reference: str, image_id: str) -> bool | None:
+        """Whether every pod may use the image; None if that depends on the pod."""
         record = _read(_file(self._pulled, image_id))
         pulled = record is not None or _file(self._pulling, reference).exists()
         if not self._must_check(reference, pulled):
             return True
-        granted = (record or {}).get("credentialMapping", {}).get(name_only(reference)) or {}
-        if granted.get("nodePodsAccessible"):
+        known = _for_whom(record, reference)
+        if known.get(_ALL):
             return True
-        known = granted.get("kubernetesSecrets") or ()
+        return None if known.get(_SECRETS) or known.get(_ACCOUNTS) else False
+
+    def _may_use(self, reference: str, image_id: str, credentials: Sequence[Credentials]) -> bool:
+        known = _for_whom(_read(_file(self._pulled, image_id)), reference)
+        secrets, accounts = known.get(_SECRETS) or (), known.get(_ACCOUNTS) or ()
         for own in credentials:
-            mine = _secret(own)
-            if any(_same(mine, other) for other in known):
-                if mine not in known and len(known) < MAX_SECRETS:
-                    self._record(reference, image_id, {"kubernetesSecrets": [mine]})
+            granted = _granted(own)
+            if any(mine in accounts for mine in granted.get(_ACCOUNTS, ())):
                 return True
+            for mine in granted.get(_SECRETS, ()):
+                if any(_same(mine, other) for other in secrets):
+                    if mine not in secrets and len(secrets) < MAX_SECRETS:
+                        self._record(reference, image_id, granted)
+                    return True
         return False
 
     def _record(self, reference: str, image_id: str, granted: Obj | None) -> None:
@@ -141,22 +158,24 @@ class PullRecords:
                 _file(self._pulled, image_id).unlink(missing_ok=True)
 
 
+def _for_whom(record: Obj | None, reference: str) -> Obj:
+    """For whom an image is by this name, as its record says."""
+    return (record or {}).get("credentialMapping", {}).get(name_only(reference)) or {}
+
+
 def _granted(used: Credentials | None) -> Obj:
-    return {"nodePodsAccessible": True} if used is None else {"kubernetesSecrets": [_secret(used)]}
+    """For whom an image is that was pulled so, as a record says it."""
+    if used is None or used.source is None:
+        return {_ALL: True}
+    source = used.source
+    of: Obj = {"uid": source.uid, "namespace": source.namespace, "name": source.name}
+    if isinstance(source, PullAccount):
+        return {_ACCOUNTS: [of]}
+    return {_SECRETS: [{**of, "credentialHash": used.fingerprint()}]}
 
 
-def _secret(used: Credentials) -> Obj:
-    of = used.secret
-    return {
-        "uid": of.uid,
-        "namespace": of.namespace,
-        "name": of.name,
-        "credentialHash": used.fingerprint(),
-    }
-
-
-def _place(secret: Obj) -> tuple[str, str, str]:
-    return secret["uid"], secret["namespace"], secret["name"]
+def _place(source: Obj) -> tuple[str, str, str]:
+    return source["uid"], source["namespace"], source["name"]
 
 
 def _same(mine: Obj, other: Obj) -> bool:
@@ -165,11 +184,14 @@ def _same(mine: Obj, other: Obj) -> bool:
 
 
 def _merged(old: Obj, new: Obj) -> Obj:
-    if old.get("nodePodsAccessible") or new.get("nodePodsAccessible"):
-        return {"nodePodsAccessible": True}
-    both = (*old.get("kubernetesSecrets", ()), *new["kubernetesSecrets"])
-    secrets = {_place(one): one for one in both}
-    return {"kubernetesSecrets": list(secrets.values())[-MAX_SECRETS:]}
+    if old.get(_ALL) or new.get(_ALL):
+        return {_ALL: True}
+    merged = {}
+    for kind in (_SECRETS, _ACCOUNTS):
+        both = {_place(one): one for one in (*(old.get(kind) or ()), *(new.get(kind) or ()))}
+        if both:
+            merged[kind] = list(both.values())[-MAX_SECRETS:]
+    return merged
 
 
 def _file(directory: Path, name: str) -> Path:

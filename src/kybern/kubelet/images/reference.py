@@ -1,8 +1,9 @@
-"""Image names: their parts, the default tag, and which registry they belong to. Pure."""
+"""Image names: their parts, the default tag, and the repository that they belong to. Pure."""
 
 import re
 
 DEFAULT_REGISTRY = "docker.io"
+_DEFAULT_ALIAS = "index.docker.io"
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _DOMAIN = (
@@ -43,9 +44,19 @@ def _why(name: str) -> str:
     return "invalid reference format"
 
 
-def registry(name: str) -> str:
-    """The registry's host, as credentials name it."""
-    first, slash, _ = name.partition("/")
-    if slash and ("." in first or ":" in first or first == "localhost"):
-        return first
-    return DEFAULT_REGISTRY
+def repository(name: str) -> str:
+    """The name without tag and digest, and with its registry, as ``docker.io/library/busybox``."""
+    bare = name_only(name)
+    first, slash, rest = bare.partition("/")
+    if not slash or not _is_domain(first):
+        first, rest = DEFAULT_REGISTRY, bare
+    if first == _DEFAULT_ALIAS:
+        first = DEFAULT_REGISTRY
+    if first == DEFAULT_REGISTRY and "/" not in rest:
+        rest = f"library/{rest}"
+    return f"{first}/{rest}"
+
+
+def _is_domain(part: str) -> bool:
+    """Whether the first part of a name is a registry, and not the name of a user."""
+    return "." in part or ":" in part or part == "localhost" or part != part.lower()

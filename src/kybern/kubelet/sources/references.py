@@ -124,6 +124,9 @@ class ApiObjects:
         except ApiUnreachable as error:
             raise service_unavailable(str(error)) from None
 
+    async def service_account(self, namespace: str, name: str) -> Obj | None:
+        return await self._get(SERVICE_ACCOUNTS, namespace, name)
+
     async def runtime_handler(self, runtime_class: str) -> str:
         found = await self._get(RUNTIME_CLASSES, "", runtime_class)
         if found is None:
@@ -150,7 +153,9 @@ class ApiObjects:
                 chosen[service["metadata"]["name"]] = service
         return chosen.values()
 
-    async def token(self, pod: Obj, audience: str, expiration_seconds: int) -> tuple[str, float]:
+    async def token(
+        self, pod: Obj, audience: str, expiration_seconds: int, account_uid: str = ""
+    ) -> tuple[str, float]:
         meta = pod["metadata"]
         request: Obj = {
             "apiVersion": "authentication.k8s.io/v1",
@@ -166,6 +171,8 @@ class ApiObjects:
                 },
             },
         }
+        if account_uid:
+            request["metadata"] = {"uid": account_uid}
         account = pod["spec"].get("serviceAccountName") or "default"
         try:
             answer = await self._client.create(

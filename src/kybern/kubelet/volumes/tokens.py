@@ -1,4 +1,7 @@
-"""Service account tokens for volumes: asked for once, renewed when 80% of their life is over."""
+"""Service account tokens for volumes and credential providers.
+
+Each is asked for once, and renewed when 80% of its life is over.
+"""
 
 import logging
 from collections import OrderedDict
@@ -29,15 +32,17 @@ class Tokens:
     def __init__(self, objects: Objects, clock: Clock) -> None:
         self._objects = objects
         self._clock = clock
-        self._kept: OrderedDict[tuple[str, str, int], _Token] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str, int, str], _Token] = OrderedDict()
 
-    async def token(self, pod: Obj, audience: str, seconds: int) -> str:
-        """A token that is good for a while yet."""
-        return (await self.dated(pod, audience, seconds))[0]
+    async def token(self, pod: Obj, audience: str, seconds: int, account_uid: str = "") -> str:
+        """A token that is good for a while yet; with ``account_uid``, of that very account."""
+        return (await self.dated(pod, audience, seconds, account_uid))[0]
 
-    async def dated(self, pod: Obj, audience: str, seconds: int) -> tuple[str, float]:
+    async def dated(
+        self, pod: Obj, audience: str, seconds: int, account_uid: str = ""
+    ) -> tuple[str, float]:
         """Such a token, and when it expires (epoch seconds)."""
-        key = (spec.uid(pod), audience, seconds)
+        key = (spec.uid(pod), audience, seconds, account_uid)
         kept = self._kept.get(key)
         now = self._clock.time()
         if kept is not None:
@@ -45,7 +50,7 @@ class Tokens:
             if now < due:
                 return kept.text, kept.expires
         try:
-            text, expires = await self._objects.token(pod, audience, seconds)
+            text, expires = await self._objects.token(pod, audience, seconds, account_uid)
         except StatusError as error:
             if kept is None or kept.expires <= now:
                 raise
