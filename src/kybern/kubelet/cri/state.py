@@ -14,6 +14,7 @@ from kybern.kubelet.bounds import Bounds
 from kybern.kubelet.cgroups.tree import Cgroups
 from kybern.kubelet.cri import labels
 from kybern.kubelet.cri.client import Runtime, cri, is_gone
+from kybern.kubelet.cri.listing import Listing
 from kybern.rpc.client import RpcError
 
 CREATED = "created"
@@ -98,19 +99,20 @@ class StateReader:
 
     def __init__(self, runtime: Runtime, cgroups: Cgroups) -> None:
         self._runtime = runtime
+        self._listing = Listing(runtime)
         self._cgroups = cgroups
         self._containers: OrderedDict[tuple[str, int], ContainerState] = OrderedDict()
         self._sandboxes: OrderedDict[tuple[str, int], SandboxState] = OrderedDict()
 
     async def pod(self, uid: str) -> RuntimePod:
         """The runtime's present view of a pod; empty if it knows nothing of it."""
-        selector = {labels.POD_UID: uid}
+        held = await self._listing.of_pod(uid)
         found = RuntimePod(uid)
-        for item in await self._runtime.sandboxes(selector):
+        for item in held.sandboxes:
             found.name, found.namespace = item.metadata.name, item.metadata.namespace
             if (sandbox := await self._sandbox(item)) is not None:
                 found.sandboxes.append(sandbox)
-        for item in await self._runtime.containers(selector):
+        for item in held.containers:
             found.name = item.labels.get(labels.POD_NAME, found.name)
             found.namespace = item.labels.get(labels.POD_NAMESPACE, found.namespace)
             if (container := await self._container(item, uid)) is not None:
