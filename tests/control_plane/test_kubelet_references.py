@@ -1,59 +1,23 @@
 """ConfigMaps and Secrets that a node's pods use: watched one by one, as a node may."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from counted_node import Counted
 
 from kybern.api.errors import Obj
 from kybern.api.resources import CONFIG_MAPS, PODS, SECRETS, SERVICE_ACCOUNTS, SERVICES
-from kybern.api.user import AUTHENTICATED_GROUP, UserInfo
-from kybern.client import ApiUnreachable, Client, Informers
-from kybern.client.transport import InProcessTransport, Reply
+from kybern.client import Client, Informers
 from kybern.kubelet.sources import watches
 from kybern.kubelet.sources.references import CACHE, GET, WATCH, ApiObjects
 from kybern.testing import Cluster
-
-NODE = UserInfo("system:node:n1", ("system:nodes", AUTHENTICATED_GROUP))
 
 pytestmark = [
     pytest.mark.virtual_time,
     pytest.mark.kybern(nodes=0, controllers=False, scheduler=False),
 ]
-
-
-class Counted(InProcessTransport):
-    """A node's connection that counts its requests, and can be cut."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        super().__init__(cluster.server.handler, NODE)
-        self.gets = self.lists = self.watches = self.open = 0
-        self.down = False
-
-    async def send(
-        self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
-    ) -> Reply:
-        if self.down:
-            raise ApiUnreachable("down")
-        if "watch=true" in query:
-            self.watches += 1
-            reply = await super().send(method, path, query, headers, body)
-            reply.chunks = self._opened(reply.chunks)
-            return reply
-        if "fieldSelector" in query:
-            self.lists += 1
-        else:
-            self.gets += 1
-        return await super().send(method, path, query, headers, body)
-
-    async def _opened(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        self.open += 1
-        try:
-            async for chunk in chunks:
-                yield chunk
-        finally:
-            self.open -= 1
 
 
 class Node:

@@ -81,6 +81,9 @@ PRIORITY_LEVEL_CONFIGURATIONS = Resource(
 CLUSTER_TRUST_BUNDLES = Resource(
     "certificates.k8s.io", "v1beta1", "clustertrustbundles", "ClusterTrustBundle", False
 )
+POD_CERTIFICATE_REQUESTS = Resource(
+    "certificates.k8s.io", "v1beta1", "podcertificaterequests", "PodCertificateRequest"
+)
 API_SERVICES = Resource("apiregistration.k8s.io", "v1", "apiservices", "APIService", False)
 ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")

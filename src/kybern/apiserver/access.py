@@ -111,6 +111,7 @@ class Access:
             self._registry,
             self.authorizers,
             loopback,
+            self._gates,
         )
         self.admission = build_chain(around, EscalationCheck(self.authorizers, rbac))
 

@@ -16,7 +16,11 @@ from kybern.component.flags import BadFlag
 log = logging.getLogger(__name__)
 
 # The gates that this server can switch.
-SWITCHABLE_GATES = ("ClusterTrustBundle", "PodCertificateRequest")
+SWITCHABLE_GATES = (
+    "ClusterTrustBundle",
+    "ClusterTrustBundleProjection",
+    "PodCertificateRequest",
+)
 _GATES = {
     ("certificates.k8s.io", "clustertrustbundles"): "ClusterTrustBundle",
     ("certificates.k8s.io", "podcertificaterequests"): "PodCertificateRequest",

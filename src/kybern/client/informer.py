@@ -121,8 +121,10 @@ class Informer:
     async def wait_synced(self) -> None:
         await self._synced.wait()
 
-    async def reached(self, resource_version: str, patience: float = 10) -> None:
+    async def reached(self, resource_version: str, patience: float = 10) -> bool:
         """Wait until a write at ``resource_version`` shows here, for ``patience`` seconds at most.
+
+        False if it does not show by then.
 
         Whoever writes and then decides again from this informer awaits this in between, so that
         it never acts twice on the same stale picture (resourceVersions are ordered: KEP-5504).
@@ -134,7 +136,8 @@ class Informer:
             left = deadline - asyncio.get_running_loop().time()
             done, _ = await asyncio.wait({self._progress}, timeout=max(left, 0))
             if not done:
-                return
+                return False
+        return True
 
     def _advance(self, revision: str) -> None:
         self._revision = revision

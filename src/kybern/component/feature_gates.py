@@ -12,6 +12,8 @@ from pathlib import Path
 
 from kybern.component.flags import BadFlag
 
+# What a gate asks for, among those that anything here can switch.
+_NEEDS = {"ClusterTrustBundleProjection": ("ClusterTrustBundle",)}
 ALL = {"AllAlpha": "ALPHA", "AllBeta": "BETA"}
 # What strconv.ParseBool takes.
 _BOOLEANS = {
@@ -68,6 +70,13 @@ class FeatureGates:
             raise BadFlag(
                 f"feature gates that do not exist in this server in another state: {settings_}"
             )
+        for name, needed in _NEEDS.items():
+            off = [gate for gate in needed if not self._enabled[gate]]
+            if self._enabled[name] and off:
+                raise BadFlag(
+                    f"{name} is enabled, but depends on features that are disabled: "
+                    f"[{' '.join(off)}]"
+                )
 
     def enabled(self, name: str) -> bool:
         return self._enabled[name]

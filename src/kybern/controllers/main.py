@@ -36,6 +36,7 @@ from kybern.controllers.legacy_token_cleaner import LegacyTokenCleaner
 from kybern.controllers.namespace import NamespaceController
 from kybern.controllers.node_ipam import NodeIpamController
 from kybern.controllers.node_lifecycle import NodeLifecycleController
+from kybern.controllers.pod_certificate_cleaner import PodCertificateCleaner
 from kybern.controllers.pod_gc import PodGarbageCollector
 from kybern.controllers.replicaset import ReplicaSetController, ReplicationControllerController
 from kybern.controllers.resourceclaim import ResourceClaimController
@@ -74,6 +75,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     CertificateApprover,
     CertificateSigner,
     CertificateCleaner,
+    PodCertificateCleaner,
     NodeIpamController,
     NodeLifecycleController,
     TaintEvictionController,

@@ -5,11 +5,18 @@ from pathlib import Path
 
 from kybern.api.quantity import Quantity
 from kybern.component.duration import Duration
+from kybern.component.feature_gates import FeatureGates, switches_help
 from kybern.component.flags import BadFlag, flag
 from kybern.kubelet.cpus.cpuset import Cpus
 from kybern.kubelet.cpus.cpuset import parse as parse_cpus
 from kybern.kubelet.eviction.thresholds import Threshold, parse_thresholds
 
+# The gates that a kubelet can switch.
+SWITCHABLE_GATES = (
+    "ClusterTrustBundle",
+    "ClusterTrustBundleProjection",
+    "PodCertificateRequest",
+)
 EVICTION_HARD = (
     "memory.available<100Mi",
     "nodefs.available<10%",
@@ -31,6 +38,7 @@ class Config:
     preloaded_images_verification_allowlist: tuple[str, ...] = ()
     single_process_oom_kill: bool = False
     config: str = flag("", "Path of a KubeletConfiguration file; flags win over it.")
+    feature_gates: tuple[str, ...] = flag((), switches_help(SWITCHABLE_GATES))
     root_dir: str = flag("/var/lib/kubelet", "Directory for all files of the kubelet.")
     bootstrap_kubeconfig: str = flag(
         "", "Kubeconfig to ask for the first client certificate with, where --kubeconfig has none."
@@ -157,6 +165,10 @@ class Config:
     def certificates(self) -> Path:
         """The directory of the node's certificates."""
         return Path(self.cert_dir or f"{self.root_dir}/pki")
+
+    def gates(self) -> FeatureGates:
+        """The feature gates; raises BadFlag."""
+        return FeatureGates(self.feature_gates, SWITCHABLE_GATES)
 
     @property
     def holds_pods(self) -> bool:

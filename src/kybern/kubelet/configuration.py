@@ -70,6 +70,11 @@ def _pairs(sign: str) -> Callable[[str, Any], Any]:
     return convert
 
 
+def _gates(field: str, value: Any) -> tuple[str, ...]:
+    entries = _typed(dict)(field, value).items()
+    return tuple(f"{name}={_switch(f'{field}.{name}', on)}" for name, on in entries)
+
+
 def _periods(field: str, value: Any) -> tuple[str, ...]:
     periods = _typed(list)(field, value)
     return tuple(f"{p['priority']}={p['shutdownGracePeriodSeconds']}" for p in periods)
@@ -136,6 +141,7 @@ _FLAGS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "serverTLSBootstrap": ("rotate_server_certificates", _switch),
     "serializeImagePulls": ("serialize_image_pulls", _switch),
     "singleProcessOOMKill": ("single_process_oom_kill", _switch),
+    "featureGates": ("feature_gates", _gates),
     "httpCheckFrequency": ("http_check_frequency", _duration),
     "staticPodURL": ("manifest_url", _text),
     "staticPodURLHeader": ("manifest_url_header", _headers),
@@ -164,7 +170,6 @@ _FIXED: dict[str, tuple[Any, ...]] = {
     "enableServer": (True,),
     "failCgroupV1": (False,),
     "failSwapOn": (False,),
-    "featureGates": ({},),
     "hairpinMode": ("hairpin-veth", "promiscuous-bridge"),
     "localStorageCapacityIsolation": (True,),
     "memoryManagerPolicy": ("None",),
@@ -205,12 +210,15 @@ _REFUSED = frozenset(_MISSING.split())
 
 def apply(config: Config, text: bytes) -> Config:
     """The configuration with what the file sets and no flag does; raises ConfigurationError."""
+    found = settings(text)
+    # A flag has the last word on the gates that it names, and none on the others.
+    gates = (*(found.pop("feature_gates", None) or ()), *config.feature_gates)
     values = {
         name: value
-        for name, value in settings(text).items()
+        for name, value in found.items()
         if name not in config.given and value is not None
     }
-    changed = replace(config, **values)
+    changed = replace(config, **values, feature_gates=gates)
     if changed.serialize_image_pulls:
         if "max_parallel_image_pulls" in values and changed.max_parallel_image_pulls > 1:
             raise ConfigurationError(
@@ -218,6 +226,7 @@ def apply(config: Config, text: bytes) -> Config:
             )
         changed.max_parallel_image_pulls = 1
     try:
+        changed.gates()
         changed.thresholds()
         verification.make_policy(
             changed.image_pull_credentials_verification_policy,

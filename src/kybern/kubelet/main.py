@@ -69,12 +69,14 @@ from kybern.kubelet.volumes.csi.node_info import NodeInfo
 from kybern.kubelet.volumes.image import ImageVolumes
 from kybern.kubelet.volumes.kinds import make_plugins
 from kybern.kubelet.volumes.manager import VolumeManager
-from kybern.kubelet.volumes.payloads import Payloads
+from kybern.kubelet.volumes.payloads import Payloads, PodCredentials, TrustAnchors
 from kybern.kubelet.volumes.persistent import PersistentVolumes
 from kybern.kubelet.volumes.tokens import Tokens
 
 if TYPE_CHECKING:
+    from kybern.kubelet.pod_certificates.manager import PodCertificates
     from kybern.kubelet.sources.manifest_url import ManifestUrl
+    from kybern.kubelet.volumes.trust_bundles import TrustBundles
 
 logger = logging.getLogger(__name__)
 
@@ -100,8 +102,13 @@ def make_parts(
     status: StatusManager,
     recorder: Recorder,
     drivers: Drivers | None = None,
+    bundles: TrustAnchors | None = None,
+    certificates: PodCredentials | None = None,
 ) -> Parts:
-    """The parts that pod workers use, for this configuration."""
+    """The parts that pod workers use, for this configuration.
+
+    What is None is not served: CSI, and what feature gates switch on.
+    """
     runtime = Runtime(config.container_runtime_endpoint)
     checks = Checks(runtime)
     paths = Paths(Path(config.root_dir))
@@ -152,7 +159,7 @@ def make_parts(
         cgroups=cgroups,
         volumes=VolumeManager(
             paths,
-            Payloads(objects, tokens),
+            Payloads(objects, tokens, bundles, certificates),
             persistent,
             ImageVolumes(runtime, puller, objects),
             recorder.event,
@@ -173,6 +180,23 @@ def make_parts(
         user_namespaces=make_user_namespaces(config, paths, runtime),
         seccomp_root=f"{config.root_dir}/seccomp",
     )
+
+
+def gated_sources(
+    config: Config, client: Client, clock: Clock, facts: NodeFacts, recorder: Recorder
+) -> "tuple[TrustBundles | None, PodCertificates | None]":
+    """The sources of projected volumes that feature gates switch on."""
+    gates = config.gates()
+    bundles = certificates = None
+    if gates.enabled("ClusterTrustBundleProjection"):
+        from kybern.kubelet.volumes.trust_bundles import TrustBundles
+
+        bundles = TrustBundles(client, clock)
+    if gates.enabled("PodCertificateRequest"):
+        from kybern.kubelet.pod_certificates.manager import PodCertificates
+
+        certificates = PodCertificates(client, clock, lambda: facts.node, recorder.event)
+    return bundles, certificates
 
 
 async def run(client: Client, clock: Clock, config: Config) -> None:
@@ -201,11 +225,17 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
     served = ApiObjects(
         client, services, clock, config.change_detection_strategy, lambda: facts.node
     )
-    parts = make_parts(config, clock, facts, served, status, recorder, drivers)
+    bundles, certificates = gated_sources(config, client, clock, facts, recorder)
+    parts = make_parts(
+        config, clock, facts, served, status, recorder, drivers, bundles, certificates
+    )
     workers = PodWorkers(parts)
     parts.probes.on_change = workers.wake
     parts.admission.on_change = workers.wake
     served.watches.on_change = workers.wake
+    for source in (bundles, certificates):
+        if source is not None:
+            source.on_change = workers.wake
     pleg = Pleg(parts.runtime, workers.wake)
     registration = NodeRegistration(
         client, clock, config, facts, machine, parts.runtime, parts.cgroups, pleg.healthy, recorder
@@ -264,6 +294,9 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
     finally:
         await informers.stop()
         await workers.close()
+        for source in (bundles, certificates):
+            if source is not None:
+                await source.close()
         await plugins.close()
         await parts.probes.close()
         await status.close()

@@ -39,11 +39,21 @@ def test_what_cannot_be_is_refused(setting: str, text: str) -> None:
     assert text in str(refused.value)
 
 
+def test_a_gate_asks_for_those_that_it_rests_on() -> None:
+    both = ("ClusterTrustBundle", "ClusterTrustBundleProjection")
+    with pytest.raises(
+        ValueError, match=r"depends on features .* disabled: \[ClusterTrustBundle\]"
+    ):
+        FeatureGates(["ClusterTrustBundleProjection=true"], both)
+    gates = FeatureGates([f"{name}=true" for name in both], both)
+    assert gates.enabled("ClusterTrustBundleProjection")
+
+
 def test_all_gates_of_a_stage_are_those_that_are_not_set_themselves() -> None:
     beta_and_off = [g.name for g in known_gates().values() if g.stage == "BETA" and not g.default]
-    gates = FeatureGates(["AllBeta=true", "ClusterTrustBundle=false"], beta_and_off)
-    assert gates.enabled("PodCertificateRequest")
-    assert not gates.enabled("ClusterTrustBundle")
+    gates = FeatureGates(["AllBeta=true", "PodCertificateRequest=false"], beta_and_off)
+    assert gates.enabled("ClusterTrustBundle")
+    assert not gates.enabled("PodCertificateRequest")
     assert not gates.enabled("AllAlpha")
 
 

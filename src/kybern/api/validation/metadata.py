@@ -127,17 +127,31 @@ def labels(values: Mapping[str, str], path: str) -> list[FieldError]:
 
 def annotations(values: Mapping[str, str], path: str) -> list[FieldError]:
     errors: list[FieldError] = []
-    size = 0
-    for key, value in values.items():
-        size += len(key) + len(value)
+    for key in values:
         for message in is_qualified_name(key.lower()):
             errors.append(invalid_value(path, key, message))
+    return errors + _annotations_size(values, path)
+
+
+def user_annotations(values: Mapping[str, str], path: str) -> list[FieldError]:
+    """Errors of what a user tells a signer: annotations whose keys have a domain before them."""
+    errors: list[FieldError] = []
+    for key in map(str.lower, values):
+        problems = is_qualified_name(key)
+        if not key:
+            errors.append(required(path))
+        elif not problems and "/" not in key:
+            problems = ('must be a domain-prefixed key (such as "acme.io/foo")',)
+        errors += [invalid_value(path, key, problem) for problem in problems if key]
+    return errors + _annotations_size(values, path)
+
+
+def _annotations_size(values: Mapping[str, str], path: str) -> list[FieldError]:
     # Characters bound the bytes within a factor of four, so most objects need no encoding.
-    if size * 4 > MAX_ANNOTATION_BYTES:
-        size = sum(len(k.encode()) + len(v.encode()) for k, v in values.items())
-        if size > MAX_ANNOTATION_BYTES:
-            errors.append(too_long(path, MAX_ANNOTATION_BYTES))
-    return errors
+    if 4 * sum(len(key) + len(value) for key, value in values.items()) <= MAX_ANNOTATION_BYTES:
+        return []
+    size = sum(len(key.encode()) + len(value.encode()) for key, value in values.items())
+    return [too_long(path, MAX_ANNOTATION_BYTES)] if size > MAX_ANNOTATION_BYTES else []
 
 
 def owner_references(references: list[Obj], path: str) -> list[FieldError]:

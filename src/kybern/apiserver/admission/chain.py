@@ -1,6 +1,6 @@
 """The chain of a server: which plugins are on, in which order."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from kybern.api.errors import Obj
@@ -17,6 +17,7 @@ from kybern.apiserver.admission.configuration import read_configurations
 from kybern.apiserver.admission.default_class import DefaultIngressClass, DefaultStorageClass
 from kybern.apiserver.admission.default_toleration_seconds import DefaultTolerationSeconds
 from kybern.apiserver.admission.deny_service_external_ips import DenyServiceExternalIPs
+from kybern.apiserver.admission.disabled_projections import DisabledProjections
 from kybern.apiserver.admission.event_rate_limit import EventRateLimit
 from kybern.apiserver.admission.extended_resource_toleration import ExtendedResourceToleration
 from kybern.apiserver.admission.limit_pod_hard_anti_affinity_topology import (
@@ -80,7 +81,10 @@ OFF_BY_DEFAULT = frozenset(
 
 @dataclass
 class Surroundings:
-    """What plugins are made of; ``configurations`` is their file, by plugin."""
+    """What plugins are made of; ``configurations`` is their file, by plugin.
+
+    ``gates`` are the feature gates that are on.
+    """
 
     config: Config
     lookup: Lookup
@@ -89,6 +93,7 @@ class Surroundings:
     registry: Registry
     authorizers: Authorizers
     loopback: Loopback
+    gates: Collection[str]
 
     def __post_init__(self) -> None:
         self.configurations = read_configurations(self.config.admission_control_config_file)
@@ -118,6 +123,7 @@ def build_chain(around: Surroundings, escalation: EscalationCheck) -> AdmissionC
         if name in enabled or (name not in OFF_BY_DEFAULT and name not in disabled)
     ]
     always = [
+        DisabledProjections(around.gates),
         RbacEscalation(escalation),
         AdministrativeDevices(around.lookup),
         ResourceClaimStatus(around.authorizers),

@@ -18,6 +18,7 @@ from kybern.api.resources import (
 )
 from kybern.apiserver.admission.attributes import CREATE, DELETE, UPDATE, AdmissionAttributes
 from kybern.apiserver.admission.certificates import parse_request
+from kybern.apiserver.admission.node_pod_certificates import check_pod_certificate
 from kybern.apiserver.admission.plugin import Plugin
 from kybern.apiserver.authorization.authorizer import Authorizers
 from kybern.apiserver.authorization.node import node_name
@@ -58,6 +59,7 @@ class NodeRestriction(Plugin):
         ("storage.k8s.io", "csinodes"),
         ("resource.k8s.io", "resourceslices"),
         ("certificates.k8s.io", "certificatesigningrequests"),
+        ("certificates.k8s.io", "podcertificaterequests"),
     )
 
     def __init__(self, lookup: Lookup, authorizers: Authorizers) -> None:
@@ -72,6 +74,9 @@ class NodeRestriction(Plugin):
             "csinodes": _csi_node,
             "resourceslices": _resource_slice,
             "certificatesigningrequests": _signing_request,
+            "podcertificaterequests": lambda node, attributes: check_pod_certificate(
+                node, attributes, lookup
+            ),
         }
 
     async def admit(self, attributes: AdmissionAttributes) -> None:

@@ -21,6 +21,7 @@ from kybern.apiserver.admission.pod_security_standards import (
     policy_of,
 )
 from kybern.apiserver.admission.pod_security_words import Finding
+from kybern.apiserver.admission.pod_templates import WITH_TEMPLATES, pod_template
 from kybern.apiserver.lookup import Lookup
 
 _MAX_PODS_CHECKED = 3000
@@ -31,18 +32,7 @@ class PodSecurity(Plugin):
     name = "PodSecurity"
     operations = (CREATE, UPDATE)
     subresources = _CHANGES_PODS
-    resources = (
-        ("", "namespaces"),
-        ("", "pods"),
-        ("", "replicationcontrollers"),
-        ("", "podtemplates"),
-        ("apps", "replicasets"),
-        ("apps", "deployments"),
-        ("apps", "statefulsets"),
-        ("apps", "daemonsets"),
-        ("batch", "jobs"),
-        ("batch", "cronjobs"),
-    )
+    resources = (("", "namespaces"), ("", "pods"), *WITH_TEMPLATES)
 
     def __init__(self, configuration: Obj, lookup: Lookup) -> None:
         self._settings = Settings.read(configuration)
@@ -83,7 +73,7 @@ class PodSecurity(Plugin):
         policy = self._policy(attributes.namespace)
         if policy.warn.level == PRIVILEGED:
             return
-        template = _template(attributes.resource, obj)
+        template = pod_template(attributes.resource, obj)
         if template is None or not template.get("spec"):
             return
         if not self._settings.exempts_pod(template["spec"]):
@@ -199,13 +189,3 @@ def _significant(new: Obj, old: Obj) -> bool:
         c["name"] not in known or c.get("image") != known[c["name"]]
         for c in after.get("ephemeralContainers") or []
     )
-
-
-def _template(resource: str, obj: Obj) -> Obj | None:
-    """The pod template of a workload."""
-    if resource == "podtemplates":
-        return obj.get("template")
-    spec = obj.get("spec") or {}
-    if resource == "cronjobs":
-        spec = (spec.get("jobTemplate") or {}).get("spec") or {}
-    return spec.get("template")

@@ -47,7 +47,9 @@ class NodeAuthorizer:
             ("resource.k8s.io", "resourceslices"): self._resource_slice,
             ("", "nodes"): self._node,
             ("", "pods"): self._pod,
-            ("certificates.k8s.io", "podcertificaterequests"): _no_opinion,
+            ("certificates.k8s.io", "podcertificaterequests"): (
+                self._pod_certificate if "PodCertificateRequest" in gates else _no_opinion
+            ),
         }
 
     def decide(self, attributes: Attributes) -> Decision:
@@ -180,6 +182,23 @@ class NodeAuthorizer:
                 return self._related(node, attributes)
             return Decision(False, "can only list/watch pods with spec.nodeName field selector")
         return ALLOWED if verb in ("create", "delete") else NO_OPINION
+
+    def _pod_certificate(self, node: str, attributes: Attributes) -> Decision:
+        if attributes.subresource:
+            text = "nodes may not access the status subresource of PodCertificateRequests"
+            return Decision(False, text)
+        verb = attributes.verb
+        if verb == "create":
+            return ALLOWED
+        if verb == "get":
+            return self._related(node, attributes)
+        if verb not in ("list", "watch"):
+            return Decision(False, f"nodes may not {verb} podcertificaterequests")
+        if _selects(attributes.field_selector, "spec.nodeName", node):
+            return ALLOWED
+        return Decision(
+            False, "can only list/watch podcertificaterequests with nodeName field selector"
+        )
 
 
 def _no_opinion(node: str, attributes: Attributes) -> Decision:

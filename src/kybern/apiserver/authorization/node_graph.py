@@ -1,8 +1,9 @@
 """Which objects a node may read, because a pod on it, a volume or an attachment leads there.
 
 Fed by the caches: pods (their secrets, config maps, claims, service account), persistent volumes
-(claim and secrets), volume attachments and resource slices. Edges count their reasons, so that a
-secret used by two pods of a node stays reachable until both are gone.
+(claim and secrets), volume attachments, resource slices and requests for pods' certificates. Edges
+count their reasons, so that a secret used by two pods of a node stays reachable until both are
+gone.
 """
 
 from collections.abc import Iterator
@@ -10,7 +11,13 @@ from collections.abc import Iterator
 from kybern.api.errors import Obj
 from kybern.api.pod_references import SECRET_REF_FIELDS, pod_config_maps, pod_secrets
 from kybern.api.resource_claims import extended_claim_name
-from kybern.api.resources import PERSISTENT_VOLUMES, PODS, VOLUME_ATTACHMENTS, Resource
+from kybern.api.resources import (
+    PERSISTENT_VOLUMES,
+    POD_CERTIFICATE_REQUESTS,
+    PODS,
+    VOLUME_ATTACHMENTS,
+    Resource,
+)
 from kybern.apiserver.lookup import Lookup
 
 RESOURCE_SLICES = Resource("resource.k8s.io", "v1", "resourceslices", "ResourceSlice", False)
@@ -37,6 +44,7 @@ class NodeGraph:
         lookup.on_change(PERSISTENT_VOLUMES, self._volume_changed)
         lookup.on_change(VOLUME_ATTACHMENTS, self._attachment_changed)
         lookup.on_change(RESOURCE_SLICES, self._slice_changed)
+        lookup.on_change(POD_CERTIFICATE_REQUESTS, self._request_changed)
 
     def leads_to(self, vertex: Vertex, node: str) -> bool:
         """Whether the object belongs to the node, directly or over a volume."""
@@ -79,6 +87,13 @@ class NodeGraph:
             if piece is not None and piece["spec"].get("nodeName"):
                 vertex = ("resourceslices", "", piece["metadata"]["name"])
                 _count(self._nodes, vertex, piece["spec"]["nodeName"], step)
+
+    def _request_changed(self, old: Obj | None, new: Obj | None) -> None:
+        for request, step in ((old, -1), (new, 1)):
+            if request is not None:
+                meta = request["metadata"]
+                vertex = ("podcertificaterequests", meta["namespace"], meta["name"])
+                _count(self._nodes, vertex, request["spec"]["nodeName"], step)
 
 
 def _count(index: dict, source: Vertex, target: object, step: int) -> None:

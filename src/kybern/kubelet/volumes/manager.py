@@ -124,8 +124,8 @@ class VolumeManager:
         if (source := volume.get("secret")) is not None:
             files = await self._payloads.secret(pod, source, default_mode(source))
             return await self._write(uid, "secret", name, files, group, in_memory=True)
-        if (source := volume.get("projected")) is not None:
-            files = await self._payloads.projected(pod, source, facts, allocatable)
+        if "projected" in volume:
+            files = await self._payloads.projected(pod, volume, facts, allocatable)
             return await self._write(uid, "projected", name, files, group, in_memory=True)
         kinds = ", ".join(key for key in volume if key != "name")
         raise VolumeError(f"no volume plugin matched: {kinds or 'no source'}")
@@ -216,6 +216,7 @@ class VolumeManager:
 
     async def tear_down(self, uid: str) -> None:
         """Unmount and remove everything of a pod; harmless if nothing is there."""
+        self._payloads.forget(uid)
         # Parts of volumes first: they keep the volumes themselves busy.
         await asyncio.to_thread(_unmount_below, self._paths.subpaths(uid))
         await self._persistent.tear_down(uid)

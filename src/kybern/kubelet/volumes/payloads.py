@@ -1,11 +1,12 @@
 """The files of configMap, secret, downwardAPI and projected volumes, as payloads.
 
 Each source is a function from its declaration to files; a projected volume is their union. What is
-missing and not optional raises :class:`VolumeError`.
+missing and not optional raises :class:`VolumeError`. Trust bundles and pods' certificates are
+served where their feature gates are on, by ``trust_bundles.py`` and ``pod_certificates``.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from kybern.api.errors import Obj
 from kybern.kubelet.env import ConfigError, field_value, resource_value
@@ -16,6 +17,9 @@ from kybern.kubelet.volumes.tokens import Tokens
 
 DEFAULT_MODE = 0o644
 DEFAULT_TOKEN_SECONDS = 3600
+# Upstream's words for what a kubelet does not serve.
+NO_TRUST_BUNDLES = "ClusterTrustBundle projection is not supported in static kubelet mode"
+NO_CERTIFICATES = "unimplemented"
 
 
 class VolumeError(Exception):
@@ -32,12 +36,50 @@ class VolumeError(Exception):
 Files = dict[str, File]
 
 
+class TrustAnchors(Protocol):
+    """Where ``clusterTrustBundle`` sources come from."""
+
+    async def anchors(self, pod: Obj, source: Obj) -> bytes:
+        """The certificates (PEM) that the source selects; raises VolumeError."""
+        ...
+
+    def forget(self, uid: str) -> None:
+        """The node no longer has the pod."""
+        ...
+
+
+class PodCredentials(Protocol):
+    """Where ``podCertificate`` sources come from."""
+
+    async def credentials(self, pod: Obj, volume: str, index: int) -> tuple[bytes, bytes]:
+        """The key and the certificates (PEM) of one source of a volume; raises VolumeError."""
+        ...
+
+    def forget(self, uid: str) -> None:
+        """The node no longer has the pod."""
+        ...
+
+
 class Payloads:
     """Builds payloads from what the API server, the pod and the node say."""
 
-    def __init__(self, objects: Objects, tokens: Tokens) -> None:
+    def __init__(
+        self,
+        objects: Objects,
+        tokens: Tokens,
+        bundles: TrustAnchors | None = None,
+        certificates: PodCredentials | None = None,
+    ) -> None:
         self._objects = objects
         self._tokens = tokens
+        self._bundles = bundles
+        self._certificates = certificates
+
+    def forget(self, uid: str) -> None:
+        """The pod is gone from this node."""
+        for source in (self._bundles, self._certificates):
+            if source is not None:
+                source.forget(uid)
 
     async def config_map(self, pod: Obj, source: Obj, mode: int) -> Files:
         namespace, name = pod["metadata"]["namespace"], source["name"]
@@ -77,27 +119,42 @@ class Payloads:
         return files
 
     async def token(self, pod: Obj, source: Obj, mode: int) -> Files:
-        """A bound token, readable by the pod's own user where all containers share one."""
+        """A bound token."""
         seconds = source.get("expirationSeconds") or DEFAULT_TOKEN_SECONDS
         token = await self._tokens.token(pod, source.get("audience") or "", seconds)
-        shared = pod["spec"].get("securityContext") or {}
-        users = {
-            (c.get("securityContext") or {}).get("runAsUser", shared.get("runAsUser"))
-            for c in spec.all_containers(pod)
+        return {source["path"]: _own_file(pod, token.encode(), mode)}
+
+    async def trust_bundle(self, pod: Obj, source: Obj, mode: int) -> Files:
+        """Certificates of authorities, in one file."""
+        if self._bundles is None:
+            raise VolumeError(NO_TRUST_BUNDLES)
+        anchors = await self._bundles.anchors(pod, source)
+        return {source["path"]: _own_file(pod, anchors, mode)}
+
+    async def certificate(self, pod: Obj, volume: str, index: int, source: Obj, mode: int) -> Files:
+        """A key with its certificates: in one file, in one each, or both."""
+        if self._certificates is None:
+            raise VolumeError(NO_CERTIFICATES)
+        key, chain = await self._certificates.credentials(pod, volume, index)
+        contents = {
+            "credentialBundlePath": key + chain,
+            "keyPath": key,
+            "certificateChainPath": chain,
         }
-        if shared.get("fsGroup") is not None:
-            return {source["path"]: File(token.encode(), 0o600)}
-        if len(users) == 1 and (user := next(iter(users))) is not None:
-            return {source["path"]: File(token.encode(), 0o600, owner=user)}
-        return {source["path"]: File(token.encode(), mode)}
+        return {
+            source[field]: _own_file(pod, data, mode)
+            for field, data in contents.items()
+            if source.get(field)
+        }
 
     async def projected(
         self, pod: Obj, volume: Obj, facts: Mapping[str, str], allocatable: Obj
     ) -> Files:
         """All sources in order; a later one wins where paths collide."""
-        mode = default_mode(volume)
+        declaration = volume["projected"]
+        mode = default_mode(declaration)
         files: Files = {}
-        for source in volume.get("sources") or ():
+        for index, source in enumerate(declaration.get("sources") or ()):
             if declared := source.get("configMap"):
                 files.update(await self.config_map(pod, declared, mode))
             elif declared := source.get("secret"):
@@ -106,7 +163,12 @@ class Payloads:
                 files.update(await self.downward(pod, declared, mode, facts, allocatable))
             elif declared := source.get("serviceAccountToken"):
                 files.update(await self.token(pod, declared, mode))
-            else:
+            elif declared := source.get("clusterTrustBundle"):
+                files.update(await self.trust_bundle(pod, declared, mode))
+            elif declared := source.get("podCertificate"):
+                found = await self.certificate(pod, volume["name"], index, declared, mode)
+                files.update(found)
+            elif source:
                 raise VolumeError(f"projected source {', '.join(source)} is not supported")
         return files
 
@@ -119,6 +181,20 @@ def default_mode(volume: Obj) -> int:
 def binary_data(config_map: Obj) -> dict[str, bytes]:
     """A ConfigMap's ``binaryData``, decoded."""
     return decoded({"data": config_map.get("binaryData")})
+
+
+def _own_file(pod: Obj, data: bytes, mode: int) -> File:
+    """A file for the pod's own user alone, where all containers share one."""
+    shared = pod["spec"].get("securityContext") or {}
+    users = {
+        (c.get("securityContext") or {}).get("runAsUser", shared.get("runAsUser"))
+        for c in spec.all_containers(pod)
+    }
+    if shared.get("fsGroup") is not None:
+        return File(data, 0o600)
+    if len(users) == 1 and (user := next(iter(users))) is not None:
+        return File(data, 0o600, owner=user)
+    return File(data, mode)
 
 
 def _mode(item: Obj, mode: int) -> int:

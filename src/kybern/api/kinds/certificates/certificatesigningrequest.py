@@ -14,13 +14,13 @@ from kybern.api.errors import (
     not_supported,
     required,
 )
-from kybern.api.kinds.certificates.signer_name import check_signer_name
 from kybern.api.kinds.columns import AGE, NAME, NONE, at, field, human_duration
 from kybern.api.kinds.kind import READ_WRITE, Column, Kind, Subresource, status_of
 from kybern.api.kinds.strategy import Strategy, Write
 from kybern.api.objects import conditions
 from kybern.api.user import UserInfo
 from kybern.api.validation.names import is_path_segment
+from kybern.api.validation.signer_names import check_signer_name
 
 
 def _record_requestor(request: Obj, user: UserInfo) -> None:

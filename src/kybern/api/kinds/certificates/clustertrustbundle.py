@@ -3,13 +3,13 @@
 from cryptography import x509
 
 from kybern.api.errors import FieldError, Obj, invalid_value, too_long
-from kybern.api.kinds.certificates.signer_name import check_signer_name
 from kybern.api.kinds.columns import NAME, NONE, at, field
 from kybern.api.kinds.kind import Column, Kind
 from kybern.api.kinds.strategy import Strategy
 from kybern.api.validation.metadata import immutable
-from kybern.api.validation.names import Messages, dns_subdomain
+from kybern.api.validation.names import Messages
 from kybern.api.validation.pem import PemBlock, pem_blocks
+from kybern.api.validation.signer_names import check_signer_name, trust_bundle_name
 
 MAX_BUNDLE_BYTES = 1024 * 1024
 _PATH = "spec.trustBundle"
@@ -30,20 +30,10 @@ def _check(bundle: Obj) -> list[FieldError]:
 def _check_names(bundle: Obj) -> list[FieldError]:
     name = bundle["metadata"].get("name", "")
     signer = (bundle.get("spec") or {}).get("signerName", "")
-    errors = [invalid_value("metadata.name", name, text) for text in _name_problems(name, signer)]
+    errors = [
+        invalid_value("metadata.name", name, text) for text in trust_bundle_name(name, signer)
+    ]
     return errors + (check_signer_name(signer) if signer else [])
-
-
-def _name_problems(name: str, signer: str) -> Messages:
-    if not signer:
-        if ":" in name:
-            return ('ClusterTrustBundle without signer name must not have ":" in its name',)
-        return dns_subdomain(name)
-    prefix = signer.replace("/", ":") + ":"
-    if not name.startswith(prefix):
-        text = f"ClusterTrustBundle for signerName {signer} must be named with prefix {prefix}"
-        return (text,)
-    return dns_subdomain(name.removeprefix(prefix))
 
 
 def _check_update(new: Obj, old: Obj) -> list[FieldError]:

@@ -16,14 +16,14 @@ from kybern.api.kinds.certificates.pod_certificates import (
     check_key_proof,
     omitted_value,
 )
-from kybern.api.kinds.certificates.signer_name import check_signer_name, is_kubernetes_signer
 from kybern.api.kinds.columns import NAME, at, field, label_map
 from kybern.api.kinds.kind import Column, Kind, status_of
 from kybern.api.kinds.strategy import Strategy
 from kybern.api.objects import conditions
 from kybern.api.validation.conditions import conditions as check_conditions
 from kybern.api.validation.fields import dns_subdomain
-from kybern.api.validation.metadata import annotations, immutable
+from kybern.api.validation.metadata import immutable, user_annotations
+from kybern.api.validation.signer_names import check_signer_name, is_kubernetes_signer
 
 VERDICTS = ("Issued", "Denied", "Failed")
 _DAY = 24 * 60 * 60
@@ -43,7 +43,9 @@ def _check(request: Obj) -> list[FieldError]:
     signer = spec.get("signerName", "")
     errors = check_signer_name(signer)
     if spec.get("unverifiedUserAnnotations"):
-        errors += annotations(spec["unverifiedUserAnnotations"], "spec.unverifiedUserAnnotations")
+        errors += user_annotations(
+            spec["unverifiedUserAnnotations"], "spec.unverifiedUserAnnotations"
+        )
     for what in ("pod", "serviceAccount", "node"):
         errors += dns_subdomain(spec.get(f"{what}Name", ""), f"spec.{what}Name")
         errors += _check_uid(spec.get(f"{what}UID", ""), f"spec.{what}UID")

@@ -19,6 +19,9 @@ GATED_RULES: dict[str, dict[str, list[Obj]]] = {
         "system:node": [allow("get list watch", _GROUP, "clustertrustbundles")],
     },
     "PodCertificateRequest": {
+        "system:controller:podcertificaterequestcleaner": [
+            allow("delete get list watch", _GROUP, "podcertificaterequests")
+        ],
         "system:node": [allow("create get list watch", _GROUP, "podcertificaterequests")],
     },
 }
@@ -28,5 +31,8 @@ GATED_BINDINGS: dict[str, dict[str, list[str]]] = {
         "system:controller:kube-apiserver-serving-clustertrustbundle-publisher": [
             "sa:kube-apiserver-serving-clustertrustbundle-publisher"
         ],
+    },
+    "PodCertificateRequest": {
+        "system:controller:podcertificaterequestcleaner": ["sa:podcertificaterequestcleaner"],
     },
 }

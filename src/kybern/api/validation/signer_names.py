@@ -1,9 +1,17 @@
-"""Names of signers: a domain and a path, such as ``kubernetes.io/kubelet-serving``."""
+"""Names of signers: a domain and a path, such as ``kubernetes.io/kubelet-serving``.
+
+The name of a ClusterTrustBundle begins with its signer's, if it has one.
+"""
 
 from collections.abc import Callable, Iterable
 
 from kybern.api.errors import FieldError, invalid_value, required, too_long
-from kybern.api.validation.names import is_dns1123_label, is_dns1123_subdomain
+from kybern.api.validation.names import (
+    Messages,
+    dns_subdomain,
+    is_dns1123_label,
+    is_dns1123_subdomain,
+)
 
 _FORM = "must be a fully qualified domain and path of the form 'example.com/signer-name'"
 _MAX_DOMAIN = 253
@@ -33,6 +41,19 @@ def is_kubernetes_signer(signer: str) -> bool:
     """Whether the project itself names the signer."""
     domain = signer.partition("/")[0]
     return domain == "kubernetes.io" or domain.endswith(".kubernetes.io")
+
+
+def trust_bundle_name(name: str, signer: str) -> Messages:
+    """What is wrong with the name of a ClusterTrustBundle of this signer, or of none."""
+    if not signer:
+        if ":" in name:
+            return ('ClusterTrustBundle without signer name must not have ":" in its name',)
+        return dns_subdomain(name)
+    prefix = signer.replace("/", ":") + ":"
+    if not name.startswith(prefix):
+        text = f"ClusterTrustBundle for signerName {signer} must be named with prefix {prefix}"
+        return (text,)
+    return dns_subdomain(name.removeprefix(prefix))
 
 
 def _labels(text: str, problems: Callable[[str], Iterable[str]], path: str) -> list[FieldError]:
