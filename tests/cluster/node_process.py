@@ -21,6 +21,7 @@ from kubelet_lab import remove_cgroups
 from kybern.api import objects
 from kybern.api.errors import Obj
 from kybern.api.resources import NODES, PODS
+from kybern.apiserver.config import Config as ApiServerConfig
 from kybern.client import Client
 from kybern.component import pki
 from kybern.component.clock import Clock
@@ -175,11 +176,13 @@ class NodeProcess:
 
 
 @contextlib.asynccontextmanager
-async def open_node_process(*flags: str, driver: str = CGROUPFS) -> AsyncIterator[NodeProcess]:
+async def open_node_process(
+    *flags: str, driver: str = CGROUPFS, api_server: ApiServerConfig | None = None
+) -> AsyncIterator[NodeProcess]:
     """A node that is ready, its kubelet started with these flags beside the usual ones."""
     async with (
         open_runtime(driver == SYSTEMD) as (containerd, directory),
-        Cluster(nodes=0, serve=True) as cluster,
+        Cluster(nodes=0, serve=True, api_server=api_server) as cluster,
     ):
         node = NodeProcess(cluster, containerd, directory, driver)
         node.give_credentials()
