@@ -10,6 +10,7 @@ import pytest
 from counted_node import Counted
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from prometheus_client import REGISTRY
 
 from kybern.api.errors import Obj, StatusError
 from kybern.api.resources import (
@@ -150,6 +151,26 @@ async def test_credentials_are_renewed_in_time(node: Node, signer: PodSigner) ->
     assert leaf.not_valid_before_utc - clock.now() < timedelta(seconds=5)
     assert len(node.woken) == 3
     assert (len(signer.seen), node.events) == (3, [])
+
+
+async def test_metrics_tell_how_many_certificates_are_in_which_state(
+    node: Node, signer: PodSigner
+) -> None:
+    def count(state: str) -> float | None:
+        labels = {"signer_name": SIGNER, "state": state}
+        return REGISTRY.get_sample_value("kubelet_podcertificate_states", labels)
+
+    first, second = await node.pod("first"), await node.pod("second")
+    await node.credentials(first)
+    signer.verdict = ""
+    await node.refused(second)
+    assert (count("fresh"), count("not_yet_issued")) == (1, 1)
+    await node.until_event("CertificateOverdueForRefresh")
+    assert (count("overdue_for_refresh"), count("fresh")) == (1, None)
+    await node.until_event("CertificateExpired")
+    assert count("expired") == 1
+    node.certificates.forget(first["metadata"]["uid"])
+    assert (count("expired"), count("not_yet_issued")) == (None, 1)
 
 
 async def test_requests_are_watched_while_one_is_open_and_no_longer(

@@ -1,10 +1,8 @@
-"""Sources of projected volumes that a feature gate switches: dropped, or taken and judged."""
-
-from typing import Any
+"""Sources of projected volumes whose feature gate is off are dropped from pods and templates."""
 
 import pytest
 
-from kybern.api.errors import Obj, StatusError
+from kybern.api.errors import Obj
 from kybern.api.resources import CRON_JOBS, DEPLOYMENTS, PODS, SERVICE_ACCOUNTS
 from kybern.api.user import ADMIN
 from kybern.apiserver.config import Config as ApiServerConfig
@@ -95,78 +93,3 @@ async def test_what_had_them_before_keeps_them(kybern_cluster: Cluster, client: 
         assert sources(done["spec"]["template"]["spec"]) == ["clusterTrustBundle", ""]
     finally:
         await without.close()
-
-
-def bundle(**fields: Any) -> Obj:
-    return {"clusterTrustBundle": {"path": "x", **fields}}
-
-
-def certificate(**fields: Any) -> Obj:
-    return {"podCertificate": {**CERTIFICATE["podCertificate"], **fields}}
-
-
-AT = "spec.volumes[0].projected"
-BUNDLE_AT = f"{AT}.sources[0].clusterTrustBundle"
-CERTIFICATE_AT = f"{AT}.sources[0].podCertificate"
-
-
-@pytest.mark.parametrize(
-    ("source", "text"),
-    [
-        (
-            bundle(name="a:B"),
-            f'{BUNDLE_AT}.name: Invalid value: "a:B": not a valid clustertrustbundlename: '
-            "a lowercase RFC 1123 subdomain",
-        ),
-        (
-            bundle(signerName="signer"),
-            f'{BUNDLE_AT}.signerName: Invalid value: "signer": must be a fully qualified domain',
-        ),
-        (
-            bundle(signerName="a.b/c", labelSelector={"matchLabels": {"": "x"}}),
-            f"{BUNDLE_AT}.labelSelector.matchLabels: Invalid value",
-        ),
-        (
-            bundle(path=""),
-            f"{BUNDLE_AT}: Required value: either name or signerName must be specified, "
-            f"{BUNDLE_AT}.path: Required value",
-        ),
-        (certificate(signerName=""), f"{CERTIFICATE_AT}.signerName: Required value"),
-        (
-            certificate(keyType="RSA2048"),
-            f'{CERTIFICATE_AT}.keyType: Unsupported value: "RSA2048": supported values: "RSA3072"',
-        ),
-        (
-            certificate(maxExpirationSeconds=10),
-            f"{CERTIFICATE_AT}.maxExpirationSeconds: Invalid value: 10: "
-            "if provided, maxExpirationSeconds must be >= 3600",
-        ),
-        (
-            certificate(signerName="kubernetes.io/x", maxExpirationSeconds=86401),
-            "if provided, maxExpirationSeconds must be <= 86400",
-        ),
-        (
-            certificate(userAnnotations={"plain": "x"}),
-            f'{CERTIFICATE_AT}.userAnnotations: Invalid value: "plain": '
-            'must be a domain-prefixed key (such as "acme.io/foo")',
-        ),
-        (
-            certificate(credentialBundlePath=""),
-            f"{CERTIFICATE_AT}: Required value: specify at least one of credentialBundlePath, "
-            "keyPath, and certificateChainPath",
-        ),
-        (
-            certificate(keyPath="/key"),
-            f'{CERTIFICATE_AT}.keyPath: Invalid value: "/key": must be a relative path',
-        ),
-        (
-            certificate(keyPath="bundle.pem"),
-            f'{AT}: Invalid value: "bundle.pem": conflicting duplicate paths',
-        ),
-    ],
-)
-async def test_what_cannot_be_is_refused(client: Client, source: Obj, text: str) -> None:
-    with pytest.raises(StatusError) as refused:
-        await make(client, source)
-    assert refused.value.code == 422
-    assert text in refused.value.message

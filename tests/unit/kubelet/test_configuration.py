@@ -71,6 +71,16 @@ serverTLSBootstrap: true
     assert found.minimum_image_ttl_duration == Config().minimum_image_ttl_duration
 
 
+def test_gates_of_file_and_flags_are_put_together_and_flags_win() -> None:
+    text = "featureGates: {ClusterTrustBundle: true, PodCertificateRequest: true}"
+    flags = ("PodCertificateRequest=false", "ClusterTrustBundleProjection=true")
+    gates = configured(text, feature_gates=flags).gates()
+    assert gates.enabled("ClusterTrustBundle")
+    assert gates.enabled("ClusterTrustBundleProjection")
+    assert not gates.enabled("PodCertificateRequest")
+    assert not configured("").gates().enabled("PodCertificateRequest")
+
+
 def test_default_thresholds_are_kept_where_the_file_asks_for_it() -> None:
     found = configured("mergeDefaultEvictionSettings: true\nevictionHard: {nodefs.available: 1%}")
     assert found.eviction_hard[0] == "nodefs.available<1%"
@@ -99,6 +109,8 @@ def test_default_thresholds_are_kept_where_the_file_asks_for_it() -> None:
         ("nodeStatusUpdateFrequency: 10", "nodeStatusUpdateFrequency: expected str, found int"),
         ("maxPods: 1\nmaxPods: 2", "strict decoding error: "),
         ("serializeImagePulls: true\nmaxParallelImagePulls: 2", "cannot be larger than 1"),
+        ("featureGates: {NoGate: true}", "unrecognized feature gate: NoGate"),
+        ("featureGates: {ClusterTrustBundleProjection: true}", "features that are disabled"),
         ("configMapAndSecretChangeDetectionStrategy: Poll", "is none of Watch, Cache, Get"),
     ],
 )

@@ -107,7 +107,7 @@ def _trust_bundle(bundle: Obj, path: str) -> list[FieldError]:
     errors: list[FieldError] = []
     if name is not None and signer is not None:
         text = "only one of name and signerName may be used"
-        errors.append(invalid_value(path, bundle, text))
+        errors.append(invalid_value(path, _as_upstream_shows(bundle), text))
     elif name is not None:
         if not name:
             errors.append(required(f"{path}.name", "must be a valid object name"))
@@ -126,6 +126,12 @@ def _trust_bundle(bundle: Obj, path: str) -> list[FieldError]:
     if not bundle.get("path"):
         errors.append(required(f"{path}.path"))
     return errors + file_path(bundle.get("path", ""), f"{path}.path")
+
+
+def _as_upstream_shows(bundle: Obj) -> Obj:
+    """The source in the form of upstream's own type, whose fields have other names."""
+    fields = ("name", "signerName", "labelSelector", "optional", "path")
+    return {name[0].upper() + name[1:]: bundle.get(name) for name in fields}
 
 
 def _trust_bundle_name(name: str, path: str) -> list[FieldError]:
