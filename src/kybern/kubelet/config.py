@@ -33,7 +33,7 @@ class Config:
     given: frozenset[str] = frozenset()
     # Upstream has no flags for these: they are the file's.
     change_detection_strategy: str = "Watch"
-    serialize_image_pulls: bool = False
+    serialize_image_pulls: bool | None = None
     image_pull_credentials_verification_policy: str = "NeverVerifyPreloadedImages"
     preloaded_images_verification_allowlist: tuple[str, ...] = ()
     single_process_oom_kill: bool = False
@@ -147,7 +147,11 @@ class Config:
         "directory of them.",
     )
     image_credential_provider_bin_dir: str = flag("", "Directory of these plugins.")
-    max_parallel_image_pulls: int = flag(5, "How many images are pulled at the same time.")
+    max_parallel_image_pulls: int = flag(
+        0,
+        "How many images are pulled at the same time; one by default, and as many as there are "
+        "pods where the file says serializeImagePulls: false.",
+    )
     shutdown_grace_period: Duration = flag(
         0.0, "How long pods may take to end when the machine stops; 0 does not wait for them."
     )
@@ -201,6 +205,18 @@ class Config:
     def policy_options(self) -> dict[str, str]:
         """The options of the CPU manager's policy by name."""
         return _pairs(self.cpu_manager_policy_options, "=")
+
+    def parallel_pulls(self) -> int:
+        """How many images are pulled at a time; raises ValueError for what makes no sense."""
+        wanted, serialized = self.max_parallel_image_pulls, self.serialize_image_pulls
+        if wanted < 0:
+            raise ValueError(f"maxParallelImagePulls {wanted} must be a positive number")
+        if serialized and wanted > 1:
+            raise ValueError(
+                "maxParallelImagePulls cannot be larger than 1 unless serializeImagePulls is false"
+            )
+        # No pod pulls more than one image at a time.
+        return wanted or (self.max_pods if serialized is False else 1)
 
     def thresholds(self) -> list[Threshold]:
         """The eviction thresholds; raises ValueError for those that make no sense."""

@@ -219,14 +219,9 @@ def apply(config: Config, text: bytes) -> Config:
         if name not in config.given and value is not None
     }
     changed = replace(config, **values, feature_gates=gates)
-    if changed.serialize_image_pulls:
-        if "max_parallel_image_pulls" in values and changed.max_parallel_image_pulls > 1:
-            raise ConfigurationError(
-                "maxParallelImagePulls cannot be larger than 1 unless serializeImagePulls is false"
-            )
-        changed.max_parallel_image_pulls = 1
     try:
         changed.gates()
+        changed.parallel_pulls()
         changed.thresholds()
         verification.make_policy(
             changed.image_pull_credentials_verification_policy,

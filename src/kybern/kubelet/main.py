@@ -139,7 +139,7 @@ def make_parts(
     )
     records = PullRecords(paths.root / "image_manager", clock, must_check)
     lookup = make_lookup(config, paths, objects, tokens, clock)
-    puller = Puller(runtime, clock, config.max_parallel_image_pulls, records, lookup)
+    puller = Puller(runtime, clock, config.parallel_pulls(), records, lookup)
     devices = DeviceManager(Plugins(paths.device_plugins), paths)
     devices.load()
     cpus = make_cpu_manager(config, runtime)

@@ -133,7 +133,8 @@ class Stats:
             self._files_read = now
             self._files = dict(await measure(pods, self._parts))
             volumes = self._parts.volumes
-            self._claims = {spec.uid(pod): await volumes.space(pod) for pod in pods}
+            found = await asyncio.gather(*(volumes.space(pod) for pod in pods))
+            self._claims = {spec.uid(pod): held for pod, held in zip(pods, found, strict=True)}
 
     def _node(self, taken: Sample) -> Obj:
         now = rfc3339(taken.time)

@@ -82,8 +82,24 @@ def _fill(device: Path) -> None:
 
 def mount(source: str | Path, target: Path, kind: str = "", options: Sequence[str] = ()) -> None:
     """Mount by the node's ``mount``, which knows helpers, loop devices and all options."""
+    arguments = mount_arguments(source, target, kind, options)
+    done = run("mount", *arguments, allowed=range(256))
+    if done.returncode:
+        raise mount_failed(arguments, done.returncode, done.stdout + done.stderr)
+
+
+def mount_arguments(
+    source: str | Path, target: Path, kind: str, options: Sequence[str]
+) -> tuple[str, ...]:
+    """What ``mount`` is told."""
     chosen = (*(("-t", kind) if kind else ()), *(("-o", ",".join(options)) if options else ()))
-    run("mount", *chosen, source, target)
+    return (*chosen, str(source), str(target))
+
+
+def mount_failed(arguments: Sequence[str], status: int, said: str) -> VolumeError:
+    """How a mount that failed is told."""
+    told = f"Mounting command: mount\nMounting arguments: {' '.join(arguments)}\nOutput: {said}"
+    return VolumeError(f"mount failed: exit status {status}\n{told}")
 
 
 def grow(target: Path) -> None:

@@ -19,6 +19,7 @@ from kybern.kubelet.paths import Paths
 from kybern.kubelet.pods import spec
 from kybern.kubelet.pods.failures import StartFailure
 from kybern.kubelet.volumes import atomic_files, directories, mounting, subpaths
+from kybern.kubelet.volumes.apart import apart
 from kybern.kubelet.volumes.image import ImageVolumes
 from kybern.kubelet.volumes.payloads import Files, Payloads, VolumeError, default_mode
 from kybern.kubelet.volumes.persistent import PersistentVolumes
@@ -109,7 +110,7 @@ class VolumeManager:
         uid, name = spec.uid(pod), volume["name"]
         group = (pod["spec"].get("securityContext") or {}).get("fsGroup")
         if (source := volume.get("hostPath")) is not None:
-            return await asyncio.to_thread(directories.check_host_path, source)
+            return await apart(directories.check_host_path, source)
         if (source := volume.get("emptyDir")) is not None:
             path = self._paths.volume(uid, "empty-dir", name)
             await asyncio.to_thread(directories.set_up_empty_dir, path, source, group)
@@ -159,7 +160,7 @@ class VolumeManager:
         environment: Mapping[str, str],
     ) -> list[Any]:
         """The container's volume mounts as the runtime's messages."""
-        return await asyncio.to_thread(self._mounts, pod, container, volumes, environment)
+        return await apart(self._mounts, pod, container, volumes, environment)
 
     def _mounts(
         self,

@@ -1,13 +1,19 @@
-"""NFS volumes, mounted by the node's own ``mount``, for each pod anew."""
+"""NFS volumes, mounted by the node's own ``mount``, for each pod anew.
+
+``mount`` tries for minutes where a server does not answer, and ends early when nobody needs the
+volume any more. What is mounted is taken away without asking the server.
+"""
 
 import asyncio
+import contextlib
+import os
+import signal
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from pathlib import Path
 
 from kybern.kubelet.volumes import filesystem, mounting
 from kybern.kubelet.volumes.payloads import VolumeError
 from kybern.kubelet.volumes.use import Plugin, Use
-
-_HELPER = "mount.nfs"
 
 
 class NfsVolumes(Plugin):
@@ -15,15 +21,34 @@ class NfsVolumes(Plugin):
 
     directory = "nfs"
 
-    async def mount(self, use: Use, target: Path) -> None:
-        await asyncio.to_thread(self._mount, use, target)
+    def __init__(self) -> None:
+        self._mounting: dict[Path, Process] = {}
 
-    def _mount(self, use: Use, target: Path) -> None:
-        source = f"{use.source['server']}:{use.source['path']}"
-        options = (*(("ro",) if use.read_only else ()), *use.mount_options)
-        if not _kernel_knows_nfs():
-            raise VolumeError(f"cannot mount {source}: the kernel of this node has no NFS")
-        filesystem.mount(source, target, "nfs", options)
+    async def mount(self, use: Use, target: Path) -> None:
+        server = use.source["server"]
+        shown = f"[{server}]" if ":" in server else server
+        options = {*use.mount_options, *(("ro",) if use.read_only else ())}
+        source = f"{shown}:{use.source['path']}"
+        arguments = filesystem.mount_arguments(source, target, "nfs", sorted(options))
+        process = await asyncio.create_subprocess_exec(
+            *("mount", *arguments),
+            stdin=DEVNULL,
+            stdout=PIPE,
+            stderr=STDOUT,
+            start_new_session=True,
+        )
+        self._mounting[target] = process
+        try:
+            said, _ = await process.communicate()
+        finally:
+            del self._mounting[target]
+            _end(process)
+        if process.returncode:
+            raise filesystem.mount_failed(arguments, process.returncode, said.decode())
+
+    def hurry(self, target: Path) -> None:
+        if (process := self._mounting.get(target)) is not None:
+            _end(process)
 
     async def unmount(self, uid: str, name: str, target: Path) -> None:
         await asyncio.to_thread(mounting.take_away, target)
@@ -38,8 +63,8 @@ class NfsVolumes(Plugin):
         return False
 
 
-def _kernel_knows_nfs() -> bool:
-    """Where NFS is a module, the helper loads it; without it and the helper nothing will."""
-    if "nfs" in Path("/proc/filesystems").read_text().split():
-        return True
-    return any((Path(place) / _HELPER).exists() for place in ("/sbin", "/usr/sbin"))
+def _end(process: Process) -> None:
+    """End ``mount`` with its helper; nothing is done to one that has ended."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

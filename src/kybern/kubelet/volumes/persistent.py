@@ -19,6 +19,8 @@ from kybern.api.errors import Obj, StatusError
 from kybern.kubelet.objects import Objects
 from kybern.kubelet.paths import Paths
 from kybern.kubelet.pods import spec
+from kybern.kubelet.volumes import mounting
+from kybern.kubelet.volumes.apart import apart
 from kybern.kubelet.volumes.directories import check_host_path
 from kybern.kubelet.volumes.ownership import Ownership
 from kybern.kubelet.volumes.payloads import VolumeError
@@ -27,6 +29,8 @@ from kybern.kubelet.volumes.use import MountedVolume, Plugin, Space, Use
 logger = logging.getLogger(__name__)
 
 _BLOCK = "Block"
+# How long a volume may take to say how full it is.
+SPACE_SECONDS = 5.0
 T = TypeVar("T")
 # Object, type, reason, message: an event recorder's ``event``.
 Report = Callable[[Obj, str, str, str], None]
@@ -46,6 +50,7 @@ class PersistentVolumes:
         self._running: set[asyncio.Task[Any]] = set()
         # What pods have mounted, by pod and by the pod's name for it; kept for statistics alone.
         self._mounts: dict[str, dict[str, tuple[Plugin, Use]]] = {}
+        self._asked: dict[Path, asyncio.Task[Space | None]] = {}
 
     async def set_up(self, pod: Obj, volume: Obj) -> MountedVolume:
         """The volume that a pod's claim is bound to; raises VolumeError until it can be had."""
@@ -56,7 +61,7 @@ class PersistentVolumes:
         read_only = bool(declared.get("readOnly"))
         source = bound["spec"]
         if (host_path := source.get("hostPath")) is not None:
-            path = await asyncio.to_thread(check_host_path, host_path)
+            path = await apart(check_host_path, host_path)
             return MountedVolume(path, read_only, volumes.volume_mode(bound) == _BLOCK)
         kind = next((kind for kind in self._plugins if kind in source), "")
         if not kind:
@@ -167,17 +172,25 @@ class PersistentVolumes:
 
     async def space(self, pod: Obj) -> dict[str, Space]:
         """How full the volumes of a pod's claims are, by the pod's names for them."""
-        found = {}
-        for name, (plugin, use) in self._mounts.get(spec.uid(pod), {}).items():
-            target = self._paths.volume(spec.uid(pod), plugin.directory, use.name)
-            try:
-                held = await plugin.space(use, target)
-            except (VolumeError, OSError) as error:
-                logger.info("volume %s does not say how full it is: %s", use.name, error)
-                continue
-            if held is not None:
-                found[name] = held
-        return found
+        mounts = self._mounts.get(spec.uid(pod), {})
+        found = await asyncio.gather(*(self._space(plugin, use) for plugin, use in mounts.values()))
+        return {name: held for name, held in zip(mounts, found, strict=True) if held is not None}
+
+    async def _space(self, plugin: Plugin, use: Use) -> Space | None:
+        """Ask one volume; one that is long about it is not asked again until it has answered."""
+        target = self._paths.volume(spec.uid(use.pod), plugin.directory, use.name)
+        if target not in self._asked:
+            self._asked[target] = asyncio.create_task(plugin.space(use, target))
+        asked = self._asked[target]
+        await asyncio.wait({asked}, timeout=SPACE_SECONDS)
+        if not asked.done():
+            return None
+        self._asked.pop(target, None)
+        try:
+            return asked.result()
+        except (VolumeError, OSError) as error:
+            logger.info("volume %s does not say how full it is: %s", use.name, error)
+            return None
 
     async def sweep(self) -> None:
         """Undo what an earlier kubelet began and no pod uses; call it before any pod is set up."""
@@ -192,6 +205,8 @@ class PersistentVolumes:
         self._mounts.pop(uid, None)
         for plugin in self._plugins.values():
             for target in await self._places(self._paths.volume(uid, plugin.directory, "x")):
+                self._asked.pop(target, None)
+                plugin.hurry(target)
                 await self._alone(target.name, partial(plugin.unmount, uid, target.name, target))
             for mark in await self._places(self._paths.device(uid, plugin.directory, "x")):
                 await self._alone(mark.name, partial(plugin.unmap, uid, mark.name, mark))
@@ -225,9 +240,12 @@ class PersistentVolumes:
 
 
 def _is_ready(plugin: Plugin, target: Path) -> bool:
-    """Make the pod's place; True if the volume is there already."""
-    target.mkdir(mode=0o750, parents=True, exist_ok=True)
-    return plugin.is_ready(target)
+    """Make the pod's place; True if the volume is there already, which may not answer."""
+    if plugin.is_ready(target):
+        return True
+    if not mounting.is_mount_point(target):
+        target.mkdir(mode=0o750, parents=True, exist_ok=True)
+    return False
 
 
 def _check_mode(pod: Obj, name: str, volume: Obj) -> None:

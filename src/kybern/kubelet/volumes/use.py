@@ -1,6 +1,5 @@
 """One pod's use of one volume, as the plugins of persistent volumes see it."""
 
-import asyncio
 import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 from kybern.api.errors import Obj
 from kybern.kubelet.pods.failures import StartFailure
 from kybern.kubelet.volumes import mounting
+from kybern.kubelet.volumes.apart import apart
 from kybern.kubelet.volumes.ownership import Ownership
 
 
@@ -97,13 +97,18 @@ class Plugin(ABC):
         """Called now and then for a volume that is mounted."""
         return
 
+    def hurry(self, target: Path) -> None:
+        """Called before :meth:`unmount`, while :meth:`mount` may still be at work: nobody needs
+        the volume, so what can be cut off is."""
+        return
+
     @abstractmethod
     async def unmount(self, uid: str, name: str, target: Path) -> None:
         """Undo :meth:`mount`, whole or in part, from what is on the disk; remove ``target``."""
 
     async def space(self, use: Use, target: Path) -> Space | None:
         """How full a mounted volume is; None if nobody can tell."""
-        return await asyncio.to_thread(Space.of, self.mount_point(target))
+        return await apart(Space.of, self.mount_point(target))
 
     async def sweep(self) -> None:
         """Called once by a kubelet that starts, before any pod: undo what no pod uses."""
