@@ -1,5 +1,6 @@
 """A small registry for tests that pull: it speaks the part of the protocol that pulling needs."""
 
+import asyncio
 import base64
 import contextlib
 import io
@@ -14,10 +15,15 @@ _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
 class Registry:
-    """Serves one image under every name; names that begin with ``private`` want a password."""
+    """Serves one image under every name; names that begin with ``private`` want a password.
+
+    Pulls of names that begin with ``held`` wait until they are let go, one by one.
+    """
 
     def __init__(self, image: bytes) -> None:
         self.paths: list[str] = []
+        self.held: dict[str, asyncio.Event] = {}
+        self.most_held = 0
         self._blobs: dict[str, bytes] = {}
         with tarfile.open(fileobj=io.BytesIO(image)) as archive:
             for member in archive:
@@ -36,10 +42,23 @@ class Registry:
         if not rest:
             return web.Response()
         name = rest.rpartition("/")[2]
+        if rest.startswith("held"):
+            await self._hold(rest.partition("/manifests/")[0])
         if "/manifests/" in rest:
             headers = {"Docker-Content-Digest": self._manifest, "Content-Type": _MANIFEST}
             return web.Response(body=self._blobs[self._manifest.partition(":")[2]], headers=headers)
         return web.Response(body=self._blobs[name.partition(":")[2]])
+
+    async def _hold(self, name: str) -> None:
+        if "/blobs/" in name:
+            return
+        go = self.held.setdefault(name, asyncio.Event())
+        self.most_held = max(self.most_held, len(self.holding()))
+        await go.wait()
+
+    def holding(self) -> list[str]:
+        """The names whose pulls wait here."""
+        return [name for name, go in self.held.items() if not go.is_set()]
 
     @contextlib.asynccontextmanager
     async def serving(self, listener: socket.socket) -> AsyncIterator[None]:

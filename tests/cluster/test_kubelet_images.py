@@ -119,13 +119,75 @@ async def test_pods_pull_from_dockers_own_registry(place: tuple[Lab, str], tmp_p
         entry = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
         config = {"auths": {f"http://{registry.address}": {"auth": entry}}}
         lab.objects.secrets["docker"] = {".dockerconfigjson": json.dumps(config).encode()}
-        for name in (f"team/app@{digest}", "team/app:1"):
+        for name in (f"team/app@{digest}", f"team/app:any@{digest}", "team/app:1"):
             container = {**shell(f"echo $FROM; {STAY}"), "image": f"{registry.address}/{name}"}
             pod = lab.run(lab.pod(container, imagePullSecrets=[{"name": "docker"}]))
             await lab.until_ready(pod)
             await wrote(lab, pod, "registry\n")
             assert lab.container(pod)["imageID"] == f"{registry.address}/team/app@{digest}"
             await lab.gone(pod)
+
+
+@needs_docker_registry
+async def test_what_is_not_in_the_registry_is_told_and_asked_for_later(
+    place: tuple[Lab, str], tmp_path: Path
+) -> None:
+    lab, _ = place
+    async with docker_registry(tmp_path) as registry:
+        entry = {"username": USER, "password": PASSWORD}
+        config = json.dumps({"auths": {registry.address: entry}}).encode()
+        lab.objects.secrets["docker"] = {".dockerconfigjson": config}
+        image = f"{registry.address}/team/none:1"
+        secrets = [{"name": "docker"}]
+        pod = lab.run(lab.pod({**shell(STAY), "image": image}, imagePullSecrets=secrets))
+        name = pod["metadata"]["name"]
+        await refused(lab, pod, "ErrImagePull")
+        why = f'failed to pull and unpack image "{image}": failed to resolve reference "{image}": '
+        text = lab.container(pod)["state"]["waiting"]["message"]
+        assert text.startswith(f"rpc error: code = NotFound desc = {why}{image}: not found")
+        lab.workers.wake(pod["metadata"]["uid"])
+        await refused(lab, pod, "ImagePullBackOff")
+        held = f'Back-off pulling image "{image}"'
+        waiting = lab.container(pod)["state"]["waiting"]
+        assert waiting["message"] == f"{held}: ErrImagePull: {text}"
+        assert [told[1:] for told in lab.events.seen if told[0] == name][:5] == [
+            ("Normal", "Pulling", f'Pulling image "{image}"'),
+            ("Warning", "Failed", f'Failed to pull image "{image}": {text}'),
+            ("Warning", "Failed", "Error: ErrImagePull"),
+            ("Normal", "BackOff", held),
+            ("Warning", "Failed", "Error: ImagePullBackOff"),
+        ]
+        await lab.gone(pod)
+
+
+@pytest.mark.parametrize(("settings", "most"), [({}, 1), ({"max_parallel_image_pulls": 2}, 2)])
+async def test_no_more_images_are_pulled_at_a_time_than_the_node_is_told(
+    place: tuple[Lab, str], settings: dict[str, int], most: int
+) -> None:
+    lab, _ = place
+    await lab.crash()
+    before, lab.settings = lab.settings, {**lab.settings, **settings}
+    lab.begin()
+    registry = Registry(build(replace(busybox_image(), working_directory="/tmp")))
+    listener = socket.create_server(("127.0.0.1", 0))
+    address = f"127.0.0.1:{listener.getsockname()[1]}"
+    async with registry.serving(listener):
+        images = [f"{address}/held-{index}:1" for index in range(3)]
+        pods = [lab.run(lab.pod({**shell(STAY), "image": image})) for image in images]
+        await until(
+            lambda: all("Pulling" in lab.events.reasons(p["metadata"]["name"]) for p in pods),
+            "every pod wants its image",
+        )
+        for left in (3, 2, 1):
+            await until(lambda left=left: len(registry.holding()) == min(most, left), "pulls")
+            registry.held[registry.holding()[0]].set()
+        for pod in pods:
+            await lab.until_ready(pod)
+            await lab.gone(pod)
+        assert registry.most_held == most
+    await lab.crash()
+    lab.settings = before
+    lab.begin()
 
 
 def plugin(directory: Path, registry: str) -> Path:

@@ -209,8 +209,6 @@ class Config:
     def parallel_pulls(self) -> int:
         """How many images are pulled at a time; raises ValueError for what makes no sense."""
         wanted, serialized = self.max_parallel_image_pulls, self.serialize_image_pulls
-        if wanted < 0:
-            raise ValueError(f"maxParallelImagePulls {wanted} must be a positive number")
         if serialized and wanted > 1:
             raise ValueError(
                 "maxParallelImagePulls cannot be larger than 1 unless serializeImagePulls is false"

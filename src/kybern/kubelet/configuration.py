@@ -41,6 +41,13 @@ def _typed(*kinds: type) -> Callable[[str, Any], Any]:
 _text, _number, _switch = _typed(str), _typed(int), _typed(bool)
 
 
+def _positive(field: str, value: Any) -> int:
+    number: int = _number(field, value)
+    if number < 1:
+        raise ConfigurationError(f"{field} {number} must be a positive number")
+    return number
+
+
 def _duration(field: str, value: Any) -> Any:
     """Seconds; a zero stands for the default, as everywhere in the file."""
     try:
@@ -122,7 +129,7 @@ _FLAGS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "imageMinimumGCAge": ("minimum_image_ttl_duration", _duration),
     "kernelMemcgNotification": ("kernel_memcg_notification", _switch),
     "kubeReserved": ("kube_reserved", _pairs("=")),
-    "maxParallelImagePulls": ("max_parallel_image_pulls", _number),
+    "maxParallelImagePulls": ("max_parallel_image_pulls", _positive),
     "maxPods": ("max_pods", _number),
     "nodeStatusUpdateFrequency": ("node_status_update_frequency", _duration),
     "preloadedImagesVerificationAllowlist": (

@@ -81,6 +81,21 @@ def test_gates_of_file_and_flags_are_put_together_and_flags_win() -> None:
     assert not configured("").gates().enabled("PodCertificateRequest")
 
 
+@pytest.mark.parametrize(
+    ("text", "pulls"),
+    [
+        ("", 1),
+        ("serializeImagePulls: true", 1),
+        ("serializeImagePulls: true\nmaxParallelImagePulls: 1", 1),
+        ("maxParallelImagePulls: 3", 3),
+        ("serializeImagePulls: false\nmaxParallelImagePulls: 3", 3),
+        ("serializeImagePulls: false", 7),
+    ],
+)
+def test_images_are_pulled_one_by_one_unless_the_file_says_otherwise(text: str, pulls: int) -> None:
+    assert configured(text, max_pods=7).parallel_pulls() == pulls
+
+
 def test_default_thresholds_are_kept_where_the_file_asks_for_it() -> None:
     found = configured("mergeDefaultEvictionSettings: true\nevictionHard: {nodefs.available: 1%}")
     assert found.eviction_hard[0] == "nodefs.available<1%"
@@ -111,6 +126,7 @@ def test_default_thresholds_are_kept_where_the_file_asks_for_it() -> None:
         ("serializeImagePulls: true\nmaxParallelImagePulls: 2", "cannot be larger than 1"),
         ("featureGates: {NoGate: true}", "unrecognized feature gate: NoGate"),
         ("featureGates: {ClusterTrustBundleProjection: true}", "features that are disabled"),
+        ("maxParallelImagePulls: 0", "must be a positive number"),
         ("configMapAndSecretChangeDetectionStrategy: Poll", "is none of Watch, Cache, Get"),
     ],
 )

@@ -43,4 +43,4 @@ UNSIGNED = RpcError("UNKNOWN", "SignatureValidationFailed")
 def test_a_failed_pull_is_told_by_its_cause(
     refusals: list[RpcError], expected: tuple[str, str]
 ) -> None:
-    assert PullFailed("a:1", refusals).waiting() == expected
+    assert PullFailed(refusals).waiting("a:1") == expected

@@ -15,18 +15,17 @@ _CAUSES = {
 class PullFailed(Exception):
     """The runtime refused a pull, once for each credential that was tried; the text says why."""
 
-    def __init__(self, reference: str, refusals: Sequence[RpcError]) -> None:
+    def __init__(self, refusals: Sequence[RpcError]) -> None:
         told = list(dict.fromkeys(_told(refusal) for refusal in refusals))
         super().__init__(told[0] if len(told) == 1 else f"[{', '.join(told)}]")
-        self._reference = reference
 
-    def waiting(self) -> tuple[str, str]:
+    def waiting(self, image: str) -> tuple[str, str]:
         """The reason and message of the container that waits for the image."""
         text = str(self)
         for cause, words in _CAUSES.items():
             if text.startswith(cause):
                 rest = text.removeprefix(cause)
-                return cause, f"image pull failed for {self._reference} because {words}{rest}"
+                return cause, f"image pull failed for {image} because {words}{rest}"
         return PULL, text
 
 

@@ -88,7 +88,7 @@ class Puller:
             message = f'Container image "{name}" is not present with pull policy of Never'
             report("Warning", "ErrImageNeverPull", message)
             raise StartFailure("ErrImageNeverPull", message)
-        await self._pull(pod, reference, credentials, sandbox_config, report)
+        await self._pull(pod, name, reference, credentials, sandbox_config, report)
         pulled = await self._runtime.image(reference)
         if pulled is None:
             raise StartFailure(PULL, f'image "{reference}" vanished after its pull')
@@ -97,22 +97,24 @@ class Puller:
     async def _pull(
         self,
         pod: Obj,
+        name: str,
         reference: str,
         credentials: PodCredentials,
         sandbox_config: Any,
         report: Report,
     ) -> None:
-        key = f"{spec.uid(pod)}_{reference}"
+        """Pull ``reference``, which the pod calls ``name``, and so do events and messages."""
+        key = f"{spec.uid(pod)}_{name}"
         now = self._clock.time()
         left = self._backoff.remaining_since_failure(key, now)
         if left > 0:
-            message = f'Back-off pulling image "{reference}"'
+            message = f'Back-off pulling image "{name}"'
             report("Normal", "BackOff", message)
             if last := self._last_errors.get(key):
                 message = f"{message}: {last}"
             raise StartFailure("ImagePullBackOff", message, retry_after=left)
         usable = await credentials.get()
-        report("Normal", "Pulling", f'Pulling image "{reference}"')
+        report("Normal", "Pulling", f'Pulling image "{name}"')
         asked = self._clock.monotonic()
         async with self._slots:
             started = self._clock.monotonic()
@@ -121,10 +123,10 @@ class Puller:
                 used = await self._pull_with(reference, usable, sandbox_config)
             except OSError as error:
                 message = "Failed to record image pull intent for container image"
-                raise StartFailure(PULL, f'{message} "{reference}": {error}') from None
+                raise StartFailure(PULL, f'{message} "{name}": {error}') from None
             except PullFailed as error:
                 await self.records.fail(reference)
-                self._failed(key, error, reference, report)
+                self._failed(key, error, name, report)
             except asyncio.CancelledError:
                 # The pod went while its image was on the way.
                 self.records.abandon(reference)
@@ -135,7 +137,7 @@ class Puller:
         report(
             "Normal",
             "Pulled",
-            f'Successfully pulled image "{reference}" in {go_duration(round(done - started, 3))} '
+            f'Successfully pulled image "{name}" in {go_duration(round(done - started, 3))} '
             f"({go_duration(round(done - asked, 3))} including waiting). "
             f"Image size: {image.size if image else 0} bytes.",
         )
@@ -155,7 +157,7 @@ class Puller:
                 refusals.append(error)
             else:
                 return tried
-        raise PullFailed(reference, refusals)
+        raise PullFailed(refusals)
 
     async def _record(self, reference: str, image: Any, used: Credentials | None) -> None:
         """Remember who pulled; where that fails, the intent stays, and the next one pulls again."""
@@ -166,11 +168,11 @@ class Puller:
         except OSError as error:
             logger.warning("pull of image %s not recorded: %s", reference, error)
 
-    def _failed(self, key: str, error: PullFailed, reference: str, report: Report) -> NoReturn:
-        report("Warning", "Failed", f'Failed to pull image "{reference}": {error}')
+    def _failed(self, key: str, error: PullFailed, name: str, report: Report) -> NoReturn:
+        report("Warning", "Failed", f'Failed to pull image "{name}": {error}')
         now = self._clock.time()
         self._backoff.failed(key, now)
-        reason, message = error.waiting()
+        reason, message = error.waiting(name)
         self._last_errors[key] = f"{reason}: {message}"
         if len(self._last_errors) > MAX_REMEMBERED_ERRORS:
             self._last_errors.popitem(last=False)

@@ -12,8 +12,11 @@ from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from pathlib import Path
 
 from kybern.kubelet.volumes import filesystem, mounting
+from kybern.kubelet.volumes.apart import apart
 from kybern.kubelet.volumes.payloads import VolumeError
 from kybern.kubelet.volumes.use import Plugin, Use
+
+LOOK_SECONDS = 0.05
 
 
 class NfsVolumes(Plugin):
@@ -51,6 +54,14 @@ class NfsVolumes(Plugin):
             _end(process)
 
     async def unmount(self, uid: str, name: str, target: Path) -> None:
+        # The kernel takes its leave of a server that may not answer, and holds the caller
+        # meanwhile; the mount point is gone at once.
+        leaving = asyncio.create_task(apart(mounting.unmount, target))
+        while await asyncio.to_thread(mounting.is_mount_point, target):
+            done, _ = await asyncio.wait({leaving}, timeout=LOOK_SECONDS)
+            if done:
+                leaving.result()
+                leaving = asyncio.create_task(apart(mounting.unmount, target))
         await asyncio.to_thread(mounting.take_away, target)
 
     async def map(self, use: Use, mark: Path) -> Path:
