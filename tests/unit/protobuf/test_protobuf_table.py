@@ -1,6 +1,7 @@
 """Every field of every served kind has a number, so that nothing is lost on the way."""
 
 from collections.abc import Iterator
+from importlib.resources import files
 
 import pytest
 
@@ -77,6 +78,19 @@ def test_every_property_of_every_served_definition_has_a_number() -> None:
                 missing[name] = gap
     assert len(seen) > 400
     assert missing == {}
+
+
+def test_fields_have_the_names_that_they_have_in_json() -> None:
+    table = files("kybern.api.protobuf").joinpath("field_numbers.txt").read_text()
+    messages = [line.split()[0] for line in table.splitlines() if not line.startswith("#")]
+    compared = [(message, name) for message in messages if (name := _definition_of(message))]
+    strange = {
+        message: names
+        for message, name in compared
+        if (names := _names(message) - set(definition(name)["properties"]))
+    }
+    assert len(compared) > 400
+    assert strange == {}
 
 
 def test_numbers_and_names_are_not_given_twice() -> None:
