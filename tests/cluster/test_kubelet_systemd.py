@@ -4,6 +4,7 @@ Needs systemd as process 1, as most machines have it, and cgroup version 2: bin/
 """
 
 import asyncio
+import os
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from node_process import NODE, NodeProcess, open_node_process
 from kybern.api import objects
 from kybern.api.resources import NODES, PODS
 from kybern.kubelet.bounds import Bounds
+from kybern.kubelet.cpus.cpuset import Cpus, parse
 
 Obj = dict[str, Any]
 MOUNT = Path("/sys/fs/cgroup")
@@ -35,7 +37,13 @@ pytestmark = [
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def lab() -> AsyncIterator[Lab]:
-    async with open_lab(cgroup_driver="systemd", pod_max_pids=100) as opened:
+    async with open_lab(
+        cgroup_driver="systemd",
+        pod_max_pids=100,
+        cpu_manager_policy="static",
+        system_reserved=("cpu=500m",),
+        cpu_manager_reconcile_period=0.2,
+    ) as opened:
         yield opened
     assert units(opened.config.cgroup_root) == []
 
@@ -140,6 +148,32 @@ async def test_a_resize_outlasts_a_reload(lab: Lab) -> None:
     assert lab.events.reasons(name).count("ResizeCompleted") == 2
     assert (identity(lab, pod), lab.container(pod)["restartCount"]) == (before, 0)
     await lab.gone(pod)
+
+
+async def cpus_of(lab: Lab, pod: Obj) -> Cpus:
+    """The CPUs that the kernel lets a pod's container run on."""
+    line = await lab.exec(pod, "grep", "Cpus_allowed_list", "/proc/1/status")
+    return parse(line.split()[1])
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="a CPU of one's own needs another")
+async def test_cpus_of_its_own_outlast_a_reload(lab: Lab) -> None:
+    sharing = lab.run(lab.pod(sized("100m", "32Mi")))
+    exclusive = lab.run(lab.pod(sized("1", "32Mi")))
+    for pod in (sharing, exclusive):
+        await lab.until_ready(pod)
+    mine = await cpus_of(lab, exclusive)
+    assert len(mine) == 1
+
+    async def apart() -> bool:
+        return not mine & await cpus_of(lab, sharing)
+
+    await until(apart, "the other pod runs on other CPUs")
+    await reload()
+    assert await cpus_of(lab, exclusive) == mine
+    assert await apart()
+    for pod in (sharing, exclusive):
+        await lab.gone(pod)
 
 
 async def test_a_container_out_of_memory_says_so_and_leaves_no_failed_unit(lab: Lab) -> None:
