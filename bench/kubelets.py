@@ -20,8 +20,7 @@ from kybern.client import Client
 from kybern.component import pki
 from kybern.component.clock import Clock
 from kybern.component.kubeconfig import Access, write_kubeconfig
-from kybern.kubelet.cgroups.kernel import remove_tree
-from kybern.kubelet.cgroups.tree import Cgroups
+from kybern.kubelet.cgroups.kernel import CgroupFiles
 
 NODE = "bench"
 # What upstream's kubelet sets for the whole machine.
@@ -50,7 +49,7 @@ async def upstream_kubelet(
     """Upstream's, with its defaults where the measurement does not need something else."""
     name = f"{directory.parent.name}-{directory.name}"
     with node_cgroup(name) as cgroup, kernel_settings_kept():
-        for hierarchy in Cgroups(cgroup).hierarchies():
+        for hierarchy in CgroupFiles().hierarchies():
             (hierarchy / cgroup).mkdir(exist_ok=True)
         config = {
             "kind": "KubeletConfiguration",
@@ -82,8 +81,7 @@ def node_cgroup(name: str) -> Iterator[str]:
     try:
         yield name
     finally:
-        for hierarchy in Cgroups(name).hierarchies():
-            remove_tree(hierarchy / name)
+        CgroupFiles().remove(name)
 
 
 @contextlib.contextmanager

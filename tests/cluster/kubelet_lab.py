@@ -20,7 +20,7 @@ from typing import Any
 from containerd_lab import BUSYBOX, SECONDS, Containerd, open_runtime, until
 
 from kybern.component.clock import Clock
-from kybern.kubelet.cgroups.kernel import remove_tree
+from kybern.kubelet.cgroups.kernel import CgroupFiles
 from kybern.kubelet.cgroups.tree import Cgroups
 from kybern.kubelet.config import Config
 from kybern.kubelet.images.credentials import PullSecret
@@ -294,8 +294,7 @@ def remove_cgroups(cgroups: Cgroups) -> None:
     top = Path(cgroups.root).parent
     if top.suffix == ".slice":
         subprocess.run(["systemctl", "stop", top.name], check=True)
-    for hierarchy in cgroups.hierarchies():
-        remove_tree(hierarchy / top.relative_to("/"))
+    CgroupFiles().remove(str(top))
 
 
 @contextlib.asynccontextmanager

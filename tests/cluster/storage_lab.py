@@ -24,8 +24,7 @@ from kybern.cluster.nodes import local_path
 from kybern.component import pki
 from kybern.component.clock import Clock
 from kybern.kubelet import main as kubelet
-from kybern.kubelet.cgroups.kernel import remove_tree
-from kybern.kubelet.cgroups.tree import Cgroups
+from kybern.kubelet.cgroups.kernel import CgroupFiles
 from kybern.kubelet.config import Config
 from kybern.kubelet.cri.client import Runtime
 from kybern.kubelet.sources.references import FRESH_SECONDS
@@ -201,8 +200,7 @@ class StorageLab:
         finally:
             await _end(self._provisioner)
             await _end(self._kubelet)
-            for hierarchy in Cgroups(self.config.cgroup_root).hierarchies():
-                remove_tree(hierarchy / self.config.cgroup_root)
+            CgroupFiles().remove(self.config.cgroup_root)
 
 
 async def _end(task: asyncio.Task[None] | None) -> None:

@@ -22,7 +22,7 @@ from kybern.client import Client
 from kybern.component import pki
 from kybern.component.clock import Clock
 from kybern.component.http.spdy import SpdyClient
-from kybern.kubelet.cgroups.kernel import remove_tree
+from kybern.kubelet.cgroups.kernel import CgroupFiles
 from kybern.kubelet.cgroups.tree import Cgroups
 from kybern.kubelet.config import Config
 from kybern.kubelet.main import run
@@ -93,8 +93,7 @@ async def site() -> AsyncIterator[Site]:
         finally:
             kubelet.cancel()
             await asyncio.gather(kubelet, return_exceptions=True)
-        for hierarchy in cgroups.hierarchies():
-            remove_tree(hierarchy / config.cgroup_root)
+        CgroupFiles().remove(config.cgroup_root)
 
 
 def _ready(node: dict[str, Any]) -> bool:

@@ -16,8 +16,7 @@ from kybern.client import Client
 from kybern.component import pki
 from kybern.component.clock import Clock
 from kybern.component.kubeconfig import Access, load_access, write_kubeconfig
-from kybern.kubelet.cgroups.kernel import remove_tree
-from kybern.kubelet.cgroups.tree import Cgroups
+from kybern.kubelet.cgroups.kernel import CgroupFiles
 from running_cluster import free_port, until
 
 pytestmark = needs_containerd
@@ -62,9 +61,8 @@ def node_cgroup(directory: Path) -> Iterator[str]:
     try:
         yield name
     finally:
-        for hierarchy in Cgroups(name).hierarchies():
-            remove_tree(hierarchy / name)
-            assert not (hierarchy / name).exists()
+        CgroupFiles().remove(name)
+        assert not CgroupFiles().exists(name)
 
 
 def _control_plane(run: Processes, programs: dict[str, str]) -> Path:

@@ -14,7 +14,7 @@ from kybern.api.resources import CONFIG_MAPS, NODES, PODS
 from kybern.api.user import AUTHENTICATED_GROUP, UserInfo
 from kybern.client import Client
 from kybern.component.clock import Clock
-from kybern.kubelet.cgroups.kernel import remove_tree
+from kybern.kubelet.cgroups.kernel import CgroupFiles
 from kybern.kubelet.cgroups.tree import Cgroups
 from kybern.kubelet.config import Config
 from kybern.kubelet.cri.client import Runtime
@@ -78,8 +78,7 @@ async def test_an_hour_without_the_api_server_is_survived() -> None:
             await runtime.close()
             kubelet.cancel()
             await asyncio.gather(kubelet, return_exceptions=True)
-            for hierarchy in Cgroups(config.cgroup_root).hierarchies():
-                remove_tree(hierarchy / config.cgroup_root)
+            CgroupFiles().remove(config.cgroup_root)
 
 
 async def endure(cluster: Cluster, clock: LeapingClock, line: BrokenLine, runtime: Runtime) -> None:

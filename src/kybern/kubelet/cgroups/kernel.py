@@ -195,11 +195,11 @@ class CgroupFiles:
     def remove(self, path: str) -> None:
         """Remove a cgroup and those below it; what is busy stays for the next round."""
         for hierarchy in self.hierarchies():
-            remove_tree(hierarchy / path.lstrip("/"))
+            _remove_tree(hierarchy / path.lstrip("/"))
 
 
-def remove_tree(directory: Path) -> None:
-    """Remove a cgroup and its children, innermost first; what is busy stays for the next round."""
+def _remove_tree(directory: Path) -> None:
+    """Innermost first."""
     for path, _, _ in os.walk(directory, topdown=False):
         try:
             os.rmdir(path)

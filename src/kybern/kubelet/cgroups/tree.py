@@ -107,10 +107,6 @@ class Cgroups:
         """The cgroup above all pods."""
         return self._names.all_pods
 
-    def hierarchies(self) -> list[Path]:
-        """Where cgroup trees are mounted: one on version 2, one per controller on version 1."""
-        return self._files.hierarchies()
-
     def parent(self, pod: Obj) -> str:
         """The cgroup path of a pod, as CRI's ``cgroup_parent`` wants it."""
         return self._names.pod(spec.qos_class(pod), spec.uid(pod))
