@@ -9,6 +9,7 @@ import json
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from typing import Any
 
+from kybern.kubelet.cgroups.names import CGROUPFS, SYSTEMD
 from kybern.rpc.client import RpcError, Service, connect
 from kybern.rpc.proto import load
 
@@ -24,6 +25,7 @@ PULL_TIMEOUT = 1800.0
 # containerd keeps what belongs to Kubernetes under this name.
 _NAMESPACE = (("containerd-namespace", "k8s.io"),)
 SNAPSHOTTER = "overlayfs"
+_CGROUP_DRIVERS = {cri.SYSTEMD: SYSTEMD, cri.CGROUPFS: CGROUPFS}
 
 
 class Runtime:
@@ -51,7 +53,7 @@ class Runtime:
         return await self._runtime.call("Status", cri.StatusRequest(), 5)
 
     async def cgroup_driver(self) -> str:
-        """Who makes the runtime's cgroups: cgroupfs or systemd; empty if it does not tell."""
+        """Who makes the runtime's cgroups; empty if it does not tell, as older ones."""
         try:
             answer = await self._runtime.call("RuntimeConfig", cri.RuntimeConfigRequest(), 5)
         except RpcError as error:
@@ -60,7 +62,10 @@ class Runtime:
             raise
         if not answer.HasField("linux"):
             return ""
-        return "systemd" if answer.linux.cgroup_driver == cri.SYSTEMD else "cgroupfs"
+        driver = answer.linux.cgroup_driver
+        if driver not in _CGROUP_DRIVERS:
+            raise RpcError("UNKNOWN", f"runtime returned an unknown cgroup driver {driver}")
+        return _CGROUP_DRIVERS[driver]
 
     # Sandboxes.
 
