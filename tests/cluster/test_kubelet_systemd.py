@@ -75,6 +75,12 @@ def sized(cpu: str, memory: str, script: str = STAY) -> Obj:
     return shell(script, resources={"requests": amounts, "limits": amounts})
 
 
+def limited(cpu: str, memory: str) -> Obj:
+    """A container of a pod that is not Guaranteed: those keep their CPUs."""
+    limits = {"cpu": cpu, "memory": memory}
+    return shell(STAY, resources={"requests": {"cpu": "20m", "memory": "16Mi"}, "limits": limits})
+
+
 def identity(lab: Lab, pod: Obj) -> str:
     return lab.container(pod)["containerID"].partition("://")[2]
 
@@ -127,12 +133,12 @@ def limits(pair: tuple[Bounds, Bounds]) -> list[tuple[int, int | None, int | Non
 
 
 async def test_a_resize_outlasts_a_reload(lab: Lab) -> None:
-    pod = lab.run(lab.pod(sized("100m", "32Mi")))
+    pod = lab.run(lab.pod(limited("100m", "32Mi")))
     await lab.until_ready(pod)
     before = identity(lab, pod)
     for cpu, memory, percents in (("255m", 64, 26), ("50m", 48, 5)):
         wanted = {"cpu": cpu, "memory": f"{memory}Mi"}
-        lab.change(pod, containers=[sized(cpu, f"{memory}Mi")])
+        lab.change(pod, containers=[limited(cpu, f"{memory}Mi")])
         await until(
             lambda w=wanted: (
                 lab.status_of(pod).get("resources", {}).get("limits") == w
