@@ -17,6 +17,9 @@ def kubectl(environment: dict[str, str], namespace: str) -> Kubectl:
     return Kubectl(program, environment, namespace, (1, 36))
 
 
+_WHICH = ("namespace", "name", "uid")
+
+
 def applied(kubectl: Kubectl, *objs: Any) -> None:
     kubectl.apply(list(objs))
 
@@ -55,7 +58,26 @@ def test_describing(kubectl: Kubectl) -> None:
     until(lambda: "Scheduled" in kubectl.ok("describe", "pod", "p").out)
     said = kubectl.ok("describe", "pod", "p").out
     assert re.search(r"Name: +p\n", said) and re.search(r"Node Name: +simulated-\d", said)
-    assert "Successfully assigned" in said
+    told = r"Normal +Scheduled +\d+s +default-scheduler +Successfully assigned"
+    assert re.search(told, said)
+    found = json.loads(kubectl.ok("get", "pod", "p", "-o", "json").out)
+    event = {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"name": "p.repeated"},
+        "eventTime": "2026-01-01T00:00:00.000000Z",
+        "series": {"count": 3, "lastObservedTime": "2026-01-02T00:00:00.000000Z"},
+        "reportingController": "tester",
+        "reportingInstance": "tester-1",
+        "action": "Testing",
+        "reason": "Repeated",
+        "regarding": {"kind": "Pod", **{k: found["metadata"][k] for k in _WHICH}},
+        "note": "again and again",
+        "type": "Normal",
+    }
+    applied(kubectl, event)
+    told = r"Repeated +\d+\S+ \(x3 over \d+\S+\) +tester +again and again\n +Normal +Scheduled"
+    assert re.search(told, kubectl.ok("describe", "pod", "p").out)
 
 
 def test_deleting(kubectl: Kubectl) -> None:

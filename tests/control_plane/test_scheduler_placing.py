@@ -60,11 +60,18 @@ async def test_a_pod_is_bound_and_an_event_says_where(kybern_cluster: Cluster) -
     assert objects.condition_is(bound, "PodScheduled")
 
     async def told() -> bool:
-        message = "Successfully assigned default/web to simulated-0"
-        events = await events_of(kybern_cluster, "web")
-        return any(e["reason"] == "Scheduled" and e["message"] == message for e in events)
+        return bool(await scheduled_events())
+
+    async def scheduled_events() -> list[Obj]:
+        found = await events_of(kybern_cluster, "web")
+        return [event for event in found if event["reason"] == "Scheduled"]
 
     await kybern_cluster.wait_until(told)
+    (event,) = await scheduled_events()
+    assert event["message"] == "Successfully assigned default/web to simulated-0"
+    assert (event["type"], event["action"]) == ("Normal", "Binding")
+    assert event["reportingComponent"] == "default-scheduler"
+    assert event["eventTime"] and not event["firstTimestamp"] and not event["source"]
 
 
 @pytest.mark.kybern(nodes=3)
@@ -123,11 +130,18 @@ async def test_a_more_important_pod_takes_the_room_of_a_lesser_one(
     bound = await kybern_cluster.wait_for(PODS, "vital", is_running)
     assert bound["spec"]["nodeName"] == "simulated-0"
 
-    async def told() -> bool:
+    async def preempted() -> list[Obj]:
         events = await events_of(kybern_cluster, "lesser")
-        return any(e["reason"] == "Preempted" for e in events)
+        return [event for event in events if event["reason"] == "Preempted"]
+
+    async def told() -> bool:
+        return bool(await preempted())
 
     await kybern_cluster.wait_until(told)
+    (event,) = await preempted()
+    assert event["action"] == "Preempting"
+    assert event["involvedObject"]["kind"] == event["related"]["kind"] == "Pod"
+    assert event["related"]["uid"] == bound["metadata"]["uid"]
 
 
 @pytest.mark.kybern(nodes=4, hollow=HollowConfig(node_zones=2))

@@ -8,6 +8,7 @@ nothing of its transport.
 """
 
 from kybern.client.client import Client, ClientResponse
+from kybern.client.event_series import SeriesRecorder
 from kybern.client.events import EventRecorder
 from kybern.client.informer import Informer, Informers
 from kybern.client.leader_election import LeaderElector
@@ -22,5 +23,6 @@ __all__ = [
     "Informer",
     "Informers",
     "LeaderElector",
+    "SeriesRecorder",
     "WorkQueue",
 ]

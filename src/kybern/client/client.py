@@ -280,11 +280,16 @@ class Client:
         name: str = "",
         subresource: str = "",
         dry_run: bool = False,
+        metadata_only: bool = False,
     ) -> Obj:
-        """Create an object, or POST to the subresource of ``name``."""
+        """Create an object, or POST to the subresource of ``name``.
+
+        With ``metadata_only`` no more of the object comes back.
+        """
         where = namespace or obj.get("metadata", {}).get("namespace")
         path = _path(resource, where, name, subresource)
-        return await self._call("POST", path, {"dryRun": "All"} if dry_run else None, obj)
+        accept = {"Accept": METADATA} if metadata_only else None
+        return await self._call("POST", path, {"dryRun": "All"} if dry_run else None, obj, accept)
 
     async def update(self, resource: Resource, obj: Obj, *, subresource: str = "") -> Obj:
         meta = obj["metadata"]

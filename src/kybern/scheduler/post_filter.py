@@ -8,7 +8,7 @@ and says which node the pod is nominated to.
 from collections.abc import Mapping
 from functools import partial
 
-from kybern.client import EventRecorder, Informer
+from kybern.client import Informer, SeriesRecorder
 from kybern.client.informer import object_key
 from kybern.component.clock import Clock
 from kybern.scheduler.binding import Binder
@@ -39,7 +39,7 @@ class PostFilter:
         pods: Informer,
         budgets: Informer,
         nominations: Nominations,
-        recorders: Mapping[str, EventRecorder],
+        recorders: Mapping[str, SeriesRecorder],
         preemptor: Preemptor,
         binder: Binder,
         outbox: Outbox,

@@ -14,7 +14,7 @@ from typing import Any
 
 from kybern.api.errors import StatusError
 from kybern.api.resources import PODS
-from kybern.client import Client, EventRecorder
+from kybern.client import Client, SeriesRecorder
 from kybern.client.informer import object_key
 from kybern.client.transport import ApiUnreachable
 from kybern.component.clock import Clock
@@ -65,7 +65,7 @@ class Preemptor:
         """Evictions for this pod are still being sent."""
         return uid in self._running
 
-    def preempt(self, pod: Obj, candidate: Candidate, recorder: EventRecorder) -> None:
+    def preempt(self, pod: Obj, candidate: Candidate, recorder: SeriesRecorder) -> None:
         """Evict the candidate's victims; those already terminating are left alone."""
         priority = pod["spec"].get("priority") or 0
         for other in self._nominations.on_node(candidate.node):
@@ -81,19 +81,19 @@ class Preemptor:
         for victim in victims:
             self._outbox.add(partial(self._evict, victim, pod, candidate.node, recorder))
 
-    async def _evict(self, victim: Obj, pod: Obj, node: str, recorder: EventRecorder) -> None:
+    async def _evict(self, victim: Obj, pod: Obj, node: str, recorder: SeriesRecorder) -> None:
         meta, uid = victim["metadata"], pod["metadata"]["uid"]
         message = f"Preempted by pod {uid} on node {node}"
         try:
             if self._cancel(meta["uid"]):
                 # It has not begun to run, and waits in the queue again.
                 message += " (in kube-scheduler memory)."
-                recorder.event(victim, "Normal", "Preempted", message)
+                recorder.event(victim, "Normal", "Preempted", "Preempting", message, related=pod)
                 return
             condition = self._condition(victim, pod)
             await patch_status(self._client, victim, {"conditions": [condition]})
             await self._client.delete(PODS, meta["name"], meta["namespace"], uid=meta["uid"])
-            recorder.event(victim, "Normal", "Preempted", message)
+            recorder.event(victim, "Normal", "Preempted", "Preempting", message, related=pod)
         except StatusError as error:
             if error.reason not in ("NotFound", "Conflict"):
                 logger.warning("preempting %s: %s", object_key(victim), error)

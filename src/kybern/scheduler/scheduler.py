@@ -33,7 +33,7 @@ from kybern.api.resources import (
     STORAGE_CLASSES,
     VOLUME_ATTACHMENTS,
 )
-from kybern.client import Client, EventRecorder, Informers
+from kybern.client import Client, Informers, SeriesRecorder
 from kybern.client.informer import object_key
 from kybern.client.transport import ApiUnreachable
 from kybern.component.clock import Clock
@@ -94,7 +94,7 @@ class Scheduler:
             for name, profile in self.profiles.items()
         }
         self._recorders = {
-            name: EventRecorder(client, clock, name, is_busy=self._is_busy)
+            name: SeriesRecorder(client, clock, name, is_busy=self._is_busy)
             for name in self.profiles
         }
         self._extenders = Extenders(settings.extenders) if settings.extenders else None
@@ -332,7 +332,13 @@ class Scheduler:
         pod = queued.pod
         if "deletionTimestamp" in pod["metadata"]:
             name = object_key(pod)
-            self._record(pod, "Warning", "FailedScheduling", f"skip schedule deleting pod: {name}")
+            self._record(
+                pod,
+                "Warning",
+                "FailedScheduling",
+                "Scheduling",
+                f"skip schedule deleting pod: {name}",
+            )
         elif queued.uid not in self.intake.assumed:
             return False
         self.queue.done(queued.uid)
@@ -369,7 +375,7 @@ class Scheduler:
             self.metrics.bound(queued.attempts, waited, queued.flushed)
         meta = queued.pod["metadata"]
         message = f"Successfully assigned {meta['namespace']}/{meta['name']} to {node}"
-        self._record(queued.pod, "Normal", "Scheduled", message)
+        self._record(queued.pod, "Normal", "Scheduled", "Binding", message)
 
     def _bind_failed(self, queued: QueuedPod, message: str) -> None:
         """The outcome may be unknown: if the pod is bound after all, its event says so."""
@@ -400,7 +406,7 @@ class Scheduler:
         self.verdicts.failed(queued, message)
         self._publisher.note(current)
         self.queue.add_unschedulable(queued, plugins)
-        self._record(current, "Warning", "FailedScheduling", event_note(message))
+        self._record(current, "Warning", "FailedScheduling", "Scheduling", event_note(message))
         status = self._nominate(current, nomination)
         condition = scheduled_condition(current, reason, message, self._clock.timestamp())
         if condition is not None:
@@ -424,9 +430,9 @@ class Scheduler:
             # The next attempt writes it again.
             logger.warning("status of %s: %s", object_key(pod), error)
 
-    def _record(self, pod: Obj, kind: str, reason: str, message: str) -> None:
+    def _record(self, pod: Obj, kind: str, reason: str, action: str, note: str) -> None:
         name = pod["spec"].get("schedulerName") or next(iter(self._recorders))
-        self._recorders[name].event(pod, kind, reason, message)
+        self._recorders[name].event(pod, kind, reason, action, note)
 
     def _gate(self, pod: Obj) -> tuple[str, str] | None:
         name = pod["spec"].get("schedulerName") or next(iter(self.profiles))

@@ -7,7 +7,8 @@ import pytest
 from kybern.api.errors import Obj
 from kybern.api.resources import CONFIG_MAPS, EVENTS, Resource
 from kybern.client import EventRecorder
-from kybern.client.events import BURST, SIMILAR_LIMIT, WRITERS, WRITERS_WHILE_BUSY
+from kybern.client.event_writers import WRITERS
+from kybern.client.events import BURST, SIMILAR_LIMIT
 from kybern.testing import Cluster
 
 pytestmark = [
@@ -105,40 +106,6 @@ async def test_a_slow_write_holds_up_no_event_about_another_object(
     slowly.sort(key=lambda event: int(event["metadata"]["resourceVersion"]))
     assert [event["message"] for event in slowly] == ["first", "second"]
     assert len(written) == 2 + len(others)
-
-
-async def test_few_events_at_a_time_are_written_while_there_is_more_urgent_work(
-    kybern_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client, is_busy = kybern_cluster.client, True
-    subjects = [
-        await client.create(CONFIG_MAPS, {"metadata": {"name": f"it-{n}", "namespace": "default"}})
-        for n in range(60)
-    ]
-    create, at_once = client.create, {True: [0], False: [0]}
-
-    async def slow(resource: Resource, event: Obj) -> Obj:
-        now = at_once[is_busy]
-        now.append(now[-1] + 1)
-        await asyncio.sleep(1)
-        now.append(now[-1] - 1)
-        return await create(resource, event)
-
-    monkeypatch.setattr(client, "create", slow)
-    clock = kybern_cluster.clock
-    recorder = EventRecorder(client, clock, "tester", is_busy=lambda: is_busy)
-    for it in subjects:
-        recorder.event(it, "Normal", "Told", "in time")
-
-    async def some_are_written() -> bool:
-        return len(await recorded(kybern_cluster)) >= 10
-
-    await kybern_cluster.wait_until(some_are_written)
-    is_busy = False
-    await recorder.flush()
-    assert len(await recorded(kybern_cluster)) == len(subjects)
-    assert max(at_once[True]) == WRITERS_WHILE_BUSY < max(at_once[False])
-    await recorder.close()
 
 
 async def test_an_event_that_cannot_be_written_is_dropped(kybern_cluster: Cluster) -> None:

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from kybern.api.ages import human_duration
 from kybern.api.errors import Obj
 from kybern.api.kinds import builtin_registry
-from kybern.api.kinds.columns import human_duration
 from kybern.api.objects import epoch
 from kybern.api.table import render
 

@@ -1,7 +1,8 @@
 """DeviceTaintRule: a taint for the devices that a selector finds."""
 
+from kybern.api.ages import since
 from kybern.api.errors import FieldError, Obj, too_many
-from kybern.api.kinds.columns import AGE, NAME, at, since
+from kybern.api.kinds.columns import AGE, NAME, at
 from kybern.api.kinds.kind import Column, Kind, status_of
 from kybern.api.kinds.strategy import Strategy, spec_changed
 from kybern.api.objects import conditions

@@ -5,11 +5,10 @@ reported every few minutes otherwise. What was said is remembered in a bounded t
 """
 
 from kybern.api.errors import Obj
-from kybern.api.resources import Resource
+from kybern.api.resources import EVENTS_V1, Resource
 from kybern.apiserver.loopback import Loopback
 from kybern.component.clock import Clock
 
-_EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
 _MOST_REMEMBERED = 1024
 
 
@@ -46,7 +45,7 @@ class Warnings:
         name = "portallocator-repair-controller" if port else "ipallocator-repair-controller"
         now = int(self._clock.time() * 1e9)
         await self._loopback.create(
-            _EVENTS,
+            EVENTS_V1,
             {
                 "metadata": {
                     "name": f"{metadata['name']}.{now:x}",

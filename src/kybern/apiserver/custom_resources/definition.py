@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from kybern.api.ages import since
 from kybern.api.errors import FieldError, Obj
 from kybern.api.kinds import Column, Kind, ServedKind, Strategy, Subresource
-from kybern.api.kinds.columns import AGE, NAME, since
+from kybern.api.kinds.columns import AGE, NAME
 from kybern.api.kinds.kind import SCALE, STANDARD_VERBS, status_of
 from kybern.api.schema import TypeSchema
 from kybern.apiserver.call import ScalePaths

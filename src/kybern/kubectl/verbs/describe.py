@@ -1,12 +1,12 @@
 """``describe``: everything about objects in a form for reading, with their events."""
 
 import re
-from datetime import datetime
 from typing import Any
 
 import click
 
 from kybern.api import objects
+from kybern.api.ages import since
 from kybern.api.errors import Obj
 from kybern.api.resources import EVENTS
 from kybern.kubectl import printers, targets
@@ -136,7 +136,7 @@ async def _events(session: Session, obj: Obj) -> str:
     found, _ = await session.client.list_all(EVENTS, meta.get("namespace"), field_selector=fields)
     if not found:
         return "\nEvents:                  <none>"
-    found.sort(key=lambda event: event.get("lastTimestamp") or event.get("eventTime") or "")
+    found.sort(key=lambda event: _last_seen(event).removesuffix("Z"))
     rows = [["TYPE", "REASON", "AGE", "FROM", "MESSAGE"]]
     now = session.client.clock.time()
     for event in found:
@@ -148,13 +148,16 @@ async def _events(session: Session, obj: Obj) -> str:
     return "\nEvents:\n" + "\n".join(INDENT + line for line in printers.aligned(rows).splitlines())
 
 
+def _last_seen(event: Obj) -> str:
+    series = event.get("series") or {}
+    times = (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
+    return next(filter(None, times), "")
+
+
 def _age(event: Obj, now: float) -> str:
-    last = event.get("lastTimestamp") or event.get("eventTime")
-    if not last:
-        return "<unknown>"
-    seconds = int(max(now - datetime.fromisoformat(last).timestamp(), 0))
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds // size}{unit}"
-    count = event.get("count") or 1
-    return f"{seconds}s" + (f" (x{count})" if count > 1 else "")
+    """How long ago; where it was repeated, how often since the first time."""
+    first = since(event.get("eventTime") or event.get("firstTimestamp"), now)
+    count = (event.get("series") or event).get("count") or 1
+    if count < 2:
+        return first
+    return f"{since(_last_seen(event), now)} (x{count} over {first})"

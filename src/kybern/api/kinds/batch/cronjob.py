@@ -1,8 +1,9 @@
 """CronJob."""
 
+from kybern.api.ages import since
 from kybern.api.errors import FieldError, Obj, invalid_value, not_supported, required
 from kybern.api.kinds.batch.job import default_job_spec
-from kybern.api.kinds.columns import AGE, NAME, NONE, at, containers, label_selector, since
+from kybern.api.kinds.columns import AGE, NAME, NONE, at, containers, label_selector
 from kybern.api.kinds.kind import Column, Kind, status_of
 from kybern.api.kinds.strategy import Strategy, spec_changed
 from kybern.api.validation.fields import one_of

@@ -1,16 +1,9 @@
 """Job: its generated selector and labels, defaults and columns."""
 
+from kybern.api.ages import human_duration
 from kybern.api.defaults.pod_spec import default_template
 from kybern.api.errors import FieldError, Obj, invalid_value, required
-from kybern.api.kinds.columns import (
-    AGE,
-    NAME,
-    at,
-    field,
-    human_duration,
-    label_selector,
-    template_columns,
-)
+from kybern.api.kinds.columns import AGE, NAME, at, field, label_selector, template_columns
 from kybern.api.kinds.kind import Column, Kind, status_of
 from kybern.api.kinds.strategy import Strategy, spec_changed
 from kybern.api.objects import condition_is, epoch

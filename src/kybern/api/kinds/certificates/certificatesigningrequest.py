@@ -5,6 +5,7 @@ import base64
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
+from kybern.api.ages import human_duration
 from kybern.api.errors import (
     FieldError,
     Obj,
@@ -14,7 +15,7 @@ from kybern.api.errors import (
     not_supported,
     required,
 )
-from kybern.api.kinds.columns import AGE, NAME, NONE, at, field, human_duration
+from kybern.api.kinds.columns import AGE, NAME, NONE, at, field
 from kybern.api.kinds.kind import READ_WRITE, Column, Kind, Subresource, status_of
 from kybern.api.kinds.strategy import Strategy, Write
 from kybern.api.objects import conditions

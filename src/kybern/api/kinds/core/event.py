@@ -1,7 +1,8 @@
 """Event, served as core/v1 and as events.k8s.io/v1."""
 
+from kybern.api.ages import since
 from kybern.api.errors import FieldError, Obj, invalid_value, required
-from kybern.api.kinds.columns import at, field, since
+from kybern.api.kinds.columns import at, field
 from kybern.api.kinds.columns import name as name_cell
 from kybern.api.kinds.kind import Column, Kind
 from kybern.api.kinds.strategy import Strategy
@@ -22,6 +23,8 @@ _RENAMED = (
     ("count", "deprecatedCount"),
     ("reportingComponent", "reportingController"),
 )
+_TO_EVENTS = dict(_RENAMED)
+_TO_CORE = {new: old for old, new in _RENAMED}
 # What core writes even if it is empty, and events.k8s.io does not.
 _WRITTEN_BY_CORE = ("reportingComponent", "reportingInstance")
 
@@ -31,7 +34,7 @@ def convert(event: Obj, api_version: str) -> Obj:
     if event.get("apiVersion") == api_version:
         return event
     to_core = api_version == CORE
-    names = {new: old for old, new in _RENAMED} if to_core else dict(_RENAMED)
+    names = _TO_CORE if to_core else _TO_EVENTS
     # Kind and version come first in every text, which lists rely on.
     converted: Obj = {"kind": event.get("kind"), "apiVersion": api_version}
     for name, value in event.items():

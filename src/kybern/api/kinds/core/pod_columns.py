@@ -7,8 +7,9 @@ the pod: an init container's while it initialises, else the first container's th
 from dataclasses import dataclass
 from typing import Any
 
+from kybern.api.ages import since
 from kybern.api.errors import Obj
-from kybern.api.kinds.columns import AGE, NAME, NONE, at, since
+from kybern.api.kinds.columns import AGE, NAME, NONE, at
 from kybern.api.kinds.kind import Column
 from kybern.api.objects import condition, condition_is, epoch
 
