@@ -31,6 +31,12 @@ from kybern.api.resources import PODS, SERVICE_ACCOUNTS
 from kybern.client import Client
 from kybern.component.clock import Clock
 from kybern.kubelet.cri.client import Runtime, cri
+from kybern.kubelet.cri.container_config import DEFAULT_TERMINATION_PATH, container_config
+from kybern.kubelet.cri.sandbox_config import sandbox_config
+from kybern.kubelet.cri.security import container_security
+from kybern.kubelet.devices.access import Access
+from kybern.kubelet.network_files import DnsConfig
+from kybern.kubelet.pods.starting import HOSTS_PATH
 from kybern.rpc.client import RpcError
 
 PROBE_SECONDS = 10
@@ -46,31 +52,39 @@ Obj = dict[str, Any]
 
 @dataclass
 class Floor:
-    """Pods by bare runtime calls: a sandbox with its network, and one container."""
+    """Pods by bare runtime calls: what a kubelet asks for, and nothing of what it does itself."""
 
     runtime: Runtime
     directory: Path
     cgroup: str
     sandboxes: list[str] = field(default_factory=list)
 
-    async def start(self, name: str) -> None:
-        logs = self.directory / name
-        logs.mkdir()
-        sandbox = cri.PodSandboxConfig(
-            metadata=cri.PodSandboxMetadata(name=name, uid=name, namespace="default"),
-            hostname=name,
-            log_directory=str(logs),
-            linux=cri.LinuxPodSandboxConfig(cgroup_parent=f"/{self.cgroup}/{name}"),
-        )
+    async def start(self, pod: Obj) -> None:
+        name, container = objects.name(pod), pod["spec"]["containers"][0]
+        logs, own = self.directory / name, self.directory / f"{name}-own"
+        (logs / container["name"]).mkdir(parents=True)
+        own.touch()
+        pod["metadata"] |= {"uid": name, "namespace": "default"}
+        cgroup = f"/{self.cgroup}/{name}"
+        sandbox = sandbox_config(pod, 0, name, str(logs), DnsConfig(), cgroup)
         made = await self.runtime.run_sandbox(sandbox)
         self.sandboxes.append(made)
-        container = cri.ContainerConfig(
-            metadata=cri.ContainerMetadata(name="main"),
-            image=cri.ImageSpec(image=BUSYBOX),
-            command=["sh", "-c", STAY],
-            log_path="main.log",
+        config = container_config(
+            pod,
+            container,
+            attempt=0,
+            image_ref=BUSYBOX,
+            environment={},
+            mounts=[
+                cri.Mount(container_path=inside, host_path=str(own))
+                for inside in (HOSTS_PATH, DEFAULT_TERMINATION_PATH)
+            ],
+            access=Access(),
+            security=container_security(pod, container, cri.Image(), ""),
+            memory_capacity=1,
+            unified={},
         )
-        created = await self.runtime.create_container(made, container, sandbox)
+        created = await self.runtime.create_container(made, config, sandbox)
         await self.runtime.start_container(created)
 
     async def clear(self) -> None:
@@ -156,14 +170,14 @@ async def by_runtime(floor: Floor, count: int) -> float:
     times = []
     for number in range(min(count, ONE_BY_ONE)):
         begun = time.perf_counter()
-        await floor.start(f"one-{number}")
+        await floor.start(pod(f"one-{number}", shell(STAY)))
         times.append(time.perf_counter() - begun)
         await floor.clear()
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def one(number: int) -> None:
         async with gate:
-            await floor.start(f"many-{number}")
+            await floor.start(pod(f"many-{number}", probed()))
 
     begun = time.perf_counter()
     await asyncio.gather(*map(one, range(count)))

@@ -50,7 +50,8 @@ class RunningCluster:
 
     def up(self) -> None:
         """Start, or bring back what is not running."""
-        kybern("up", f"--data-dir={self.data_dir}", "--quiet", *self.flags)
+        timeout = f"--timeout={PATIENCE_SECONDS:.0f}"
+        kybern("up", f"--data-dir={self.data_dir}", "--quiet", timeout, *self.flags)
 
     def down(self) -> None:
         """Stop everything and remove every file."""

@@ -7,7 +7,6 @@ the clients, too, run on that machine.
 import asyncio
 import os
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from network_lab import inside, make_machine, needs_root, run
 
 from kybern.cluster.images import build_rootfs, import_everywhere
 from kybern.cluster.nodes.containerd import find_program
+from running_cluster import RunningCluster, free_port
 
 pytestmark = [
     needs_root,
@@ -52,18 +52,6 @@ class Place:
         return self.data_dir / "kubeconfig"
 
 
-def kybern(*arguments: str) -> None:
-    command = [sys.executable, "-m", "kybern.cluster.cli", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
 def pod(name: str, script: str, **container: Any) -> dict[str, Any]:
     main = {"name": "main", "image": IMAGE, "imagePullPolicy": "Never", "args": [script]}
     return {
@@ -78,19 +66,19 @@ def pod(name: str, script: str, **container: Any) -> dict[str, Any]:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A node with three pods: a web server, one that counts and one that answers its input."""
     made = Place(tmp_path_factory.mktemp("cluster"), tmp_path_factory.mktemp("home"))
-    directory = f"--data-dir={made.data_dir}"
     machine = make_machine()
     try:
         with inside(machine):
+            cluster = RunningCluster(made.data_dir, (f"--secure-port={free_port()}", "--nodes=1"))
             try:
-                kybern("up", directory, f"--secure-port={free_port()}", "--nodes=1", "--detach")
+                cluster.up()
                 rootfs = tmp_path_factory.mktemp("rootfs")
                 image = build_rootfs(rootfs, IMAGE, ["/bin/sh", "-c"], busybox=True)
                 asyncio.run(import_everywhere(made.data_dir, [image]))
                 create_pods(made)
                 yield made
             finally:
-                kybern("down", directory, "--wipe")
+                cluster.down()
     finally:
         run("ip", "netns", "del", machine)
 

@@ -5,9 +5,6 @@ The machine under the cluster is a network namespace, which this module's thread
 
 import asyncio
 import os
-import socket
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +22,7 @@ from kybern.cluster.nodes.containerd import find_program
 from kybern.cluster.nodes.spec import identity
 from kybern.component.clock import Clock
 from kybern.testing.patience import PATIENCE
+from running_cluster import RunningCluster, free_port
 
 pytestmark = [
     needs_root,
@@ -51,40 +49,25 @@ class Cluster:
         return Client.from_kubeconfig(str(self.data_dir / "kubeconfig"), Clock())
 
 
-def kybern(*arguments: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "kybern.cluster.cli", *arguments], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     data_dir = tmp_path_factory.mktemp("cluster")
-    directory = f"--data-dir={data_dir}"
     machine = make_machine()
     with inside(machine):
-        yield from running_cluster(data_dir, directory, tmp_path_factory)
+        running = RunningCluster(data_dir, (f"--secure-port={free_port()}", "--nodes=2"))
+        yield from prepared(running, tmp_path_factory.mktemp("rootfs"))
     run("ip", "netns", "del", machine)
 
 
-def running_cluster(
-    data_dir: Path, directory: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Cluster]:
+def prepared(running: RunningCluster, rootfs: Path) -> Iterator[Cluster]:
+    data_dir = running.data_dir
     try:
-        kybern("up", directory, f"--secure-port={free_port()}", "--nodes=2", "--detach")
-        rootfs = tmp_path_factory.mktemp("rootfs")
+        running.up()
         image = build_rootfs(rootfs, IMAGE, ["/bin/sh", "-c"], busybox=True)
         asyncio.run(import_everywhere(data_dir, [image]))
         yield Cluster(data_dir, asyncio.run(prepare(data_dir)))
     finally:
-        kybern("down", directory, "--wipe")
+        running.down()
     leftovers.assert_nothing_left(identity(data_dir), str(data_dir), besides=("eth0", "wire"))
 
 

@@ -349,6 +349,19 @@ REFUSALS = [
         "BadRequest",
         "invalid object type: /v1, Kind=Foo",
     ),
+    *(
+        (
+            "PATCH",
+            f"{CM}/zz?fieldManager={manager}",
+            {"apiVersion": "v1", "kind": "ConfigMap", **metadata},
+            APPLY,
+            400,
+            "BadRequest",
+            "the name of the object (zz based on URL) was undeterminable: name must be provided",
+        )
+        for manager in ("m", "kubectl")
+        for metadata in ({}, {"metadata": {}}, {"metadata": None})
+    ),
     (
         "PATCH",
         f"{CM}/a?force=true",

@@ -182,9 +182,9 @@ def _unexplained(
 
 def _remember_last_applied(result: Obj, applied: Obj, manager: str) -> None:
     """Keep the client-side annotation current, so that going back to ``kubectl apply`` works."""
-    annotations = result.get("metadata", {}).get("annotations") or {}
+    annotations = (result.get("metadata") or {}).get("annotations") or {}
     if manager != _CLIENT_SIDE_MANAGER or not annotations.get(LAST_APPLIED):
         return
     config = copy_json(applied)
-    (config.get("metadata", {}).get("annotations") or {}).pop(LAST_APPLIED, None)
+    ((config.get("metadata") or {}).get("annotations") or {}).pop(LAST_APPLIED, None)
     annotations[LAST_APPLIED] = orjson.dumps(config, option=orjson.OPT_SORT_KEYS).decode() + "\n"
