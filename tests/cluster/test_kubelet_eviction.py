@@ -157,6 +157,7 @@ async def test_unused_images_are_removed_when_their_disk_is_full(lab: Lab) -> No
             lab.clock,
             Policy(85, 80, age),
             (PAUSE,),
+            lab.parts.volumes.images_in_use,
             full,
             lambda *warning: warnings.append(warning),
             lab.parts.puller.records.keep_only,

@@ -281,8 +281,15 @@ async def test_an_image_becomes_a_volume_that_only_reads(place: tuple[Lab, str])
     assert {"/volume/bin/busybox", "/part/busybox", "refused"} <= set(seen)
     target = lab.parts.paths.volume(pod["metadata"]["uid"], "image", "files")
     assert is_mount_point(target)
+    there = await lab.parts.runtime.image(image["reference"])
+    await lab.crash()
+    lab.begin()
+    lab.run(pod)
+    await lab.until_ready(pod)
+    assert list(lab.parts.volumes.images_in_use()) == [there.id]
     await lab.gone(pod)
     assert not target.exists()
+    assert not lab.parts.volumes.images_in_use()
 
 
 async def test_an_image_volume_that_is_missing_holds_up_those_who_mount_it(

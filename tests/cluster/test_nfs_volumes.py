@@ -15,14 +15,15 @@ from kybern.api.resources import EVENTS, PERSISTENT_VOLUMES, PODS
 
 pytestmark = [needs_nfs, needs_containerd, pytest.mark.asyncio(loop_scope="module")]
 
-# More than the event loop has threads to lend.
-MANY = 40
+# More than an event loop has threads to lend.
+MANY = 33
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def place() -> AsyncIterator[tuple[StorageLab, NfsServer]]:
     async with open_storage_lab() as lab, nfs_server(lab.directory / "nfs") as server:
         yield lab, server
+        await lab.remove_everything()
 
 
 async def offer(lab: StorageLab, name: str, source: Obj | None = None, **spec: Any) -> None:

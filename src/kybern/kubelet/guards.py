@@ -81,6 +81,7 @@ class Guards:
             self._parts.clock,
             policy,
             (pause.REFERENCE,),
+            self._parts.volumes.images_in_use,
             self._image_disk,
             self._warn,
             self._parts.puller.records.keep_only,

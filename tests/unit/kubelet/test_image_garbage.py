@@ -26,6 +26,7 @@ class Node:
     def __init__(self, **policy: Any) -> None:
         self.there: dict[str, int] = {}
         self.used: set[str] = set()
+        self.mounted: list[str] = []
         self.pinned: set[str] = set()
         self.warnings: list[tuple[str, str]] = []
         self.clock = FakeClock()
@@ -35,6 +36,7 @@ class Node:
             self.clock,
             Policy(**policy),
             (KEPT,),
+            lambda: [f"id-{name}" for name in self.mounted],
             self.disk,
             lambda *warning: self.warnings.append(warning),
             self.forget_others,
@@ -103,9 +105,9 @@ async def test_what_was_used_last_goes_last() -> None:
 
 async def test_what_is_used_pinned_or_the_sandboxes_stays() -> None:
     node = Node()
-    node.there = {"used": 400, "pinned": 400, KEPT: 100, "free": 50}
-    node.used, node.pinned = {"used"}, {"pinned"}
-    assert await node.after(3600) == ["used", "pinned", KEPT]
+    node.there = {"used": 300, "pinned": 300, KEPT: 100, "volume": 200, "free": 50}
+    node.used, node.pinned, node.mounted = {"used"}, {"pinned"}, ["volume"]
+    assert await node.after(3600) == ["used", "pinned", KEPT, "volume"]
     ((reason, message),) = node.warnings
     assert reason == "FreeDiskSpaceFailed"
     assert "(95% of 1000 B used)" in message

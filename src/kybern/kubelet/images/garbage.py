@@ -1,8 +1,9 @@
 """Removes images that no container uses: when their disk fills up, or when they grow too old.
 
-An image counts as used while any container, ended ones too, was made from it. The ones that were
-not used for the longest time go first, and none that was pulled a moment ago: its container may be
-on its way. What the runtime has pinned stays, and so does the sandbox's image.
+An image counts as used while any container, ended ones too, was made from it, and while a pod has
+it as a volume. The ones that were not used for the longest time go first, and none that was pulled
+a moment ago: its container may be on its way. What the runtime has pinned stays, and so does the
+sandbox's image.
 """
 
 import asyncio
@@ -49,7 +50,8 @@ class _Record:
 class ImageCollector:
     """One node's images; ``disk`` says how full theirs is.
 
-    ``forget_others`` is told which images there are, and when they were about to be listed.
+    ``mounted`` tells the IDs of those that are volumes. ``forget_others`` is told which images
+    there are, and when they were about to be listed.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class ImageCollector:
         clock: Clock,
         policy: Policy,
         kept: Collection[str],
+        mounted: Callable[[], Collection[str]],
         disk: Callable[[], Awaitable[Observation]],
         warn: Warn,
         forget_others: Callable[[Collection[str], float], Awaitable[None]],
@@ -66,6 +69,7 @@ class ImageCollector:
         self._clock = clock
         self._policy = policy
         self._kept = kept
+        self._mounted = mounted
         self._disk = disk
         self._warn = warn
         self._forget_others = forget_others
@@ -88,7 +92,7 @@ class ImageCollector:
     async def look(self) -> None:
         """Note which images there are and which are in use."""
         images = await self._runtime.images()
-        used: set[str] = set()
+        used = set(self._mounted())
         for container in await self._runtime.containers():
             used.update((container.image_ref, container.image.image))
         now = self._clock.time()

@@ -7,11 +7,13 @@ keeps the layers even if the image is removed.
 """
 
 import asyncio
+from collections.abc import Collection
 from pathlib import Path
 
 from kybern.api.errors import Obj
 from kybern.kubelet.cri.client import Runtime
 from kybern.kubelet.images.puller import Puller, Report
+from kybern.kubelet.images.reference import with_default_tag
 from kybern.kubelet.objects import Objects
 from kybern.kubelet.pods import spec
 from kybern.kubelet.volumes import mounting
@@ -28,15 +30,22 @@ class ImageVolumes:
         self._runtime = runtime
         self._puller = puller
         self._objects = objects
+        self._mounted: dict[Path, str] = {}
+
+    def in_use(self) -> Collection[str]:
+        """The IDs of the images that pods have mounted."""
+        return self._mounted.values()
 
     async def set_up(self, pod: Obj, volume: Obj, target: Path, report: Report) -> None:
         """Pull the image by its policy and mount it, once.
 
         Raises StartFailure if there is no image, VolumeError if it cannot be mounted.
         """
-        if await asyncio.to_thread(mounting.is_mount_point, target):
-            return
         source = volume["image"]
+        if await asyncio.to_thread(mounting.is_mount_point, target):
+            if target not in self._mounted:
+                await self._adopt(source.get("reference", ""), target)
+            return
         wanted = {
             "name": volume["name"],
             "image": source.get("reference", ""),
@@ -54,12 +63,23 @@ class ImageVolumes:
         await asyncio.to_thread(
             mounting.mount_view, target, mount.type, mount.source, mount.options
         )
+        self._mounted[target] = image.id
+
+    async def _adopt(self, name: str, target: Path) -> None:
+        """Find out which image an earlier kubelet has mounted, if it is still there."""
+        try:
+            image = await self._runtime.image(with_default_tag(name))
+        except RpcError as error:
+            raise VolumeError(str(error)) from error
+        if image is not None:
+            self._mounted[target] = image.id
 
     async def tear_down(self, volumes: Path, uid: str) -> None:
         """Unmount a pod's image volumes and give their views back; ``volumes`` is its directory."""
         for target in await asyncio.to_thread(lambda: sorted((volumes / PLUGIN).glob("*"))):
             if await asyncio.to_thread(mounting.is_mount_point, target):
                 await asyncio.to_thread(mounting.unmount, target)
+            self._mounted.pop(target, None)
             await self._runtime.remove_view(_key(uid, target.name))
             await asyncio.to_thread(target.rmdir)
 

@@ -8,7 +8,7 @@ gone. The disk is the only memory: after a restart, set-up finds what is there.
 import asyncio
 import errno
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +210,10 @@ class VolumeManager:
     async def space(self, pod: Obj) -> dict[str, Space]:
         """How full the volumes of a pod's claims are, by the pod's names for them."""
         return await self._persistent.space(pod)
+
+    def images_in_use(self) -> Collection[str]:
+        """The IDs of the images that pods have as volumes."""
+        return self._images.in_use()
 
     async def sweep(self) -> None:
         """Undo what an earlier kubelet began and no pod uses; call it before any pod is set up."""
