@@ -13,6 +13,7 @@ import pytest_asyncio
 from containerd_lab import BUSYBOX, SECONDS, STAY, needs_containerd, shell, until
 from kubelet_lab import Lab, open_lab
 
+from kybern.component.clock import Clock
 from kybern.kubelet.bounds import Limits
 from kybern.kubelet.eviction.alarm import MemoryAlarm
 from kybern.kubelet.eviction.manager import EvictionManager
@@ -178,6 +179,53 @@ async def test_unused_images_are_removed_when_their_disk_is_full(lab: Lab) -> No
         assert await lab.parts.runtime.image(kept) is not None
     assert [reason for reason, _ in warnings] == ["FreeDiskSpaceFailed"]
     assert "(90% of 100 B used)" in warnings[0][1]
+    await lab.gone(pod)
+
+
+class LaterClock(Clock):
+    """A clock that the test moves on."""
+
+    ahead = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.ahead
+
+
+async def test_images_that_nobody_used_for_long_are_removed(lab: Lab) -> None:
+    old = "kybern.test/old:1"
+    archive = build(Image(old, [Entry("file", b"x")], command=["/file"]))
+    await import_archive(str(lab.containerd.socket), archive)
+    pod = lab.run(lab.pod(shell(STAY)))
+    await lab.until_ready(pod)
+    clock = LaterClock()
+
+    async def empty() -> Observation:
+        return Observation(100, 100)
+
+    collector = ImageCollector(
+        lab.parts.runtime,
+        clock,
+        Policy(longest_age=3600.0),
+        (PAUSE,),
+        lab.parts.volumes.images_in_use,
+        empty,
+        lambda *warning: None,
+        lab.parts.puller.records.keep_only,
+    )
+
+    async def present() -> bool:
+        return await lab.parts.runtime.image(old) is not None
+
+    await until(present, "the image")
+    await collector.look()
+    clock.ahead = 3000.0
+    await collector.collect()
+    assert await present()
+    clock.ahead = 3700.0
+    await collector.collect()
+    assert not await present()
+    for kept in (PAUSE, BUSYBOX):
+        assert await lab.parts.runtime.image(kept) is not None
     await lab.gone(pod)
 
 
