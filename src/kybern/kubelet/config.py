@@ -99,6 +99,24 @@ class Config:
     cpu_manager_reconcile_period: Duration = flag(
         10.0, "How often containers are moved to the CPUs that they may run on."
     )
+    memory_manager_policy: str = flag(
+        "None",
+        "Whether containers have their memory on as few NUMA nodes as hold it: None or Static.",
+    )
+    reserved_memory: tuple[str, ...] = flag(
+        (), "Memory kept from pods on each NUMA node, as 0:memory=1Gi,hugepages-2Mi=64Mi."
+    )
+    topology_manager_policy: str = flag(
+        "none",
+        "How the NUMA nodes of a pod's CPUs, memory and devices have to agree: none, best-effort, "
+        "restricted or single-numa-node.",
+    )
+    topology_manager_policy_options: tuple[str, ...] = flag(
+        (), "Options of the topology manager's policy, as prefer-closest-numa-nodes=true."
+    )
+    topology_manager_scope: str = flag(
+        "container", "Whether NUMA nodes are chosen for each container or for the pod."
+    )
     user_namespaces_ids_per_pod: int = flag(
         65536, "How many ids a pod with a user namespace of its own has."
     )
@@ -205,6 +223,10 @@ class Config:
     def policy_options(self) -> dict[str, str]:
         """The options of the CPU manager's policy by name."""
         return _pairs(self.cpu_manager_policy_options, "=")
+
+    def topology_options(self) -> dict[str, str]:
+        """The options of the topology manager's policy by name."""
+        return _pairs(self.topology_manager_policy_options, "=")
 
     def parallel_pulls(self) -> int:
         """How many images are pulled at a time; raises ValueError for what makes no sense."""

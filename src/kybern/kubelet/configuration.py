@@ -97,6 +97,22 @@ def _taints(field: str, value: Any) -> tuple[str, ...]:
     return tuple(f"{t['key']}={t.get('value', '')}:{t['effect']}" for t in taints)
 
 
+def _reservations(field: str, value: Any) -> tuple[str, ...]:
+    found: list[str] = []
+    for entry in _typed(list)(field, value):
+        number = _number(f"{field}.numaNode", _typed(dict)(field, entry).get("numaNode", 0))
+        limits = _pairs("=")(f"{field}.limits", entry.get("limits") or {})
+        for limit in limits:
+            resource = limit.partition("=")[0]
+            if resource != "memory" and not resource.startswith("hugepages-"):
+                raise ConfigurationError(
+                    f'invalid configuration: the limit type "{resource}" for NUMA node {number} '
+                    "is not supported, only [memory hugepages-<HugePageSize>] is accepted"
+                )
+            found.append(f"{number}:{limit}")
+    return tuple(found)
+
+
 # The flag that each field sets, and how its value is read.
 _FLAGS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "address": ("address", _text),
@@ -161,6 +177,11 @@ _FLAGS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "cpuManagerPolicy": ("cpu_manager_policy", _text),
     "cpuManagerPolicyOptions": ("cpu_manager_policy_options", _pairs("=")),
     "cpuManagerReconcilePeriod": ("cpu_manager_reconcile_period", _duration),
+    "memoryManagerPolicy": ("memory_manager_policy", _text),
+    "reservedMemory": ("reserved_memory", _reservations),
+    "topologyManagerPolicy": ("topology_manager_policy", _text),
+    "topologyManagerPolicyOptions": ("topology_manager_policy_options", _pairs("=")),
+    "topologyManagerScope": ("topology_manager_scope", _text),
     "reservedSystemCPUs": ("reserved_cpus", _text),
     "userNamespaces.idsPerPod": ("user_namespaces_ids_per_pod", _number),
     "crashLoopBackOff.maxContainerRestartPeriod": ("max_container_restart_period", _duration),
@@ -179,18 +200,13 @@ _FIXED: dict[str, tuple[Any, ...]] = {
     "failSwapOn": (False,),
     "hairpinMode": ("hairpin-veth", "promiscuous-bridge"),
     "localStorageCapacityIsolation": (True,),
-    "memoryManagerPolicy": ("None",),
     "memorySwap": ({}, {"swapBehavior": "NoSwap"}),
     "nodeLeaseDurationSeconds": (40,),
     "podsPerCore": (0,),
     "protectKernelDefaults": (False,),
     "readOnlyPort": (0,),
-    "reservedMemory": ([],),
     "runOnce": (False,),
     "seccompDefault": (False,),
-    "topologyManagerPolicy": ("none",),
-    "topologyManagerPolicyOptions": ({},),
-    "topologyManagerScope": ("container",),
 }
 # Speeds, sizes and handlers of upstream's own machinery.
 _TUNING = """

@@ -42,6 +42,7 @@ from kybern.kubelet.images.puller import Puller
 from kybern.kubelet.images.records import PullRecords
 from kybern.kubelet.images.verification import make_policy
 from kybern.kubelet.lifecycle import Hooks
+from kybern.kubelet.memory.manager import make_memory_manager
 from kybern.kubelet.network_files import ClusterDns
 from kybern.kubelet.node.enforcement import bounds_of_all_pods, enforce
 from kybern.kubelet.node.lease import NodeLease
@@ -63,6 +64,7 @@ from kybern.kubelet.sources.manifests import Manifests
 from kybern.kubelet.sources.references import ApiObjects
 from kybern.kubelet.sources.static_pods import StaticPods, is_mirror
 from kybern.kubelet.status.manager import StatusManager
+from kybern.kubelet.topology.manager import make_topology_manager
 from kybern.kubelet.user_namespaces import make_user_namespaces
 from kybern.kubelet.volumes.csi.drivers import Drivers
 from kybern.kubelet.volumes.csi.node_info import NodeInfo
@@ -143,8 +145,12 @@ def make_parts(
     devices = DeviceManager(Plugins(paths.device_plugins), paths)
     devices.load()
     cpus = make_cpu_manager(config, runtime)
-    admission.reserves += [devices.give, cpus.give]
-    admission.judge_resize, admission.pinned = cpus.judge_resize, cpus.pinned
+    memory = make_memory_manager(config)
+    topology = make_topology_manager(config, (devices, cpus, memory), clock)
+    devices.plugins.numa_nodes = topology.nodes
+    admission.reserves.append(topology.give)
+    admission.resize_judges += [cpus.judge_resize, memory.judge_resize]
+    admission.pinned = cpus.pinned
     claims = Claims(objects, ClaimDrivers(), runtime, paths.root, clock)
     claims.load()
     if not has_app_armor():
@@ -177,6 +183,7 @@ def make_parts(
         devices=devices,
         claims=claims,
         cpus=cpus,
+        memory=memory,
         user_namespaces=make_user_namespaces(config, paths, runtime),
         seccomp_root=f"{config.root_dir}/seccomp",
     )
@@ -352,5 +359,7 @@ async def _adopt_orphans(
     while True:
         on_disk = await asyncio.to_thread(parts.paths.known_pods)
         in_cgroups = await asyncio.to_thread(parts.cgroups.pods)
-        workers.adopt_orphans(pleg.pods | on_disk | in_cgroups | parts.cpus.pods())
+        workers.adopt_orphans(
+            pleg.pods | on_disk | in_cgroups | parts.cpus.pods() | parts.memory.pods()
+        )
         await asyncio.sleep(ORPHAN_SECONDS)

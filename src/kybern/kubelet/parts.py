@@ -14,6 +14,7 @@ from kybern.kubelet.devices.claims import Claims
 from kybern.kubelet.devices.manager import DeviceManager
 from kybern.kubelet.images.puller import Puller
 from kybern.kubelet.lifecycle import Hooks
+from kybern.kubelet.memory.manager import MemoryManager
 from kybern.kubelet.network_files import ClusterDns
 from kybern.kubelet.objects import Objects
 from kybern.kubelet.paths import Paths
@@ -78,6 +79,7 @@ class Parts:
     devices: DeviceManager
     claims: Claims
     cpus: CpuManager
+    memory: MemoryManager
     user_namespaces: UserNamespaces
     seccomp_root: str = ""
 

@@ -40,7 +40,13 @@ cpuManagerPolicyOptions: {full-pcpus-only: "true"}
 cpuManagerReconcilePeriod: 5s
 reservedSystemCPUs: 0-1
 shutdownGracePeriodByPodPriority: [{priority: 1000, shutdownGracePeriodSeconds: 10}]
-topologyManagerScope: container
+memoryManagerPolicy: Static
+reservedMemory:
+- {numaNode: 0, limits: {memory: 1Gi, hugepages-2Mi: 64Mi}}
+- {numaNode: 1, limits: {memory: 100Mi}}
+topologyManagerPolicy: restricted
+topologyManagerPolicyOptions: {prefer-closest-numa-nodes: "true"}
+topologyManagerScope: pod
 rotateCertificates: true
 staticPodURLHeader: {a: ["1", "2"], b: ["3"]}
 configMapAndSecretChangeDetectionStrategy: Cache
@@ -65,6 +71,10 @@ serverTLSBootstrap: true
     assert found.cpu_manager_policy == "static"
     assert found.policy_options() == {"full-pcpus-only": "true"}
     assert found.cpu_manager_reconcile_period == 5
+    assert found.memory_manager_policy == "Static"
+    assert found.reserved_memory == ("0:memory=1Gi", "0:hugepages-2Mi=64Mi", "1:memory=100Mi")
+    assert (found.topology_manager_policy, found.topology_manager_scope) == ("restricted", "pod")
+    assert found.topology_options() == {"prefer-closest-numa-nodes": "true"}
     assert found.reserved() == {"cpu": 2000, "memory": 1024**3 * 1000}
     assert found.manifest_url_header == ("a:1", "a:2", "b:3")
     assert found.register_with_taints == ("a=b:NoSchedule",)
@@ -113,12 +123,17 @@ def test_default_thresholds_are_kept_where_the_file_asks_for_it() -> None:
         ),
         ("maxPods: many", "maxPods: expected int, found str"),
         ("cgroupDriver: runc", "cgroupDriver: 'runc' is none of cgroupfs, systemd"),
-        (
-            "topologyManagerPolicy: restricted",
-            "topologyManagerPolicy: 'restricted' is not supported",
-        ),
+        ("topologyManagerPolicyOptions: {max-allowable-numa-nodes: 9}", "expected str, found int"),
         ("enforceNodeAllocatable: [pods, kube-reserved]", "[pods, kube-reserved] is not supported"),
-        ("memoryManagerPolicy: Static", "memoryManagerPolicy: 'Static' is not supported"),
+        (
+            "reservedMemory: [{numaNode: 1, limits: {cpu: 1}}]",
+            "reservedMemory.limits.cpu: expected str, found int",
+        ),
+        (
+            'reservedMemory: [{numaNode: 1, limits: {cpu: "1"}}]',
+            'invalid configuration: the limit type "cpu" for NUMA node 1 is not supported, '
+            "only [memory hugepages-<HugePageSize>] is accepted",
+        ),
         ("syncFrequency: 1m\nproviderID: x", "providerID: 'x' is not supported"),
         ("evictionHard: {disk: 1Gi}", "unsupported eviction signal disk"),
         ("nodeStatusUpdateFrequency: 10", "nodeStatusUpdateFrequency: expected str, found int"),

@@ -7,7 +7,9 @@ import orjson
 import pytest
 from kubelet_pods import container, pod
 
+from kybern.component.clock import Clock
 from kybern.component.flags import BadFlag
+from kybern.kubelet.admission.predicates import Refusal
 from kybern.kubelet.bounds import container_bounds, pod_bounds
 from kybern.kubelet.config import Config
 from kybern.kubelet.cpus import checkpoint
@@ -16,9 +18,12 @@ from kybern.kubelet.cpus.checkpoint import State, checksum
 from kybern.kubelet.cpus.cpuset import parse, shown
 from kybern.kubelet.cpus.options import Options, parse_options
 from kybern.kubelet.cpus.pinning import PinningManager
-from kybern.kubelet.cpus.static import exclusive_cpus, static_policy
+from kybern.kubelet.cpus.share import CpuShare
+from kybern.kubelet.cpus.static import StaticPolicy, exclusive_cpus, static_policy
 from kybern.kubelet.cpus.topology import Place, Topology, read_topology
 from kybern.kubelet.cri.client import Runtime
+from kybern.kubelet.topology.hints import NO_HINT
+from kybern.kubelet.topology.manager import TopologyManager, give_containers, in_order
 
 Obj = dict[str, Any]
 EVEN_CORES = Options(across_numa=True, full_cores=True)
@@ -126,7 +131,20 @@ def given(state: State, uid: str = "u1") -> dict[str, str]:
     return {name: shown(cpus) for name, cpus in state.assignments.get(uid, {}).items()}
 
 
-def test_init_containers_lend_their_cpus_and_sidecars_keep_theirs() -> None:
+async def give(policy: StaticPolicy, state: State, made: Obj) -> Refusal | None:
+    """Give a pod its CPUs as the topology manager does."""
+
+    async def keep() -> None:
+        """Nothing is written down here."""
+
+    share = CpuShare(policy, state, made, keep)
+    refusal = await give_containers(in_order(made), [share], NO_HINT)
+    if refusal is not None:
+        share.take_back()
+    return refusal
+
+
+async def test_init_containers_lend_their_cpus_and_sidecars_keep_theirs() -> None:
     policy = static_policy(machine(threads=1), Options(), 1000, frozenset())
     state = policy.check(State())
     inits = (
@@ -135,7 +153,7 @@ def test_init_containers_lend_their_cpus_and_sidecars_keep_theirs() -> None:
         guaranteed("2", "last"),
     )
     made = pod(guaranteed("1"), guaranteed("1", "other"), init=inits)
-    assert policy.give(state, made) is None
+    assert await give(policy, state, made) is None
     assert given(state) == {
         "first": "1",
         "sidecar": "1",
@@ -148,10 +166,10 @@ def test_init_containers_lend_their_cpus_and_sidecars_keep_theirs() -> None:
     assert (shown(state.shared), state.assignments) == ("0-3", {})
 
 
-def test_cpus_that_are_not_left_refuse_a_pod_and_change_nothing() -> None:
+async def test_cpus_that_are_not_left_refuse_a_pod_and_change_nothing() -> None:
     policy = static_policy(machine(threads=1), Options(), 1000, frozenset())
     state = policy.check(State())
-    refusal = policy.give(state, pod(guaranteed("2"), guaranteed("2", "other")))
+    refusal = await give(policy, state, pod(guaranteed("2"), guaranteed("2", "other")))
     assert refusal is not None
     assert (refusal.reason, refusal.message) == (
         "UnexpectedAdmissionError",
@@ -172,9 +190,9 @@ def test_cpus_that_are_not_left_refuse_a_pod_and_change_nothing() -> None:
         ),
     ],
 )
-def test_cores_that_would_be_broken_up_refuse_a_pod(cpu: str, text: str) -> None:
+async def test_cores_that_would_be_broken_up_refuse_a_pod(cpu: str, text: str) -> None:
     policy = static_policy(machine(), Options(full_cores=True), 1000, frozenset())
-    refusal = policy.give(policy.check(State()), pod(guaranteed(cpu)))
+    refusal = await give(policy, policy.check(State()), pod(guaranteed(cpu)))
     assert refusal is not None
     assert (refusal.reason, refusal.message) == (
         "SMTAlignmentError",
@@ -283,12 +301,16 @@ def manager(root: Path) -> PinningManager:
     return PinningManager(config, machine(threads=1), frozenset(), Runtime("unix:///nowhere"))
 
 
+async def admit(managed: PinningManager, made: Obj) -> Refusal | None:
+    return await TopologyManager([managed], Clock()).give(made)
+
+
 async def test_exclusive_cpus_outlive_the_kubelet_and_have_no_quota(tmp_path: Path) -> None:
     first = manager(tmp_path)
     made = pod(guaranteed("2"), guaranteed("100m", "shared"))
-    assert await first.give(made) is None
+    assert await admit(first, made) is None
     again = manager(tmp_path)
-    assert await again.give(made) is None
+    assert await admit(again, made) is None
     assert (again.cpuset("u1", "main"), again.cpuset("u1", "shared")) == ("1-2", "0,3")
     assert (again.cpuset("other", "main"), again.pods()) == ("0,3", {"u1"})
     pinned = again.pinned(made)
@@ -312,9 +334,9 @@ async def test_cpus_that_cannot_be_written_down_are_not_given(
     with monkeypatch.context() as patched:
         patched.setattr(checkpoint, "save", full)
         with pytest.raises(OSError, match="no space"):
-            await found.give(pod(guaranteed("1")))
+            await admit(found, pod(guaranteed("1")))
     assert found.pods() == set()
-    assert await found.give(pod(guaranteed("1"))) is None
+    assert await admit(found, pod(guaranteed("1"))) is None
     assert manager(tmp_path).pods() == {"u1"}
 
 

@@ -42,7 +42,7 @@ class Admission:
 
     ``node`` is the Node as last seen, ``allocatable`` what it offers to pods; ``refresh`` asks the
     API server for the Node anew. ``judges`` are further voices on new pods and on resizes,
-    ``judge_resize`` compares a granted pod with what it wants to be, and ``preempt`` ends those
+    ``resize_judges`` compare a granted pod with what it wants to be, and ``preempt`` ends those
     that make room for a critical one. ``reserves`` set aside what else a new pod needs, which
     ``pinned`` adds to a granted pod. ``on_change`` is told the UID of a pod whose grant or
     conditions changed.
@@ -65,7 +65,7 @@ class Admission:
         self._pods: dict[str, Obj] = {}
         self._holders: dict[str, Holder] = {}
         self.judges: list[Judge] = []
-        self.judge_resize: Callable[[Obj, Obj], Refusal | None] = lambda granted, wanted: None
+        self.resize_judges: list[Callable[[Obj, Obj], Refusal | None]] = []
         self.preempt: Preempt | None = None
         self.reserves: list[Reserve] = []
         self.pinned: Callable[[Obj], Obj] = lambda pod: pod
@@ -245,7 +245,9 @@ class Admission:
 
     def _try(self, pod: Obj) -> None:
         now, generation = self._clock.time(), pod["metadata"].get("generation", 0)
-        refusal = self.judge_resize(self.granted(pod), pod) or self._refuse(pod)
+        granted = self.granted(pod)
+        voices = (judge(granted, pod) for judge in self.resize_judges)
+        refusal = next(filter(None, voices), None) or self._refuse(pod)
         if refusal is None:
             self._allocations.grant(pod)
             self._hold(pod)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import orjson
 
 from kybern.api.errors import Obj
+from kybern.kubelet.admission.predicates import Refusal
 from kybern.kubelet.pods import spec
 
 PENDING = "PodResizePending"
@@ -87,3 +88,17 @@ def summary(pod: Obj, prefix: str, generation: int, error: str = "") -> str:
     if error:
         told["error"] = error
     return f"{prefix}: {orjson.dumps(told).decode()}"
+
+
+def keeps_its_size(granted: Obj, wanted: Obj, resource: str, because: str) -> Refusal | None:
+    """A refusal if a container of a Guaranteed pod asks for another amount of what is pinned."""
+    if spec.qos_class(wanted) != "Guaranteed":
+        return None
+    before = {container["name"]: container for container in spec.all_containers(granted)}
+    for container in (*spec.init_containers(wanted), *spec.containers(wanted)):
+        old = before.get(container["name"], container)
+        was, becomes = (spec.resource_milli(c, "requests", resource) for c in (old, container))
+        if was != becomes:
+            text = f"Resize is infeasible for Guaranteed Pods alongside {because}"
+            return Refusal(INFEASIBLE, text)
+    return None

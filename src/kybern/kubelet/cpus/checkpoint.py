@@ -5,7 +5,6 @@ is damaged, or that another policy wrote, is no reason to guess: the kubelet doe
 the node was drained and the file removed.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,8 @@ from pathlib import Path
 import orjson
 
 from kybern.component.flags import BadFlag
+from kybern.kubelet import checkpoints
+from kybern.kubelet.checkpoints import Damaged
 from kybern.kubelet.cpus.cpuset import NO_CPUS, Cpus, parse, shown
 
 FILE = "cpu_manager_state"
@@ -29,18 +30,14 @@ class State:
     assignments: Assignments = field(default_factory=dict)
 
     def copy(self) -> "State":
-        """A state to change while this one holds."""
-        return State(self.shared, dict(self.assignments))
+        """A state that stays as it is while this one changes."""
+        return State(self.shared, {uid: dict(given) for uid, given in self.assignments.items()})
 
     @property
     def assigned(self) -> Cpus:
         """All CPUs that are exclusively somebody's."""
         every = (cpus for given in self.assignments.values() for cpus in given.values())
         return NO_CPUS.union(*every)
-
-
-class _Damaged(ValueError):
-    """The file does not say what its policy and CPUs are."""
 
 
 def restore(root: Path, policy: str) -> State:
@@ -69,19 +66,13 @@ def save(root: Path, policy: str, state: State) -> None:
     if entries:
         document["entries"] = entries
     document["checksum"] = checksum(policy, shared, entries)
-    root.mkdir(parents=True, exist_ok=True)
-    partial = root / f"{FILE}.partial"
-    with partial.open("wb") as file:
-        file.write(orjson.dumps(document))
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(root / FILE)
+    checkpoints.write(root / FILE, document)
 
 
 def _parse(text: bytes, policy: str) -> State:
     document = orjson.loads(text)
     if not isinstance(document, dict):
-        raise _Damaged("checkpoint is corrupted")
+        raise Damaged("checkpoint is corrupted")
     entries = document.get("entries") or {}
     written = document.get("policyName", "")
     shared = document.get("defaultCpuSet", "")
@@ -92,9 +83,9 @@ def _parse(text: bytes, policy: str) -> State:
     except (AttributeError, TypeError):
         intact = False
     if not intact:
-        raise _Damaged("checkpoint is corrupted")
+        raise Damaged("checkpoint is corrupted")
     if written != policy:
-        raise _Damaged(
+        raise Damaged(
             f'configured policy "{policy}" differs from state checkpoint policy "{written}"'
         )
     return State(_cpus("default cpu set", shared), _assignments(entries))
@@ -114,7 +105,7 @@ def _cpus(what: str, text: str, where: str = "") -> Cpus:
     try:
         return parse(text)
     except ValueError as error:
-        raise _Damaged(f'could not parse {what} "{text}"{where}: {error}') from None
+        raise Damaged(f'could not parse {what} "{text}"{where}: {error}') from None
 
 
 def checksum(policy: str, shared: str, entries: Mapping[str, Mapping[str, str]]) -> int:
@@ -128,7 +119,4 @@ def checksum(policy: str, shared: str, entries: Mapping[str, Mapping[str, str]])
         f"DefaultCPUSet:(string){shared} Entries:(map[string]map[string]string)map[{pods}] "
         "Checksum:(checksum.Checksum)0}"
     )
-    value = 0x811C9DC5
-    for byte in text.encode():
-        value = (value ^ byte) * 0x01000193 & 0xFFFFFFFF
-    return value
+    return checkpoints.fnv(text)

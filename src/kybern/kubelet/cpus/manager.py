@@ -13,13 +13,14 @@ from kybern.kubelet.cpus import checkpoint
 from kybern.kubelet.cpus.cpuset import Cpus, shown
 from kybern.kubelet.cpus.topology import Topology, read_topology
 from kybern.kubelet.cri.client import Runtime
+from kybern.kubelet.topology.manager import Share
 
 
 class CpuManager:
     """All containers run on all CPUs."""
 
-    async def give(self, pod: Obj) -> Refusal | None:
-        """Give a new pod the CPUs that are to be its own; a refusal if it cannot have them."""
+    def share(self, pod: Obj) -> Share | None:
+        """What a new pod is to have to itself, if anything; the topology manager gives it."""
         return None
 
     async def release(self, uid: str) -> None:

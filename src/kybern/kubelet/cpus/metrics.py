@@ -59,6 +59,11 @@ def failed(options: Options) -> None:
         _MISALIGNED.labels(*_CORES).inc()
 
 
+def on_one_node(scope: str, success: bool, times: int = 1) -> None:
+    """A container's or a pod's resources are guaranteed to be on one NUMA node, or could not be."""
+    (_ALIGNED if success else _MISALIGNED).labels(scope, "numa_node").inc(times)
+
+
 def count(topology: Topology, available: Cpus, assigned: Cpus) -> None:
     """What is left to give, and what is given."""
     _SHARED.set(len(available) * 1000)

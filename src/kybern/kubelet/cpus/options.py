@@ -40,12 +40,7 @@ def parse_options(given: Mapping[str, str]) -> Options:
             )
         if name not in (FULL_CORES, ACROSS_NUMA, STRICT, BY_CACHE):
             raise BadFlag(f'unknown CPU Manager Policy option: "{name}"')
-        if value not in _TRUE + _FALSE:
-            raise BadFlag(
-                f'bad value for option "{name}": strconv.ParseBool: parsing "{value}": '
-                "invalid syntax"
-            )
-        found[name] = value in _TRUE
+        found[name] = parse_switch(name, value)
     if found.get(BY_CACHE) and found.get(ACROSS_NUMA):
         raise BadFlag(
             f"static policy options {BY_CACHE} and {ACROSS_NUMA} can not be used at the same time"
@@ -56,3 +51,12 @@ def parse_options(given: Mapping[str, str]) -> Options:
         strict=found.get(STRICT, False),
         by_cache=found.get(BY_CACHE, False),
     )
+
+
+def parse_switch(name: str, value: str) -> bool:
+    """Whether a policy's option is on; raises BadFlag."""
+    if value not in _TRUE + _FALSE:
+        raise BadFlag(
+            f'bad value for option "{name}": strconv.ParseBool: parsing "{value}": invalid syntax'
+        )
+    return value in _TRUE

@@ -16,15 +16,16 @@ from kybern.kubelet.admission.predicates import Refusal
 from kybern.kubelet.bounds import EXCLUSIVE_CPUS
 from kybern.kubelet.config import Config
 from kybern.kubelet.cpus import checkpoint
-from kybern.kubelet.cpus.checkpoint import State
 from kybern.kubelet.cpus.cpuset import Cpus, shown
 from kybern.kubelet.cpus.manager import CpuManager
 from kybern.kubelet.cpus.options import parse_options
-from kybern.kubelet.cpus.static import static_policy
+from kybern.kubelet.cpus.share import CpuShare
+from kybern.kubelet.cpus.static import exclusive_cpus, static_policy
 from kybern.kubelet.cpus.topology import Topology
 from kybern.kubelet.cri import labels
 from kybern.kubelet.cri.client import Runtime, cri
 from kybern.kubelet.pods import spec
+from kybern.kubelet.topology.manager import Share
 from kybern.rpc.client import RpcError
 
 logger = logging.getLogger(__name__)
@@ -49,48 +50,37 @@ class PinningManager(CpuManager):
         self._state = self._policy.check(checkpoint.restore(self._root, POLICY))
         checkpoint.save(self._root, POLICY, self._state)
         self._policy.count(self._state)
-        self._changing = asyncio.Lock()
+        self._written = self._state.copy()
+        self._writing = asyncio.Lock()
         self._changed = asyncio.Event()
         # What each running container was last told, by its id.
         self._told: dict[str, str] = {}
 
-    async def give(self, pod: Obj) -> Refusal | None:
-        async with self._changing:
-            if spec.uid(pod) in self._state.assignments:
-                return None
-            wanted = self._state.copy()
-            refusal = self._policy.give(wanted, pod)
-            if refusal is None and spec.uid(pod) in wanted.assignments:
-                await self._become(wanted)
-            return refusal
+    def share(self, pod: Obj) -> Share | None:
+        wants = any(
+            exclusive_cpus(pod, container)
+            for container in (*spec.init_containers(pod), *spec.containers(pod))
+        )
+        return CpuShare(self._policy, self._state, pod, self._keep) if wants else None
 
     async def release(self, uid: str) -> None:
-        async with self._changing:
-            if uid in self._state.assignments:
-                wanted = self._state.copy()
-                self._policy.release(wanted, uid)
-                await self._become(wanted)
+        if uid in self._state.assignments:
+            self._policy.release(self._state, uid)
+        await self._keep()
 
-    async def _become(self, state: State) -> None:
-        """What cannot be written down does not come to be."""
-        await asyncio.to_thread(checkpoint.save, self._root, POLICY, state)
-        self._state = state
-        self._policy.count(state)
-        self._changed.set()
+    async def _keep(self) -> None:
+        """Write down what is not written yet. Nobody starts with CPUs that are not."""
+        async with self._writing:
+            state = self._state.copy()
+            if state == self._written:
+                return
+            await asyncio.to_thread(checkpoint.save, self._root, POLICY, state)
+            self._written = state
+            self._policy.count(state)
+            self._changed.set()
 
     def judge_resize(self, granted: Obj, wanted: Obj) -> Refusal | None:
-        if spec.qos_class(wanted) != "Guaranteed":
-            return None
-        before = {container["name"]: container for container in spec.all_containers(granted)}
-        for container in (*spec.init_containers(wanted), *spec.containers(wanted)):
-            old = before.get(container["name"], container)
-            if _requested(old) != _requested(container):
-                return Refusal(
-                    resizes.INFEASIBLE,
-                    "Resize is infeasible for Guaranteed Pods alongside CPU Manager policy "
-                    f'"{POLICY}"',
-                )
-        return None
+        return resizes.keeps_its_size(granted, wanted, "cpu", f'CPU Manager policy "{POLICY}"')
 
     def pinned(self, pod: Obj) -> Obj:
         given = self._state.assignments.get(spec.uid(pod))
@@ -148,7 +138,3 @@ class PinningManager(CpuManager):
                 self._told[id] = wanted
             except RpcError as error:
                 logger.warning("container %s was not moved to CPUs %s: %s", id, wanted, error)
-
-
-def _requested(container: Obj) -> int:
-    return spec.resource_milli(container, "requests", "cpu")

@@ -17,6 +17,7 @@ from kybern.kubelet.cpus.cpuset import NO_CPUS, Cpus, shown
 from kybern.kubelet.cpus.options import Options
 from kybern.kubelet.cpus.topology import Topology
 from kybern.kubelet.pods import spec
+from kybern.kubelet.topology.hints import Mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,35 +61,33 @@ class StaticPolicy:
             )
         return state
 
-    def give(self, state: State, pod: Obj) -> Refusal | None:
-        """Give the pod its CPUs; a refusal leaves the state as it was.
+    def take(self, state: State, lent: Cpus, count: int, nodes: Mask | None) -> Cpus | Refusal:
+        """Take CPUs out of the shared ones, or of those that are lent; a refusal takes none.
 
-        Ordinary init containers end before the others begin, who may have their CPUs then.
+        Where NUMA nodes are named, as many are taken there as these have.
         """
-        shared, given, again = state.shared, {}, NO_CPUS
-        for container in (*spec.init_containers(pod), *spec.containers(pod)):
-            count = exclusive_cpus(pod, container)
-            if not count:
-                continue
-            metrics.REQUESTS.inc()
-            refusal = self._misaligned(count, shared)
-            try:
-                chosen = choose(
-                    self.topology, (shared - self.reserved) | again, count, self.options
-                )
-            except NotEnough as error:
-                refusal = refusal or unexpected(str(error))
-            if refusal is not None:
-                metrics.failed(self.options)
-                return refusal
-            metrics.chosen(self.options, self.topology, chosen)
-            given[container["name"]] = chosen
-            shared -= chosen
-            again = again | chosen if _ends_before_others(pod, container) else again - chosen
-        if given:
-            state.shared = shared
-            state.assignments[spec.uid(pod)] = given
-        return None
+        refusal = self._misaligned(count, state.shared)
+        try:
+            chosen = self._choose(self.available(state) | lent, count, nodes)
+        except NotEnough as error:
+            refusal = refusal or unexpected(str(error))
+        if refusal is not None:
+            metrics.failed(self.options)
+            return refusal
+        metrics.chosen(self.options, self.topology, chosen)
+        state.shared -= chosen
+        return chosen
+
+    def available(self, state: State) -> Cpus:
+        """The CPUs that nobody has to themselves and anybody might."""
+        return state.shared - self.reserved
+
+    def _choose(self, free: Cpus, count: int, nodes: Mask | None) -> Cpus:
+        near = NO_CPUS
+        if nodes is not None:
+            there = frozenset(cpu for cpu in free if nodes >> self.topology.places[cpu].numa & 1)
+            near = choose(self.topology, there, min(count, len(there)), self.options)
+        return near | choose(self.topology, free - near, count - len(near), self.options)
 
     def release(self, state: State, uid: str) -> None:
         """Put the CPUs of a pod back."""
@@ -115,7 +114,7 @@ class StaticPolicy:
 
     def count(self, state: State) -> None:
         """Tell the metrics how much is whose."""
-        metrics.count(self.topology, state.shared - self.reserved, state.assigned)
+        metrics.count(self.topology, self.available(state), state.assigned)
 
 
 def static_policy(
@@ -150,7 +149,3 @@ def exclusive_cpus(pod: Obj, container: Obj) -> int:
     asked = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}.get("cpu", "0")
     milli = Quantity.parse(asked).milli()
     return milli // 1000 if milli % 1000 == 0 else 0
-
-
-def _ends_before_others(pod: Obj, container: Obj) -> bool:
-    return container in spec.init_containers(pod) and not spec.is_sidecar(container)

@@ -28,6 +28,7 @@ def container_config(
     security: Any,
     memory_capacity: int,
     cpuset: str = "",
+    memory_nodes: str = "",
     unified: Mapping[str, str],
 ) -> Any:
     """The config of one attempt of a container; ``image_ref`` is the runtime's id of its image."""
@@ -37,7 +38,7 @@ def container_config(
 
     bounds = container_bounds(pod, container)
     held = resources(pod, container, bounds, memory_capacity, unified)
-    held.cpuset_cpus = cpuset
+    held.cpuset_cpus, held.cpuset_mems = cpuset, memory_nodes
     config = cri.ContainerConfig(
         metadata=cri.ContainerMetadata(name=container["name"], attempt=attempt),
         image=cri.ImageSpec(image=image_ref, user_specified_image=container.get("image", "")),

@@ -8,7 +8,7 @@ its socket anew, which is the sign for plugins to register again.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,15 @@ MAX_PLUGINS = 128
 
 
 class Plugin:
-    """One plugin of one resource; ``devices`` are healthy or not, by id."""
+    """One plugin of one resource.
+
+    ``devices`` are healthy or not, by id; ``nodes`` are the NUMA nodes of those that tell of any.
+    """
 
     def __init__(self, resource: str, socket: Path) -> None:
         self.resource = resource
         self.devices: dict[str, bool] = {}
+        self.nodes: dict[str, list[int]] = {}
         self.options = api.DevicePluginOptions()
         self._channel = connect(f"unix://{socket}")
         self._service = Service(self._channel, api, "DevicePlugin")
@@ -45,6 +49,11 @@ class Plugin:
             )
             async for answer in self._service.stream("ListAndWatch", api.Empty()):
                 self.devices = {each.ID: each.health == HEALTHY for each in answer.devices}
+                self.nodes = {
+                    each.ID: [node.ID for node in each.topology.nodes]
+                    for each in answer.devices
+                    if each.topology.nodes
+                }
                 on_change()
         except RpcError as error:
             logger.warning("device plugin of %s has gone: %s", self.resource, error)
@@ -53,18 +62,16 @@ class Plugin:
             on_change()
             await self._channel.close()
 
-    async def prefer(self, available: list[str], count: int) -> list[str]:
-        """The devices that the plugin would rather give, or the first ones."""
-        if self.options.get_preferred_allocation_available:
-            wish = api.ContainerPreferredAllocationRequest(
-                available_deviceIDs=available, allocation_size=count
-            )
-            request = api.PreferredAllocationRequest(container_requests=[wish])
-            answer = await self._service.call("GetPreferredAllocation", request, CALL_SECONDS)
-            chosen = list(answer.container_responses[0].deviceIDs)
-            if len(chosen) == count and set(chosen) <= set(available):
-                return chosen
-        return available[:count]
+    async def prefer(self, available: list[str], taken: list[str], count: int) -> list[str]:
+        """The devices that the plugin would rather give, with those that are taken already."""
+        if not self.options.get_preferred_allocation_available:
+            return []
+        wish = api.ContainerPreferredAllocationRequest(
+            available_deviceIDs=available, must_include_deviceIDs=taken, allocation_size=count
+        )
+        request = api.PreferredAllocationRequest(container_requests=[wish])
+        answer = await self._service.call("GetPreferredAllocation", request, CALL_SECONDS)
+        return [device for each in answer.container_responses[:1] for device in each.deviceIDs]
 
     async def allocate(self, devices: list[str]) -> Any:
         """How a container reaches these devices; raises RpcError."""
@@ -85,6 +92,8 @@ class Plugins:
         self._found: dict[str, Plugin] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._server: RpcServer | None = None
+        # The machine's, where the topology manager asks for them.
+        self.numa_nodes: Sequence[int] = ()
         self.on_change: Callable[[], None] = lambda: None
 
     async def start(self) -> None:

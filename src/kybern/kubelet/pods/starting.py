@@ -185,6 +185,7 @@ class ContainerStarter:
             access = await parts.devices.access(pod, container)
             access.add(await parts.claims.access(pod, container))
             devices = parts.volumes.devices(container, self._volumes)
+            await parts.memory.begins(pod, container)
         except (ConfigError, DeviceError, NonRootError, VolumeError, StatusError, OSError) as error:
             message = f"Error: {error}"
             parts.report(pod, container, "Warning", "Failed", message)
@@ -201,6 +202,7 @@ class ContainerStarter:
             security=security,
             memory_capacity=parts.facts.memory_capacity,
             cpuset=parts.cpus.cpuset(spec.uid(pod), container["name"]),
+            memory_nodes=parts.memory.nodes(spec.uid(pod), container["name"]),
             unified=parts.cgroups.of_containers(),
         )
 

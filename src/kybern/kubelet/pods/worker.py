@@ -356,6 +356,7 @@ class PodWorker:
         await self._parts.cgroups.remove(self.uid)
         self._parts.devices.release(self.uid)
         await self._parts.cpus.release(self.uid)
+        await self._parts.memory.release(self.uid)
         self._parts.user_namespaces.release(self.uid)
         await self._parts.claims.release(self.uid)
         self._parts.admission.release(self.uid)
