@@ -187,13 +187,32 @@ async def test_init_containers_lend_devices_and_sidecars_keep_theirs(tmp_path: P
     assert await host.topology.give(pod(wants("1", "1Gi", 1), init=inits)) is None
     expected = {"first": ["a", "b"], "sidecar": ["a"], "last": ["b"], "main": ["b"]}
     assert host.cards() == expected
-    many = pod(wants("1", "1Gi", 2))
-    many["metadata"]["uid"] = "u2"
-    refusal = await Host(tmp_path).offer({"a": []}).topology.give(many)
-    assert refusal is not None
-    assert refusal.message == (
-        "Allocate failed due to requested number of devices unavailable for example.com/card. "
-        "Requested: 2, Available: 1, which is unexpected"
+
+
+@pytest.mark.parametrize(
+    ("healthy", "problem"),
+    [
+        (
+            True,
+            "requested number of devices unavailable for example.com/card. "
+            "Requested: 2, Available: 1",
+        ),
+        (
+            False,
+            "no healthy devices present; cannot allocate unhealthy devices example.com/card",
+        ),
+    ],
+)
+async def test_devices_that_are_not_left_refuse_a_pod(
+    tmp_path: Path, healthy: bool, problem: str
+) -> None:
+    host = Host(tmp_path).offer({"a": []})
+    plugin = host.plugins.get(CARD)
+    assert plugin is not None
+    plugin.devices["a"] = healthy
+    refusal = await host.topology.give(pod(wants("1", "1Gi", 2)))
+    assert refusal == Refusal(
+        "UnexpectedAdmissionError", f"Allocate failed due to {problem}, which is unexpected"
     )
 
 

@@ -72,6 +72,8 @@ class DeviceShare:
         for resource, (plugin, count) in wanted(self._plugins, self._pod, container).items():
             given = self._every.setdefault(self._uid, {}).setdefault(container["name"], {})
             if resource not in given:
+                if not any(plugin.devices.values()):
+                    return _none_healthy(resource)
                 own = self._lent.get(resource, [])[:count]
                 free = self._free(plugin)
                 if len(own) + len(free) < count:
@@ -172,6 +174,10 @@ def device_hints(
         if len(placed) + near >= count:
             possible.append(mask)
     return preferring(possible, fewest)
+
+
+def _none_healthy(resource: str) -> Refusal:
+    return unexpected(f"no healthy devices present; cannot allocate unhealthy devices {resource}")
 
 
 def _too_few(resource: str, wanted: int, left: int) -> Refusal:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from kybern.api.quantity import BINARY_SI, Quantity
 from kybern.component.flags import BadFlag
 from kybern.kubelet.config import Config
-from kybern.kubelet.eviction import thresholds as threshold_of
+from kybern.kubelet.eviction.thresholds import MEMORY as MEMORY_SIGNAL
 from kybern.kubelet.memory.tables import HUGE_PAGES, MEMORY, Amounts
 from kybern.kubelet.topology.numa import Nodes
 
@@ -73,7 +73,7 @@ def kept_in_all(config: Config, capacity: int) -> dict[str, Quantity]:
         resource, _, text = entry.partition("=")
         _count(found, resource, Quantity.parse(text))
     for threshold in config.thresholds():
-        if threshold.signal == threshold_of.MEMORY and threshold.hard:
+        if threshold.signal == MEMORY_SIGNAL and threshold.hard:
             size = threshold.value.of(capacity)
             _count(found, MEMORY, Quantity(size * 10**9, BINARY_SI))
     return found
