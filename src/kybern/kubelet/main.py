@@ -17,6 +17,7 @@ from kybern.client.events import EventRecorder
 from kybern.client.informer import Informers
 from kybern.client.transport import ApiUnreachable
 from kybern.component.clock import Clock
+from kybern.component.feature_gates import FeatureGates
 from kybern.kubelet import configuration
 from kybern.kubelet.admission.allocations import Allocations
 from kybern.kubelet.admission.gate import Admission
@@ -190,10 +191,9 @@ def make_parts(
 
 
 def gated_sources(
-    config: Config, client: Client, clock: Clock, facts: NodeFacts, recorder: Recorder
+    gates: FeatureGates, client: Client, clock: Clock, facts: NodeFacts, recorder: Recorder
 ) -> "tuple[TrustBundles | None, PodCertificates | None]":
     """The sources of projected volumes that feature gates switch on."""
-    gates = config.gates()
     bundles = certificates = None
     if gates.enabled("ClusterTrustBundleProjection"):
         from kybern.kubelet.volumes.trust_bundles import TrustBundles
@@ -211,6 +211,7 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
     if config.config:
         text = await asyncio.to_thread(Path(config.config).read_bytes)
         config = configuration.apply(config, text)
+    gates = config.gates()
     root = Path(config.root_dir)
     await asyncio.to_thread(root.mkdir, parents=True, exist_ok=True)
     machine = await asyncio.to_thread(read_machine, root)
@@ -232,7 +233,7 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
     served = ApiObjects(
         client, services, clock, config.change_detection_strategy, lambda: facts.node
     )
-    bundles, certificates = gated_sources(config, client, clock, facts, recorder)
+    bundles, certificates = gated_sources(gates, client, clock, facts, recorder)
     parts = make_parts(
         config, clock, facts, served, status, recorder, drivers, bundles, certificates
     )

@@ -135,6 +135,7 @@ class Issuance:
         condition = self._refusal = refused.condition
         self._key, self._issued = b"", None
         self._settle()
+        # Upstream formats this text by the reason, and so shows the reason with an error after it.
         verb = "was denied" if condition["type"] == "Denied" else "failed"
         self._event(
             condition["type"],
