@@ -1,6 +1,7 @@
 """Warnings about pod specs, for pods and for the templates of workloads."""
 
 from kybern.api.errors import Obj
+from kybern.api.validation.volume_path_warnings import volume_path_warnings
 
 _OLD_NODE_LABELS = {
     "beta.kubernetes.io/arch": 'deprecated since v1.14; use "kubernetes.io/arch" instead',
@@ -37,6 +38,7 @@ def pod_spec_warnings(spec: Obj, meta: Obj, prefix: str) -> list[str]:
                 f"{_quoted(reference.get('name', ''))}"
             )
     warnings += _volumes(spec, path)
+    warnings += volume_path_warnings(spec.get("volumes") or ())
     warnings += _fractional_bytes(spec, path)
     warnings += _duplicate_env(spec, path)
     warnings += _ports(spec, path)
