@@ -76,6 +76,11 @@ def test_a_directory_of_files_is_one_configuration(node: Node) -> None:
             'matchImages: Invalid value: "a b": match image is invalid: parse "https://a b": '
             'invalid character " " in host name',
         ),
+        (
+            {"matchImages": ["[::1"]},
+            'matchImages: Invalid value: "[::1": match image is invalid: parse "https://[::1": '
+            "missing ']' in host",
+        ),
         ({"defaultCacheDuration": None}, "defaultCacheDuration: Required value"),
         (
             {"defaultCacheDuration": "-1m"},

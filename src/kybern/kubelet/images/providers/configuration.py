@@ -119,7 +119,7 @@ def _decode(content: bytes) -> list[Obj]:
     if not isinstance(document, dict):
         raise ConfigError("expected a mapping")
     version, kind = document.get("apiVersion"), document.get("kind")
-    if version not in _VERSIONS or kind != KIND:
+    if not isinstance(version, str) or version not in _VERSIONS or kind != KIND:
         raise ConfigError(f'no kind "{kind}" is registered for version "{version}"')
     decoded = _checked(document, _VERSIONS[version], "", strict)
     if strict:
@@ -160,7 +160,7 @@ def _typed(value: Any, kind: type, path: str) -> Any:
 def _provider(declared: Obj) -> ProviderConfig:
     attributes = declared.get("tokenAttributes")
     return ProviderConfig(
-        name=declared["name"],
+        name=declared.get("name", ""),
         api_version=declared["apiVersion"],
         match_images=tuple(declared["matchImages"]),
         cache_seconds=declared["defaultCacheDuration"],

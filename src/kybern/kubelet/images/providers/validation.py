@@ -27,6 +27,7 @@ _NAMES_REFUSED = (
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PORT = re.compile(r"(:\d*)?")
+_ESCAPE = re.compile(r"%.{0,2}")
 _BAD_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2}).{0,2}")
 _BAD_IN_HOST = re.compile(r"[\x00- {}|\\^`]")
 
@@ -106,15 +107,15 @@ def _not_a_url(place: str) -> str:
     """Why Go would not take this for a URL without its scheme; empty if it would."""
     if _CONTROL.search(place):
         return "net/url: invalid control character in URL"
-    before = re.split(r"[?#]", place, maxsplit=1)[0]
-    authority, _, path = before.partition("/")
+    authority, _, path = re.split(r"[?#]", place, maxsplit=1)[0].partition("/")
     host = authority.rpartition("@")[2]
-    colon = host.rfind(":")
-    if not host.startswith("[") and colon >= 0 and not _PORT.fullmatch(host[colon:]):
-        return f'invalid port "{host[colon:]}" after host'
-    for part in (host, path):
-        if bad := _BAD_ESCAPE.search(part):
-            return f'invalid URL escape "{bad[0]}"'
+    if host.startswith("[") and "]" not in host:
+        return "missing ']' in host"
+    port = host.partition("]")[2] if host.startswith("[") else "".join(host.partition(":")[1:])
+    if not _PORT.fullmatch(port):
+        return f'invalid port "{port}" after host'
+    if bad := _ESCAPE.search(host) or _BAD_ESCAPE.search(path):
+        return f'invalid URL escape "{bad[0]}"'
     if bad := _BAD_IN_HOST.search(host):
         return f'invalid character "{bad[0]}" in host name'
     return ""
