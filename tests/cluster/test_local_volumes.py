@@ -219,6 +219,8 @@ async def test_a_volume_that_the_node_cannot_mount_is_told_of(lab: StorageLab) -
             "capacity": {"storage": "1Mi"},
             "accessModes": ["ReadWriteMany"],
             "nfs": server,
+            # Where there is NFS, mount asks again and again.
+            "mountOptions": ["retry=0"],
         },
     }
     await lab.client.create(PERSISTENT_VOLUMES, volume)
