@@ -57,12 +57,12 @@ def units(root: str) -> list[str]:
     return [*listed.splitlines(), *files, *map(str, MOUNT.glob(f"{mark}*"))]
 
 
-def systemd_says(path: str, *names: str) -> list[int]:
-    """Properties of the unit whose cgroup this is."""
+def systemd_says(path: str, *names: str) -> list[str]:
+    """Properties of the unit whose cgroup this is; what is not limited is "infinity"."""
     command = ["systemctl", "show", Path(path).name, *(f"--property={name}" for name in names)]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     pairs = dict(line.split("=", 1) for line in shown.splitlines())
-    return [int(pairs[name]) for name in names]
+    return [pairs[name] for name in names]
 
 
 async def reload() -> None:
@@ -112,9 +112,13 @@ async def test_pods_of_every_class_run_in_slices_that_systemd_keeps(lab: Lab) ->
     assert (before[0][1].milli_cpu_limit, before[0][1].memory) == (200, 64 * MEBI)
     path = lab.parts.cgroups.parent(guaranteed)
     names = ("MemoryMax", "CPUWeight", "TasksMax")
-    assert systemd_says(path, *names) == [64 * MEBI, before[0][0].weight, 100]
-    assert systemd_says(str(Path(lab.parts.cgroups.parent(burstable)).parent), "CPUWeight") == [20]
-    assert systemd_says(str(Path(lab.parts.cgroups.parent(idle)).parent), "CPUWeight") == [1]
+    assert systemd_says(path, *names) == [
+        str(number) for number in (64 * MEBI, before[0][0].weight, 100)
+    ]
+    assert systemd_says(str(Path(lab.parts.cgroups.parent(burstable)).parent), "CPUWeight") == [
+        "20"
+    ]
+    assert systemd_says(str(Path(lab.parts.cgroups.parent(idle)).parent), "CPUWeight") == ["1"]
     await reload()
     now = [held(lab, pod) for pod in pods.values()]
     assert [limits(pair) for pair in now] == [limits(pair) for pair in before]
@@ -210,10 +214,10 @@ async def test_the_next_kubelet_adopts_pods_and_ends_orphans(lab: Lab) -> None:
     await lab.gone(kept)
 
 
-def pod_object(name: str, **fields: Any) -> Obj:
+def pod_object(name: str) -> Obj:
     spec = {"nodeName": NODE, "terminationGracePeriodSeconds": 1, "containers": [shell(STAY)]}
     meta = {"name": name, "namespace": "default"}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec | fields}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
 
 
 async def ready(node: NodeProcess, name: str) -> Obj:
@@ -225,21 +229,18 @@ async def test_a_node_is_ready_and_holds_all_pods_to_what_it_offers() -> None:
         found = await node.client.get(NODES, NODE)
         capacity = int(found["status"]["capacity"]["memory"].removesuffix("Ki")) * 1024
         all_pods = node.cgroups.root
+        offered = str(capacity - 512 * MEBI)
         await until(
-            lambda: systemd_says(all_pods, "MemoryMax") == [capacity - 512 * MEBI],
-            "the bound of all pods",
+            lambda: systemd_says(all_pods, "MemoryMax") == [offered], "the bound of all pods"
         )
         await node.client.create(PODS, pod_object("web"))
         started = (await ready(node, "web"))["status"]["containerStatuses"][0]["containerID"]
         node.kill()
         node.start("--kube-reserved=memory=512Mi")
-        await until(lambda: systemd_says(all_pods, "MemoryMax")[0], "the kubelet is there")
         await node.client.create(PODS, pod_object("next"))
         await ready(node, "next")
         again = (await ready(node, "web"))["status"]["containerStatuses"][0]
         assert (again["containerID"], again["restartCount"]) == (started, 0)
         await reload()
-        assert int((MOUNT / all_pods.lstrip("/") / "memory.max").read_text()) == (
-            capacity - 512 * MEBI
-        )
+        assert (MOUNT / all_pods.lstrip("/") / "memory.max").read_text().strip() == offered
     assert units(node.cgroup) == []
