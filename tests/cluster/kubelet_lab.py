@@ -147,6 +147,7 @@ class Lab:
         facts = NodeFacts("lab", ("10.77.0.1",), {"cpu": "2", "memory": "1Gi"})
         facts.node = {"metadata": {"name": "lab", "labels": {"kubernetes.io/os": "linux"}}}
         facts.memory_capacity, facts.network_ready = machine.memory_bytes, True
+        facts.huge_page_sizes = tuple(machine.huge_pages)
         self.status = StatusManager(None)
         self.parts: Parts = make_parts(
             self.config, self.clock, facts, self.objects, self.status, self.events

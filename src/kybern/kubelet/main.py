@@ -222,6 +222,7 @@ async def run(client: Client, clock: Clock, config: Config) -> None:
         config.node_ip or (default_address(),),
         allocatable(machine, config, config.thresholds()),
         machine.memory_bytes,
+        tuple(machine.huge_pages),
         node=new_node(name, config, machine.architecture),
     )
     informers = Informers(client)

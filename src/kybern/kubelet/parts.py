@@ -43,6 +43,7 @@ class NodeFacts:
     ips: tuple[str, ...] = ()
     allocatable: Obj = field(default_factory=dict)
     memory_capacity: int = 0
+    huge_page_sizes: tuple[int, ...] = ()
     network_ready: bool = False
     network_message: str = ""
     node: Obj = field(default_factory=dict)

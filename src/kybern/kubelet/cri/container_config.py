@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kybern.api.errors import Obj
+from kybern.kubelet import huge_pages
 from kybern.kubelet.bounds import CPU_PERIOD, Limits, container_bounds
 from kybern.kubelet.cri import labels
 from kybern.kubelet.cri.client import cri
@@ -27,6 +28,7 @@ def container_config(
     access: Access,
     security: Any,
     memory_capacity: int,
+    huge_page_sizes: Sequence[int] = (),
     cpuset: str = "",
     memory_nodes: str = "",
     unified: Mapping[str, str],
@@ -39,6 +41,7 @@ def container_config(
     bounds = container_bounds(pod, container)
     held = resources(pod, container, bounds, memory_capacity, unified)
     held.cpuset_cpus, held.cpuset_mems = cpuset, memory_nodes
+    held.hugepage_limits.extend(huge_pages.limits(pod, container, huge_page_sizes))
     config = cri.ContainerConfig(
         metadata=cri.ContainerMetadata(name=container["name"], attempt=attempt),
         image=cri.ImageSpec(image=image_ref, user_specified_image=container.get("image", "")),

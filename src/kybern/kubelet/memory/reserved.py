@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping
 
 from kybern.api.quantity import BINARY_SI, Quantity
 from kybern.component.flags import BadFlag
+from kybern.kubelet import huge_pages
 from kybern.kubelet.config import Config
 from kybern.kubelet.eviction.thresholds import MEMORY as MEMORY_SIGNAL
-from kybern.kubelet.memory.tables import HUGE_PAGES, MEMORY, Amounts
+from kybern.kubelet.memory.tables import MEMORY, Amounts
 from kybern.kubelet.topology.numa import Nodes
 
 Reservations = dict[int, dict[str, Quantity]]
@@ -52,7 +53,7 @@ def _add(limits: dict[str, Quantity], number: int, limit: str) -> None:
         raise BadFlag(
             f"the reserved limit has incorrect value, expected type=quantity, got {limit}"
         )
-    if resource != MEMORY and not resource.startswith(HUGE_PAGES):
+    if resource != MEMORY and not resource.startswith(huge_pages.PREFIX):
         raise BadFlag(f'memory type conversion error, unknown type: "{resource}"')
     try:
         quantity = Quantity.parse(text)
@@ -80,7 +81,7 @@ def kept_in_all(config: Config, capacity: int) -> dict[str, Quantity]:
 
 
 def _count(total: dict[str, Quantity], resource: str, quantity: Quantity) -> None:
-    if resource == MEMORY or resource.startswith(HUGE_PAGES):
+    if resource == MEMORY or resource.startswith(huge_pages.PREFIX):
         total[resource] = total.get(resource, _ZERO) + quantity
 
 

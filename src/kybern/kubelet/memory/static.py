@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 
 from kybern.api.errors import Obj
 from kybern.api.quantity import Quantity
-from kybern.kubelet.memory.tables import HUGE_PAGES, MEMORY, Amounts, Machine
+from kybern.kubelet import huge_pages
+from kybern.kubelet.memory.tables import MEMORY, Amounts, Machine
 from kybern.kubelet.pods import spec
 from kybern.kubelet.topology.hints import Hint, Mask, masks, narrowness, numbers, preferring
 
@@ -28,7 +29,7 @@ def requested(container: Obj) -> Amounts:
     asked = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
     found: Amounts = {}
     for resource, text in asked.items():
-        if resource == MEMORY or resource.startswith(HUGE_PAGES):
+        if resource == MEMORY or resource.startswith(huge_pages.PREFIX):
             quantity = Quantity.parse(text)
             if quantity.milli() % 1000:
                 raise CannotGive("[memorymanager] failed to represent quantity as int64")

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 
+from kybern.kubelet import huge_pages
 from kybern.kubelet.topology.numa import Nodes
 
 MEMORY = "memory"
-HUGE_PAGES = "hugepages-"
 
 # Bytes by resource.
 Amounts = dict[str, int]
@@ -74,11 +74,11 @@ def new_machine(nodes: Nodes, reserved: Mapping[int, Amounts]) -> Machine:
     }
 
 
-def _tables(memory: int, huge_pages: Mapping[int, int], reserved: Amounts) -> dict[str, Table]:
+def _tables(memory: int, pages: Mapping[int, int], reserved: Amounts) -> dict[str, Table]:
     found = {}
     in_pages = 0
-    for size, count in huge_pages.items():
-        resource = huge_page_resource(size)
+    for size, count in pages.items():
+        resource = huge_pages.resource_name(size)
         kept = reserved.get(resource, 0)
         left = size * count - kept
         found[resource] = Table(size * count, kept, left, 0, left)
@@ -87,14 +87,6 @@ def _tables(memory: int, huge_pages: Mapping[int, int], reserved: Amounts) -> di
     left = memory - kept - in_pages
     found[MEMORY] = Table(memory, kept, left, 0, left)
     return found
-
-
-def huge_page_resource(size: int) -> str:
-    """The resource's name for huge pages of so many bytes."""
-    for unit, power in (("Gi", 30), ("Mi", 20), ("Ki", 10)):
-        if size % (1 << power) == 0:
-            return f"{HUGE_PAGES}{size >> power}{unit}"
-    return f"{HUGE_PAGES}{size}"
 
 
 def book(machine: Machine, nodes: tuple[int, ...], resource: str, size: int) -> None:

@@ -4,18 +4,21 @@ import os
 import platform
 import shutil
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+_HUGE_PAGES = Path("/sys/kernel/mm/hugepages")
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Facts that do not change while the machine is up."""
+    """Facts that do not change while the machine is up; huge pages are counted by their bytes."""
 
     cores: int
     memory_bytes: int
+    huge_pages: Mapping[int, int]
     swap_bytes: int
     disk_bytes: int
     inodes: int
@@ -34,6 +37,7 @@ def read_machine(root_dir: Path) -> Machine:
     return Machine(
         cores=os.cpu_count() or 1,
         memory_bytes=memory.get("MemTotal", 0),
+        huge_pages=read_huge_pages(_HUGE_PAGES),
         swap_bytes=memory.get("SwapTotal", 0),
         disk_bytes=shutil.disk_usage(root_dir).total,
         inodes=disk.f_files,
@@ -44,6 +48,16 @@ def read_machine(root_dir: Path) -> Machine:
         os_image=_os_image(),
         architecture=ARCHITECTURES.get(platform.machine(), platform.machine()),
     )
+
+
+def read_huge_pages(directory: Path) -> dict[int, int]:
+    """How many huge pages the kernel has, by the bytes of one; it lists them in a directory."""
+    return {
+        int(path.name.removeprefix("hugepages-").removesuffix("kB")) * 1024: int(
+            (path / "nr_hugepages").read_text()
+        )
+        for path in sorted(directory.glob("hugepages-*kB"))
+    }
 
 
 def has_app_armor() -> bool:

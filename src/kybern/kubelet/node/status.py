@@ -7,6 +7,7 @@ from typing import Any
 from kybern.api.errors import Obj
 from kybern.kubelet.config import Config
 from kybern.kubelet.eviction.thresholds import MEMORY, NODE_FS, Amount, Threshold
+from kybern.kubelet.huge_pages import binary, resource_name
 from kybern.kubelet.node.machine import Machine
 
 KUBELET_VERSION = "v1.36.0"
@@ -51,22 +52,26 @@ class Health:
 
 def capacity(machine: Machine, config: Config) -> Obj:
     """All that the machine has."""
+    pages = machine.huge_pages.items()
     return {
         "cpu": str(machine.cores),
         "memory": f"{machine.memory_bytes // 1024}Ki",
         "ephemeral-storage": f"{machine.disk_bytes // 1024}Ki",
-        "hugepages-1Gi": "0",
-        "hugepages-2Mi": "0",
+        **{resource_name(size): binary(size * count) for size, count in pages},
         "pods": str(config.max_pods),
     }
 
 
 def allocatable(machine: Machine, config: Config, thresholds: Sequence[Threshold]) -> Obj:
-    """The capacity without what is reserved and what hard eviction keeps free."""
+    """The capacity without what is reserved and what hard eviction keeps free.
+
+    Huge pages are memory that nobody can use as anything else.
+    """
     reserved = config.reserved()
     kept = {each.signal: each.value for each in thresholds if each.hard}
     memory = machine.memory_bytes - reserved.get("memory", 0) // 1000
     memory -= kept.get(MEMORY, Amount()).of(machine.memory_bytes)
+    memory -= sum(size * count for size, count in machine.huge_pages.items())
     disk = machine.disk_bytes - reserved.get("ephemeral-storage", 0) // 1000
     disk -= kept.get(NODE_FS, Amount()).of(machine.disk_bytes)
     milli_cpu = machine.cores * 1000 - reserved.get("cpu", 0)

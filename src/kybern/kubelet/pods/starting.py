@@ -201,6 +201,7 @@ class ContainerStarter:
             access=access,
             security=security,
             memory_capacity=parts.facts.memory_capacity,
+            huge_page_sizes=parts.facts.huge_page_sizes,
             cpuset=parts.cpus.cpuset(spec.uid(pod), container["name"]),
             memory_nodes=parts.memory.nodes(spec.uid(pod), container["name"]),
             unified=parts.cgroups.of_containers(),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kybern.kubelet.cpus.topology import SYSTEM
+from kybern.kubelet.node.machine import read_huge_pages
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,9 @@ def read_nodes(system: Path = SYSTEM) -> Nodes:
         return {socket: NumaNode() for socket in sorted({int(p.read_text()) for p in packages})}
     numbers = [number for number, _ in found]
     return {
-        number: NumaNode(_distances(path, numbers), _memory(path), _huge_pages(path))
+        number: NumaNode(
+            _distances(path, numbers), _memory(path), read_huge_pages(path / "hugepages")
+        )
         for number, path in found
     }
 
@@ -52,12 +55,3 @@ def _memory(node: Path) -> int:
         return 0
     kilobytes = [line.split()[3] for line in lines if "MemTotal:" in line]
     return int(kilobytes[0]) * 1024 if kilobytes else 0
-
-
-def _huge_pages(node: Path) -> Mapping[int, int]:
-    return {
-        int(path.name.removeprefix("hugepages-").removesuffix("kB")) * 1024: int(
-            (path / "nr_hugepages").read_text()
-        )
-        for path in sorted(node.glob("hugepages/hugepages-*kB"))
-    }

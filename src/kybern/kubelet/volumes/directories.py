@@ -42,6 +42,13 @@ def set_up_empty_dir(path: Path, source: Obj, group: int | None) -> None:
     fresh.rename(path)
 
 
+def set_up_huge_page_dir(path: Path, page_bytes: int, group: int | None) -> None:
+    """A directory whose files are in huge pages, and which anybody may write."""
+    path.mkdir(parents=True, exist_ok=True)
+    if not mounting.is_mount_point(path):
+        mounting.mount_huge_pages(path, 0o777 if group is None else 0o2777, group, page_bytes)
+
+
 def set_up_memory_dir(path: Path) -> None:
     """A directory whose files never reach a disk."""
     path.mkdir(parents=True, exist_ok=True)

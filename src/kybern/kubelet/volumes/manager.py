@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kybern.api.errors import Obj, StatusError
+from kybern.kubelet import huge_pages
 from kybern.kubelet.cri.client import cri
 from kybern.kubelet.env import expand
 from kybern.kubelet.paths import Paths
@@ -113,7 +114,11 @@ class VolumeManager:
             return await apart(directories.check_host_path, source)
         if (source := volume.get("emptyDir")) is not None:
             path = self._paths.volume(uid, "empty-dir", name)
-            await asyncio.to_thread(directories.set_up_empty_dir, path, source, group)
+            if (medium := source.get("medium") or "").startswith(huge_pages.MEDIUM):
+                size = _page_size(pod, medium)
+                await asyncio.to_thread(directories.set_up_huge_page_dir, path, size, group)
+            else:
+                await asyncio.to_thread(directories.set_up_empty_dir, path, source, group)
             return path
         if (source := volume.get("configMap")) is not None:
             files = await self._payloads.config_map(pod, source, default_mode(source))
@@ -235,6 +240,13 @@ class VolumeManager:
             raise OSError(errno.EBUSY, "still mounted", str(left[0]))
         if directory.exists():
             shutil.rmtree(directory)
+
+
+def _page_size(pod: Obj, medium: str) -> int:
+    try:
+        return huge_pages.page_size(pod, medium)
+    except ValueError as error:
+        raise VolumeError(str(error)) from None
 
 
 def _unmount_below(directory: Path) -> None:

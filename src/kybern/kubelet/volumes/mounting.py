@@ -31,6 +31,15 @@ def mount_tmpfs(target: Path, mode: int, group: int | None = None, size_bytes: i
     _check(result, target)
 
 
+def mount_huge_pages(target: Path, mode: int, group: int | None, page_bytes: int) -> None:
+    """A file system in huge pages of one size, which its files get where they are mapped."""
+    options = [f"mode={mode:o}", f"pagesize={page_bytes}"]
+    if group is not None:
+        options.append(f"gid={group}")
+    data = ",".join(options).encode()
+    _check(_libc.mount(b"nodev", os.fsencode(target), b"hugetlbfs", 0, data), target)
+
+
 def bind(source: Path, target: Path, *, read_only: bool = False) -> None:
     """Show ``source`` at ``target`` too, with all that is mounted below it."""
     paths = os.fsencode(source), os.fsencode(target)
