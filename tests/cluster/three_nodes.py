@@ -20,11 +20,12 @@ from kybern.client import Client
 from kybern.cluster.images import build_rootfs, import_everywhere
 from kybern.cluster.nodes import Node, cgroup, known_nodes
 from kybern.cluster.nodes.spec import identity
+from kybern.testing.patience import PATIENCE
 from running_cluster import RunningCluster, command_line, free_port, until
 
 IMAGE = "kybern.local/three-nodes-test:1"
 NODES = ("node-1", "node-2", "node-3")
-GRACE_SECONDS = 14
+GRACE_SECONDS = round(14 * PATIENCE)
 # Nobody but the mirror knows this registry; whoever serves there is the mirror.
 MIRRORED = "registry.test"
 MIRROR = ("192.168.77.1", 5000)
