@@ -57,6 +57,7 @@ path = "{root}/opt"
 sandbox_image = "{pause}"
 restrict_oom_score_adj = true
 enable_unprivileged_ports = true
+disable_hugetlb_controller = false
 netns_mounts_under_state_dir = true
 [plugins."io.containerd.grpc.v1.cri".cni]
 bin_dir = "/usr/lib/cni"

@@ -42,6 +42,7 @@ disabled_plugins = [
   netns_mounts_under_state_dir = true
   enable_unprivileged_ports = true
   enable_unprivileged_icmp = true
+  disable_hugetlb_controller = false
   stream_server_address = "127.0.0.1"
   stream_server_port = "0"
 
