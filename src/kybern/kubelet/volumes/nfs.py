@@ -23,6 +23,7 @@ class NfsVolumes(Plugin):
     """The plugin ``kubernetes.io/nfs``."""
 
     directory = "nfs"
+    is_shared = False
 
     def __init__(self) -> None:
         self._mounting: dict[Path, Process] = {}

@@ -142,17 +142,17 @@ class PersistentVolumes:
     async def _mounted(self, plugin: Plugin, use: Use) -> Path:
         target = self._paths.volume(spec.uid(use.pod), plugin.directory, use.name)
         if await asyncio.to_thread(_is_ready, plugin, target):
-            await self._alone(use.name, partial(plugin.refresh, use, target))
+            await self._alone(plugin, target, partial(plugin.refresh, use, target))
         else:
             await plugin.prepare(use, target, is_device=False)
-            await self._alone(use.name, partial(plugin.mount, use, target))
+            await self._alone(plugin, target, partial(plugin.mount, use, target))
         return plugin.mount_point(target)
 
     async def _mapped(self, plugin: Plugin, use: Use) -> Path:
         mark = self._paths.device(spec.uid(use.pod), plugin.directory, use.name)
         await asyncio.to_thread(mark.parent.mkdir, parents=True, exist_ok=True)
         await plugin.prepare(use, mark, is_device=True)
-        return await self._alone(use.name, partial(plugin.map, use, mark))
+        return await self._alone(plugin, mark, partial(plugin.map, use, mark))
 
     async def _grow(
         self, plugin: Plugin, use: Use, claim: Obj, bound: Obj, is_device: bool
@@ -162,7 +162,7 @@ class PersistentVolumes:
         place = self._paths.device if is_device else self._paths.volume
         target = place(spec.uid(use.pod), plugin.directory, use.name)
         work = partial(plugin.grow, use, target, size.value(), is_device=is_device)
-        if not await self._alone(use.name, work):
+        if not await self._alone(plugin, target, work):
             return
         status = claim_growth.grown(claim, size)
         await self._objects.write_claim_status({**claim, "status": status})
@@ -207,9 +207,9 @@ class PersistentVolumes:
             for target in await self._places(self._paths.volume(uid, plugin.directory, "x")):
                 self._asked.pop(target, None)
                 plugin.hurry(target)
-                await self._alone(target.name, partial(plugin.unmount, uid, target.name, target))
+                await self._alone(plugin, target, partial(plugin.unmount, uid, target.name, target))
             for mark in await self._places(self._paths.device(uid, plugin.directory, "x")):
-                await self._alone(mark.name, partial(plugin.unmap, uid, mark.name, mark))
+                await self._alone(plugin, mark, partial(plugin.unmap, uid, mark.name, mark))
 
     async def _places(self, example: Path) -> list[Path]:
         """What there is beside a place."""
@@ -219,13 +219,16 @@ class PersistentVolumes:
 
         return await asyncio.to_thread(found)
 
-    async def _alone(self, name: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Do one thing at a time with a volume, and each to its end.
+    async def _alone(
+        self, plugin: Plugin, place: Path, work: Callable[[], Coroutine[Any, Any, T]]
+    ) -> T:
+        """Do one thing at a time with a volume, or with a pod's place of it, and each to its end.
 
         A pod that is over stops waiting at once, but a mount on its way cannot be stopped: what is
         to undo it has to come after it.
         """
-        lock = self._locks.setdefault(name, asyncio.Lock())
+        key = place.name if plugin.is_shared else str(place)
+        lock = self._locks.setdefault(key, asyncio.Lock())
 
         async def locked() -> T:
             async with lock:

@@ -71,11 +71,13 @@ class Plugin(ABC):
     ``target`` is the pod's own place for it. That it exists says that the pod uses the volume; a
     mount at ``mount_point(target)`` says that everything is done, unless a kind has more to do and
     says so in :meth:`is_ready`. Both must survive the kubelet. Apart from :meth:`prepare`, calls
-    for one volume never overlap and are never cut off.
+    for one volume never overlap and are never cut off; where pods have nothing of a volume in
+    common (``is_shared``), that holds for one pod's place.
     Failures are VolumeError, OSError and StatusError.
     """
 
     directory: str
+    is_shared = True
 
     def mount_point(self, target: Path) -> Path:
         """Where in the pod's place the volume is mounted."""
