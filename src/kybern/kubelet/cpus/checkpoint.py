@@ -1,9 +1,4 @@
-"""The file ``cpu_manager_state``: who has which CPUs, in upstream's form.
-
-A node may thus change between Kybern's kubelet and upstream's without being drained. A file that
-is damaged, or that another policy wrote, is no reason to guess: the kubelet does not start until
-the node was drained and the file removed.
-"""
+"""The file ``cpu_manager_state``: who has which CPUs, in upstream's form."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +6,6 @@ from pathlib import Path
 
 import orjson
 
-from kybern.component.flags import BadFlag
 from kybern.kubelet import checkpoints
 from kybern.kubelet.checkpoints import Damaged
 from kybern.kubelet.cpus.cpuset import NO_CPUS, Cpus, parse, shown
@@ -42,17 +36,11 @@ class State:
 
 def restore(root: Path, policy: str) -> State:
     """What an earlier kubelet kept, an empty state if there was none. Blocks; raises BadFlag."""
-    file = root / FILE
-    try:
-        return _parse(file.read_bytes(), policy)
-    except FileNotFoundError:
-        save(root, policy, State())
-        return State()
-    except (OSError, ValueError) as error:
-        raise BadFlag(
-            f"could not restore state from checkpoint: {error}, please drain this node and "
-            f'delete the CPU manager checkpoint file "{file}" before restarting Kubelet'
-        ) from None
+    found = checkpoints.restore(root / FILE, "CPU", lambda text: _parse(text, policy))
+    if found is None:
+        found = State()
+        save(root, policy, found)
+    return found
 
 
 def save(root: Path, policy: str, state: State) -> None:

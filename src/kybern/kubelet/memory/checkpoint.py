@@ -1,9 +1,4 @@
-"""The file ``memory_manager_state``: who has which memory, in upstream's form.
-
-A node may thus change between Kybern's kubelet and upstream's without being drained. A file that
-is damaged, or that another policy wrote, is no reason to guess: the kubelet does not start until
-the node was drained and the file removed.
-"""
+"""The file ``memory_manager_state``: who has which memory, in upstream's form."""
 
 from dataclasses import astuple
 from pathlib import Path
@@ -11,7 +6,6 @@ from typing import Any
 
 import orjson
 
-from kybern.component.flags import BadFlag
 from kybern.kubelet import checkpoints
 from kybern.kubelet.checkpoints import Damaged
 from kybern.kubelet.memory.manager import FILE
@@ -24,17 +18,11 @@ _SHOWN = ("TotalMemSize", "SystemReserved", "Allocatable", "Reserved", "Free")
 
 def restore(root: Path, policy: str) -> State:
     """What an earlier kubelet kept, an empty state if there was none. Blocks; raises BadFlag."""
-    file = root / FILE
-    try:
-        return _parse(file.read_bytes(), policy)
-    except FileNotFoundError:
-        save(root, policy, State())
-        return State()
-    except (OSError, ValueError) as error:
-        raise BadFlag(
-            f"could not restore state from checkpoint: {error}, please drain this node and "
-            f'delete the memory manager checkpoint file "{file}" before restarting Kubelet'
-        ) from None
+    found = checkpoints.restore(root / FILE, "memory", lambda text: _parse(text, policy))
+    if found is None:
+        found = State()
+        save(root, policy, found)
+    return found
 
 
 def save(root: Path, policy: str, state: State) -> None:
