@@ -149,7 +149,7 @@ def web(replicas: int) -> Obj:
         "whenUnsatisfiable": "ScheduleAnyway",
         "labelSelector": {"matchLabels": labels},
     }
-    leave = {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 1}
+    leave = {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": round(PATIENCE)}
     keys = ("node.kubernetes.io/unreachable", "node.kubernetes.io/not-ready")
     spec = {
         "terminationGracePeriodSeconds": 1,
